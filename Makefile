@@ -1,0 +1,73 @@
+# Two commands do everything: `make demo` and `make test`. Both install what they need and can be run again at any time.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+UV := .build/uv/bin/uv
+PYTHON := .venv/bin/python
+export PYTHONPATH := tests/cluster
+export UV_PYTHON_DOWNLOADS := never
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: venv ## a real cluster, the chart, a bucket, and the iris job from apply to a served prediction
+	@$(PYTHON) -m demo run
+
+.PHONY: test
+test: venv ## all tests: static checks, unit, integration, and the whole product on a real cluster
+	@$(MAKE) --no-print-directory static
+	@$(PYTHON) -m demo test
+
+.PHONY: check
+check: venv static ## what every commit passes, in under a minute: ruff, mypy, import contracts, generated files, unit tests
+	@$(PYTHON) -m pytest -q tests/unit
+
+.PHONY: static
+static:
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check --quiet . || { echo "run: make format"; exit 1; }
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports --no-cache | tail -4
+	@$(PYTHON) -m tftraining_operator crd | diff -u crds/tftraining.dev_tftrainingjobs.yaml - || { echo "crds/ is stale, run: make generate"; exit 1; }
+
+.PHONY: bench
+bench: venv ## the benchmarks, each beside its baseline in the same run
+	@$(PYTHON) -m demo bench
+
+.PHONY: up
+up: venv ## only the cluster, the images and the chart
+	@$(PYTHON) -m demo install
+
+.PHONY: env
+env: venv-quiet ## export lines for the local cluster: eval "$$(make -s env)"
+	@$(PYTHON) -m demo env
+
+.PHONY: down
+down: ## end the local cluster and all that belongs to it
+	@python3 -m localcluster down
+
+.PHONY: format
+format: venv ## bring the sources into their standard form
+	@.venv/bin/ruff format -q .
+	@.venv/bin/ruff check -q --fix .
+
+.PHONY: generate
+generate: venv ## write the generated files again
+	@$(PYTHON) -m tftraining_operator crd > .build/crd.yaml && mv .build/crd.yaml crds/tftraining.dev_tftrainingjobs.yaml
+	@cp crds/tftraining.dev_tftrainingjobs.yaml helm/tftraining-operator/files/crd.yaml
+
+.PHONY: venv venv-quiet
+venv: .venv/.synced
+venv-quiet: ; @$(MAKE) --no-print-directory venv >&2
+
+.venv/.synced: uv.lock pyproject.toml operator/pyproject.toml images/trainer/pyproject.toml | $(UV)
+	@echo "Python environment"
+	@$(UV) sync --quiet --frozen --python python3
+	@touch $@
+
+$(UV):
+	@python3 -c 'import ensurepip, venv' 2>/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv; }
+	@mkdir -p .build && python3 -m venv .build/uv && .build/uv/bin/python -m pip install --quiet uv

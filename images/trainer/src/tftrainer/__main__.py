@@ -1,0 +1,50 @@
+"""`python3 -I -m tftrainer fetch|run|publish`: one phase per container, each importing no more than its own phase."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Final
+
+from tftrainer.contract import PLAN_VARIABLE, ContractError, Plan, decode_plan
+
+PHASES: Final = ("fetch", "run", "publish")
+USAGE_ERROR: Final = 64
+
+
+def main(arguments: list[str]) -> int:
+    """Run one phase; the exit code is the container's."""
+    if len(arguments) != 1 or arguments[0] not in PHASES:
+        print(f"tftrainer: got {arguments!r}, expected one of: {', '.join(PHASES)}", file=sys.stderr)
+        return USAGE_ERROR
+    text = os.environ.get(PLAN_VARIABLE)
+    if not text:
+        print(f"tftrainer: the environment variable {PLAN_VARIABLE} is missing; the operator sets it", file=sys.stderr)
+        return USAGE_ERROR
+    try:
+        plan = decode_plan(text)
+    except ContractError as error:
+        print(f"tftrainer: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    return _phase(arguments[0], plan)
+
+
+def _phase(name: str, plan: Plan) -> int:
+    if name == "fetch":
+        # The interpreter as PID 1 would ignore SIGTERM until the phase, whose imports take a while, has set its own handler.
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
+        from tftrainer.fetch.phase import main as fetch
+
+        return fetch(plan)
+    if name == "publish":
+        from tftrainer.publish.phase import main as publish
+
+        return publish(plan)
+    from tftrainer.run.launcher import main as run
+
+    return run(plan)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""The `fetch` container: everything the script needs lies in the workspace before it starts, or the job says why not."""

@@ -1,0 +1,249 @@
+"""What the job names, looked up in its buckets: which objects there are, how large, and where each will lie."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tftrainer import placeholders, uri
+from tftrainer.contract import Plan, Reason
+from tftrainer.layout import Layout
+from tftrainer.phase_error import PhaseError
+from tftrainer.storage.store import ObjectInfo, Store
+from tftrainer.uri import Root, Uri
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One object to fetch. `role` is `script`, `archive`, `files` or `data`; `sha256` what the job demands."""
+
+    store: Store
+    info: ObjectInfo
+    target: Path
+    role: str
+    field: str
+    sha256: str | None = None
+
+    @property
+    def uri(self) -> str:
+        """The object's URI."""
+        return self.store.uri(self.info.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The result of one look-up: objects to fetch, folders to make."""
+
+    wanted: tuple[Wanted, ...] = ()
+    folders: tuple[Path, ...] = ()
+
+
+LookUp = Callable[[], Found]
+
+
+class Buckets:
+    """The job's bucket and the dataset library, by what a URI is below."""
+
+    def __init__(self, storage: Store, datasets: Store | None) -> None:
+        self.storage = storage
+        self.datasets = datasets
+
+    def locate(self, name: Uri, field: str) -> tuple[Store, str]:
+        """Return the store and the whole key of a URI.
+
+        Raises:
+            PhaseError: no Secret of the job is for that bucket.
+        """
+        if name.root is Root.BUCKET:
+            return self.storage, self.storage.credentials.key(name.key)
+        if name.root is Root.DATASETS:
+            if self.datasets is None:
+                raise PhaseError(
+                    Reason.STORAGE_MISCONFIGURED,
+                    f"{field} names {uri.format_uri(name)}, but the Secret of the dataset library is empty or missing",
+                    "create the Secret that spec.datasets.secretName names",
+                )
+            return self.datasets, self.datasets.credentials.key(name.key)
+        for store in (self.storage, self.datasets):
+            if store is not None and store.credentials.bucket == name.bucket:
+                return store, name.key
+        raise PhaseError(
+            Reason.INVALID_SPEC,
+            f"{field} names {uri.format_uri(name)}, but the job's Secret is for bucket {self.storage.credentials.bucket!r}",
+            "name an object of that bucket, or set spec.storage.secretName to the Secret of the other one",
+        )
+
+
+def look_ups(plan: Plan, layout: Layout, buckets: Buckets) -> list[LookUp]:
+    """Return the look-ups that the job needs; each may raise `PhaseError`, and all may run at once."""
+    finder = _Finder(plan, layout, buckets)
+    found: list[LookUp] = []
+    if plan.script.uri is not None:
+        found.append(partial(finder.code, "spec.script.uri", plan.script.uri, plan.script.sha256, "script"))
+    if plan.archive is not None:
+        found.append(partial(finder.code, "spec.dependencies.archive.uri", plan.archive.uri, plan.archive.sha256, "archive"))
+    found += [partial(finder.file, index, each.uri, each.sha256) for index, each in enumerate(plan.files)]
+    found += [partial(finder.input, each.name, each.uri) for each in plan.inputs]
+    found += [partial(finder.argument, index, each) for index, each in enumerate(plan.args)]
+    return found
+
+
+def check_targets(wanted: Iterable[Wanted]) -> list[Wanted]:
+    """Return the objects without repetitions.
+
+    Raises:
+        PhaseError: `InputConflict`, two objects would be one file, or one would be the other's folder.
+    """
+    by_target: dict[Path, Wanted] = {}
+    for each in wanted:
+        other = by_target.setdefault(each.target, each)
+        if other is not each and other.uri != each.uri:
+            raise PhaseError(
+                Reason.INPUT_CONFLICT,
+                f"{other.field} ({other.uri}) and {each.field} ({each.uri}) would both become the file {each.target.name!r}",
+                "rename one of the objects, or put one into a folder",
+            )
+    _check_folders(by_target)
+    return list(by_target.values())
+
+
+def _check_folders(by_target: Mapping[Path, Wanted]) -> None:
+    passed: set[Path] = set()
+    for each in by_target.values():
+        for parent in each.target.parents:
+            if parent in passed:
+                break
+            passed.add(parent)
+            if parent in by_target:
+                raise PhaseError(
+                    Reason.INPUT_CONFLICT,
+                    f"object {by_target[parent].uri} and the folder of {each.uri} would have the same path",
+                    "rename one of them",
+                )
+
+
+class _Finder:
+    def __init__(self, plan: Plan, layout: Layout, buckets: Buckets) -> None:
+        self._plan = plan
+        self._layout = layout
+        self._buckets = buckets
+
+    def code(self, field: str, text: str, sha256: str | None, role: str) -> Found:
+        """Look up the script or the archive."""
+        name = _parse(field, text)
+        if name.is_folder:
+            raise PhaseError(Reason.INVALID_SPEC, f"{field} is {text!r}, expected one object, not a folder", "remove the / at the end")
+        target = self._layout.code / self._plan.script.name if role == "script" else self._layout.dependencies / name.name
+        return Found((self._object(field, name, target, role, sha256),))
+
+    def file(self, index: int, text: str, sha256: str | None) -> Found:
+        """Look up a file or folder that is copied beside the script."""
+        field = f"spec.dependencies.files[{index}].uri"
+        name = _parse(field, text)
+        target = self._layout.code / name.name
+        if not name.is_folder:
+            return Found((self._object(field, name, target, "files", sha256),))
+        if sha256 is not None:
+            raise PhaseError(
+                Reason.INVALID_SPEC, f"{field} is the folder {text!r}, which has no sha256", "remove sha256, or name one object"
+            )
+        return self._folder(field, name, target, "files")
+
+    def input(self, name: str, text: str) -> Found:
+        """Look up a declared input."""
+        field = f"spec.inputs[{name}].uri"
+        found = _parse(field, text)
+        target = self._layout.inputs / name
+        if found.is_folder:
+            return self._folder(field, found, target, "data")
+        return Found((self._object(field, found, target / found.name, "data", None),), (target,))
+
+    def argument(self, index: int, text: str) -> Found:
+        """Look up what an argument names, if it names anything."""
+        field = f"spec.args[{index}]"
+        name = self._named_by(field, text)
+        if name is None:
+            return Found()
+        store, key = self._buckets.locate(name, field)
+        local = self._layout.datasets if name.root is Root.DATASETS else self._layout.bucket
+        target = uri.local_path(local, name.key)
+        info = None if name.is_folder else store.find(key)
+        below = self._below(store, key if name.is_folder else key + "/", target, field)
+        if info is not None:
+            return Found((Wanted(store, info, target, "data", field), *below))
+        if below:
+            return Found(tuple(below))
+        if name.root is Root.DATASETS:
+            raise _missing(field, store.uri(key), folder=name.is_folder)
+        # Nothing is there yet: the script will write it, and may expect its folder as in a mounted bucket.
+        return Found(folders=(target if name.is_folder else target.parent,))
+
+    def _named_by(self, field: str, text: str) -> Uri | None:
+        value = text.partition("=")[2] if text.startswith("-") and "=" in text else text
+        head, slash, rest = value.partition("/")
+        if not slash or not rest or head not in {f"${{{name}}}" for name in uri.ROOT_NAMES}:
+            return None
+        return _parse(field, f"{head}/{placeholders.resolve(rest, self._plan, str(self._layout.workspace))}")
+
+    def _below(self, store: Store, prefix: str, target: Path, field: str) -> list[Wanted]:
+        """Return the objects of a folder that only an argument names, up to the size that is fetched undeclared."""
+        found: list[Wanted] = []
+        total = 0
+        for info in store.list(prefix):
+            total += info.size
+            if total > self._plan.implicit_fetch_bytes:
+                raise PhaseError(
+                    Reason.INPUT_TOO_LARGE,
+                    f"{field} names the folder {store.uri(prefix)}, which holds more than {size(self._plan.implicit_fetch_bytes)}",
+                    "declare it in spec.inputs if the script reads all of it, or name a folder that holds less",
+                )
+            found.append(_wanted(store, info, prefix, target, "data", field))
+        return found
+
+    def _object(self, field: str, name: Uri, target: Path, role: str, sha256: str | None) -> Wanted:
+        store, key = self._buckets.locate(name, field)
+        info = store.find(key)
+        if info is None:
+            raise _missing(field, store.uri(key), folder=False)
+        return Wanted(store, info, target, role, field, sha256)
+
+    def _folder(self, field: str, name: Uri, target: Path, role: str) -> Found:
+        store, key = self._buckets.locate(name, field)
+        found = [_wanted(store, info, key, target, role, field) for info in store.list(key)]
+        if not found:
+            raise _missing(field, store.uri(key), folder=True)
+        return Found(tuple(found), (target,))
+
+
+def size(count: float) -> str:
+    """Return a number of bytes in a readable unit."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"
+
+
+def _wanted(store: Store, info: ObjectInfo, prefix: str, target: Path, role: str, field: str) -> Wanted:
+    try:
+        local = uri.local_path(target, info.key.removeprefix(prefix))
+    except uri.UriError as error:
+        raise PhaseError(
+            Reason.INPUT_CONFLICT, f"folder {store.uri(prefix)} ({field}) cannot become files: {error}", "rename or remove that object"
+        ) from None
+    return Wanted(store, info, local, role, field)
+
+
+def _parse(field: str, text: str) -> Uri:
+    try:
+        return uri.parse(text)
+    except uri.UriError as error:
+        raise PhaseError(Reason.INVALID_SPEC, f"{field}: {error}", f"correct {field}") from None
+
+
+def _missing(field: str, text: str, *, folder: bool) -> PhaseError:
+    what = f"folder {text} is empty or does not exist" if folder else f"object {text} does not exist"
+    hint = "check the key (capitals count)" + ("" if folder else "; a folder is named with / at its end")
+    return PhaseError(Reason.OBJECT_NOT_FOUND, f"{what} (named by {field})", hint)

@@ -1,0 +1,260 @@
+"""The phases of the publisher in their order, and its last word."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+from tftrainer import contract, handover, manifest
+from tftrainer.contract import ContractError, Failure, Plan, PublishReport, Reason, RunReport
+from tftrainer.handover import Baseline
+from tftrainer.layout import Layout
+from tftrainer.manifest import Manifest, PublishedObject, Skipped
+from tftrainer.phase_error import PhaseError, sentence, unexpected
+from tftrainer.publish import tree
+from tftrainer.publish.tree import LocalFile
+from tftrainer.publish.watch import Stop, wait_for_end
+
+if TYPE_CHECKING:
+    from tftrainer.storage.store import Store
+
+FAILED: Final = 1
+RESULT_NAME: Final = "result.json"
+STARTED_NAME: Final = "started"
+LOGS_FOLDER: Final = "logs/"
+PUBLISHED_LOGS: Final = ("stdout.log", "stderr.log")
+
+
+def main(plan: Plan, layout: Layout | None = None, environment: Mapping[str, str] = os.environ) -> int:
+    """Wait for the trainer's end and publish; 0 when the manifest is in the bucket, whatever it says, else 1."""
+    layout = layout or Layout.from_environment()
+    stop = Stop()
+    signal.signal(signal.SIGTERM, lambda *_: stop.ask())
+    signal.signal(signal.SIGINT, lambda *_: stop.ask())
+    # The client library takes its time to import: while the script runs, not after its end.
+    threading.Thread(target=_import_storage, daemon=True).start()
+    try:
+        report = _Publisher(plan, layout, environment, stop).run()
+    except PhaseError as failed:
+        report = PublishReport(failure=failed.failure)
+    except ContractError as error:
+        report = PublishReport(failure=Failure(reason=Reason.TRAINER_ERROR, message=str(error)[:1000]))
+    except OSError as error:
+        report = PublishReport(failure=_disk(error).failure)
+    except Exception as error:
+        report = PublishReport(failure=unexpected(error).failure)
+    if report.failure is not None:
+        say(sentence(report.failure))
+    with contextlib.suppress(OSError):
+        layout.termination_log.write_bytes(contract.encode_report(report))
+    return FAILED if report.failure else 0
+
+
+def say(text: str) -> None:
+    """Print one line to the container's log."""
+    print(f"publish: {text}", flush=True)
+
+
+def _import_storage() -> None:
+    import tftrainer.publish.upload  # noqa: F401
+
+
+def _disk(error: OSError) -> PhaseError:
+    what = error.filename or "the workspace"
+    if error.errno == errno.ENOENT:
+        return PhaseError(
+            Reason.TRAINER_ERROR, f"{what} is missing: the fetch container makes it", "the pod was changed by hand; run the job again"
+        )
+    return PhaseError(Reason.PUBLISH_FAILED, f"{what} cannot be used: {error.strerror}", "")
+
+
+class _Publisher:
+    def __init__(self, plan: Plan, layout: Layout, environment: Mapping[str, str], stop: Stop) -> None:
+        self._plan = plan
+        self._layout = layout
+        self._environment = environment
+        self._stop = stop
+        self._folder = manifest.folder(plan)
+
+    def run(self) -> PublishReport:
+        baseline = handover.read(Baseline, self._layout.baseline)
+        at = self._layout
+        started = wait_for_end(at.lock, at.run_folder / STARTED_NAME, self._plan.grace_seconds, self._stop)
+        begun = time.monotonic()
+        store = self._store()
+        earlier = self._earlier(store)
+        if baseline.already_done:
+            return self._confirm(store, earlier)
+        report = self._publish(store, baseline, self._result(started=started), earlier)
+        say(f"published {report.objects} objects, {report.bytes} bytes, {report.skipped} skipped, in {time.monotonic() - begun:.2f} s")
+        return report
+
+    def _store(self) -> Store:
+        from tftrainer.storage.credentials import Credentials
+        from tftrainer.storage.store import Store
+
+        found = Credentials.read(self._environment, contract.STORAGE_PREFIX, "storage Secret (spec.storage)")
+        if found is None:
+            raise PhaseError(
+                Reason.STORAGE_MISCONFIGURED, "the storage Secret is empty", "fill the Secret that spec.storage.secretName names"
+            )
+        return Store(found)
+
+    def _key(self, store: Store, name: str) -> str:
+        return store.credentials.key(self._folder + name)
+
+    def _earlier(self, store: Store) -> bytes | None:
+        return store.read(self._key(store, contract.MANIFEST_NAME), manifest.LIMIT)
+
+    def _confirm(self, store: Store, earlier: bytes | None) -> PublishReport:
+        found = manifest.decode(earlier) if earlier is not None else None
+        if earlier is None or found is None or not found.is_of(self._plan):
+            raise self._fenced(store)
+        say("an earlier pod of this attempt has published; its manifest is confirmed")
+        return self._report(store, found, earlier)
+
+    def _result(self, *, started: bool) -> RunReport:
+        """Return how the run ended, by what the launcher left; it is believed about the script alone."""
+        data = tree.read_small(self._layout.run_folder, RESULT_NAME, contract.MESSAGE_LIMIT)
+        if data is not None:
+            with contextlib.suppress(ContractError):
+                return contract.decode_report(data.decode("utf-8", "replace"), RunReport)
+        if not started:
+            failure = Failure(reason=Reason.TERMINATED, message="the pod was ended before the script started")
+            return RunReport(exit_code=143, failure=failure)
+        failure = Failure(
+            reason=Reason.SCRIPT_KILLED,
+            message="the script and its launcher were killed, and left no word of why",
+            hint="most often the container ran out of memory: see spec.resources.memory",
+        )
+        return RunReport(exit_code=137, failure=failure)
+
+    def _publish(self, store: Store, baseline: Baseline, result: RunReport, earlier: bytes | None) -> PublishReport:
+        from tftrainer.publish import upload
+
+        files, skipped = self._changed(baseline, store.credentials.prefix)
+        logs = self._logs()
+        logs_prefix = self._key(store, LOGS_FOLDER)
+        at = self._layout
+        if earlier is not None:
+            # Somebody has published this attempt: nothing of theirs is overwritten, it is only compared.
+            objects = upload.digest_all(at.bucket, store.credentials.prefix, files)
+            logged = upload.digest_all(at.logs, logs_prefix, logs)
+            return self._compare(store, self._manifest(baseline, result, files, objects, logged, skipped, store), earlier)
+        say(f"uploading {len(files)} changed files and {len(logs)} logs")
+        logged, failures = upload.upload_all(store, at.logs, logs_prefix, logs)
+        objects, more = upload.upload_all(store, at.bucket, store.credentials.prefix, files)
+        failures += more
+        if failures:
+            raise self._incomplete(failures, len(files) + len(logs))
+        written = self._manifest(baseline, result, files, objects, logged, skipped, store)
+        data = manifest.encode(written)
+        if not store.write_if_absent(self._key(store, contract.MANIFEST_NAME), data):
+            return self._compare(store, written, self._earlier(store))
+        if self._earlier(store) != data:
+            raise PhaseError(
+                Reason.PUBLISH_FAILED,
+                f"{store.uri(self._key(store, contract.MANIFEST_NAME))} is not what was written",
+                "the store loses or changes writes; have it repaired",
+            )
+        return self._report(store, written, data)
+
+    def _changed(self, baseline: Baseline, prefix: str) -> tuple[list[LocalFile], list[Skipped]]:
+        before = {(each.path, each.size, each.mtime_ns, each.inode) for each in baseline.files}
+        files: list[LocalFile] = []
+        skipped: list[Skipped] = []
+        for found in tree.walk(self._layout.bucket, prefix):
+            if isinstance(found, Skipped):
+                skipped.append(found)
+            elif (found.path, found.size, found.mtime_ns, found.inode) not in before:
+                files.append(found)
+        for each in skipped[:20]:
+            say(f"skipped {each.path}: {each.reason}")
+        return files, skipped
+
+    def _logs(self) -> list[LocalFile]:
+        found = tree.walk(self._layout.logs, self._folder) if self._layout.logs.is_dir() else ()
+        return [each for each in found if isinstance(each, LocalFile) and each.path in PUBLISHED_LOGS]
+
+    def _manifest(
+        self,
+        baseline: Baseline,
+        result: RunReport,
+        files: list[LocalFile],
+        objects: list[PublishedObject],
+        logs: list[PublishedObject],
+        skipped: list[Skipped],
+        store: Store,
+    ) -> Manifest:
+        from tftrainer.publish import upload
+
+        plan = self._plan
+        succeeded = result.exit_code == 0 and result.failure is None
+        failure = result.failure
+        if not succeeded and failure is None:
+            failure = Failure(reason=Reason.SCRIPT_EXITED, message=f"the script ended with exit code {result.exit_code}")
+        return Manifest(
+            version=manifest.VERSION,
+            namespace=plan.namespace,
+            job=plan.job,
+            uid=plan.uid,
+            attempt=plan.attempt,
+            outcome=manifest.SUCCEEDED if succeeded else manifest.FAILED,
+            runtime=plan.runtime,
+            image=plan.image,
+            args=plan.args,
+            resolved_args=baseline.resolved_args,
+            failure=failure,
+            exit_code=result.exit_code,
+            script=baseline.script,
+            archive=baseline.archive,
+            code=baseline.code,
+            inputs=baseline.inputs,
+            objects=tuple(objects),
+            logs=tuple(logs),
+            model=upload.newest_model(files, objects, store.credentials.prefix, store.uri),
+            skipped=tuple(skipped[: tree.SKIPPED_LIMIT]),
+            started_at=result.started_at,
+            finished_at=result.finished_at,
+            published_at=time.time(),
+        )
+
+    def _compare(self, store: Store, own: Manifest, earlier: bytes | None) -> PublishReport:
+        """Take an existing manifest for our own if it tells of the same run: then an earlier write of it was only not answered."""
+        found = manifest.decode(earlier) if earlier is not None else None
+        if earlier is None or found is None or not found.is_of(self._plan) or not found.same_run(own):
+            raise self._fenced(store)
+        say("this run is already published; nothing was written again")
+        return self._report(store, found, earlier)
+
+    def _fenced(self, store: Store) -> PhaseError:
+        return PhaseError(
+            Reason.PUBLISH_FAILED,
+            f"attempt {self._plan.attempt} is already published by another pod: {store.uri(self._key(store, contract.MANIFEST_NAME))}",
+            "that manifest counts; this pod's outcome is not recorded",
+        )
+
+    def _incomplete(self, failures: list[PhaseError], total: int) -> PhaseError:
+        for failed in failures[:20]:
+            say(sentence(failed.failure))
+        first = failures[0].failure
+        return PhaseError(first.reason, f"{len(failures)} of {total} outputs could not be uploaded; the first: {first.message}", first.hint)
+
+    def _report(self, store: Store, written: Manifest, data: bytes) -> PublishReport:
+        return PublishReport(
+            succeeded=written.outcome == manifest.SUCCEEDED,
+            manifest_uri=store.uri(self._key(store, contract.MANIFEST_NAME)),
+            manifest_sha256=hashlib.sha256(data).hexdigest(),
+            logs_uri=store.uri(self._key(store, LOGS_FOLDER)) if written.logs else "",
+            objects=len(written.objects),
+            bytes=sum(each.size for each in written.objects),
+            skipped=len(written.skipped),
+            model=written.model,
+        )

@@ -1,0 +1,100 @@
+"""What is known of the exception that ended the script: from inside its process, or else from what it printed."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import msgspec
+
+from tftrainer.contract import TRACEBACK_LIMIT
+
+_HEADER = "Traceback (most recent call last):"
+_FRAME = re.compile(r'^\s+File "(?P<file>[^"]+)", line (?P<line>\d+)', re.MULTILINE)
+_LAST = re.compile(r"^(?P<type>[A-Za-z_][\w.]*)(?:: (?P<message>.*))?$")
+_MISSING = re.compile(r"No module named '?(?P<name>[\w.]+)")
+_SYNTAX = frozenset({"SyntaxError", "IndentationError", "TabError"})
+_RECORD_LIMIT = 64 * 1024
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """An uncaught exception: its type, its text, and the deepest line that is the user's own.
+
+    `syntax`: a file of the user's is not valid Python. `missing` is the module that an import did not find.
+    """
+
+    type: str
+    message: str = ""
+    missing: str = ""
+    errno: int | None = None
+    file: str = ""
+    line: int = 0
+    syntax: bool = False
+    traceback: str = ""
+
+
+def recorded(path: Path) -> Evidence | None:
+    """Read what the script's interpreter recorded; None if it recorded nothing that can be read."""
+    # The folder is the user's too: what lies there may be a link, a pipe or a folder.
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        return msgspec.json.decode(os.read(handle, _RECORD_LIMIT), type=Evidence)
+    except (OSError, msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None
+    finally:
+        os.close(handle)
+
+
+def printed(text: str, code: Path, dependencies: Path) -> Evidence | None:
+    """Find the last traceback that Python itself printed into the script's standard error; None if there is none at its end.
+
+    For scripts that put their own function in the place of `sys.excepthook`.
+    """
+    start = text.rfind(_HEADER)
+    if start < 0:
+        return None
+    block = text[start:]
+    lines = block.splitlines()
+    closing = next((number for number in range(1, len(lines)) if lines[number] and not lines[number][0].isspace()), None)
+    matched = _LAST.match(lines[closing]) if closing is not None else None
+    if matched is None:
+        return None
+    file, line = deepest_frame(block, code, dependencies)
+    last_file = _frames(block)[-1][0] if _frames(block) else ""
+    missing = _MISSING.search(matched["message"] or "") if matched["type"] == "ModuleNotFoundError" else None
+    return Evidence(
+        type=matched["type"],
+        message=matched["message"] or "",
+        missing=missing["name"] if missing else "",
+        file=file,
+        line=line,
+        syntax=matched["type"] in _SYNTAX and bool(own_name(last_file, code, dependencies)),
+        traceback=block[-TRACEBACK_LIMIT:],
+    )
+
+
+def deepest_frame(text: str, code: Path, dependencies: Path) -> tuple[str, int]:
+    """Return file and line of the last frame of the user's in a printed stack, or of the last one if none is theirs."""
+    frames = _frames(text)
+    for file, line in reversed(frames):
+        shown = own_name(file, code, dependencies)
+        if shown:
+            return shown, line
+    return frames[-1] if frames else ("", 0)
+
+
+def _frames(text: str) -> list[tuple[str, int]]:
+    return [(match["file"], int(match["line"])) for match in _FRAME.finditer(text)]
+
+
+def own_name(file: str, code: Path, dependencies: Path) -> str:
+    """Return the name by which the user knows a file of theirs; empty for a file that is not theirs."""
+    if file.startswith(f"{code}/"):
+        return file[len(str(code)) + 1 :]
+    if file.startswith(f"{dependencies}/"):
+        return file[len(str(dependencies.parent)) + 1 :]
+    return ""

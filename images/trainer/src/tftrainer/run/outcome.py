@@ -1,0 +1,180 @@
+"""From how the script's process ended to what the user is told. Pure: facts in, exit code and failure out."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import errno
+import signal
+from pathlib import Path
+
+from tftrainer.contract import TRACEBACK_LIMIT, Failure, Plan, Reason
+from tftrainer.run import evidence
+from tftrainer.run.evidence import Evidence
+
+TERMINATED_CODE = 128 + signal.SIGTERM
+_CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSYS, signal.SIGTRAP})
+_FAULT = "Fatal Python error:"
+_TEXT_LIMIT = 1000
+_LINE_LIMIT = 10**9
+
+
+class Stop(enum.Enum):
+    """Why the launcher ended the script."""
+
+    ASKED = "a signal from outside"
+    DEADLINE = "the deadline"
+    WORKSPACE = "the workspace limit"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ending:
+    """The facts. `signal` is 0 if the process ended itself with `code`. `stderr` is the end of its standard error.
+
+    `memory_kills` is how many processes the kernel killed for want of memory meanwhile. `forced`: it had to be killed because
+    it did not end within the grace period.
+    """
+
+    code: int
+    signal: int = 0
+    stop: Stop | None = None
+    forced: bool = False
+    memory_kills: int = 0
+    record: Evidence | None = None
+    stderr: str = ""
+
+
+def judge(ending: Ending, plan: Plan, code: Path, dependencies: Path) -> tuple[int, Failure | None]:
+    """Return the exit code of the container and the failure; None if the script did its work.
+
+    A script that was told to stop has not done its work even if it then ends with 0: its code becomes that of SIGTERM.
+    """
+    exit_code = 128 + ending.signal if ending.signal else ending.code
+    if ending.stop is not None:
+        return exit_code or TERMINATED_CODE, _stopped(ending, ending.stop, plan)
+    if exit_code == 0:
+        return 0, None
+    if ending.memory_kills:
+        return exit_code, _out_of_memory(ending)
+    if ending.signal:
+        return exit_code, _by_signal(ending, plan, code, dependencies)
+    found = ending.record or (evidence.printed(ending.stderr, code, dependencies) if ending.code == 1 else None)
+    return exit_code, _raised(found, plan) if found else _exited(ending)
+
+
+def _stopped(ending: Ending, stop: Stop, plan: Plan) -> Failure:
+    forced = f" It did not end within {plan.grace_seconds} s of being asked to and was killed." if ending.forced else ""
+    tail = _tail(ending.stderr)
+    if stop is Stop.DEADLINE:
+        return Failure(
+            reason=Reason.DEADLINE_EXCEEDED,
+            message=f"The script was stopped after running for {plan.active_deadline_seconds} s.{forced}",
+            hint="Raise spec.activeDeadlineSeconds, or make the script do less.",
+            traceback=tail,
+        )
+    if stop is Stop.WORKSPACE:
+        return _workspace_full(f"The script was stopped because the workspace holds more than {_size(plan)}.{forced}", tail)
+    return Failure(reason=Reason.TERMINATED, message=f"The script was asked to stop before it had ended by itself.{forced}", traceback=tail)
+
+
+def _workspace_full(message: str, tail: str) -> Failure:
+    return Failure(
+        reason=Reason.WORKSPACE_FULL,
+        message=message,
+        hint="Raise spec.resources.workspace, or write less: fetched data, outputs and logs all count.",
+        traceback=tail,
+    )
+
+
+def _out_of_memory(ending: Ending) -> Failure:
+    return Failure(
+        reason=Reason.OUT_OF_MEMORY,
+        message="The kernel killed the script because the container used more memory than its limit.",
+        hint="Raise spec.resources.memory, or use less: a smaller batch, or data that is read in pieces.",
+        traceback=_tail(ending.stderr),
+    )
+
+
+def _by_signal(ending: Ending, plan: Plan, code: Path, dependencies: Path) -> Failure:
+    name = _signal_name(ending.signal)
+    if ending.signal == signal.SIGXFSZ:
+        return _workspace_full(
+            f"The script wrote a single file of more than {_size(plan)}, the size of the workspace.", _tail(ending.stderr)
+        )
+    if ending.signal not in _CRASHES:
+        return Failure(
+            reason=Reason.SCRIPT_KILLED,
+            message=f"The script was killed by {name}, which nobody outside its container has sent.",
+            hint="Look in the log for what the script or a library did just before.",
+            traceback=_tail(ending.stderr),
+        )
+    # The interpreter prints the newest frame first, so the first frame of the user's is the deepest.
+    start = ending.stderr.rfind(_FAULT)
+    stack = ending.stderr[start:] if start >= 0 else ""
+    thread = "\n".join(reversed(stack.partition("Current thread")[2].partition("\n\n")[0].splitlines()))
+    file, line = evidence.deepest_frame(thread, code, dependencies)
+    return Failure(
+        reason=Reason.SCRIPT_CRASHED,
+        message=f"The script crashed in native code: {name}.",
+        hint="The stack in the log shows the last Python line; a library is at fault, or was given data that it cannot take.",
+        exception=name,
+        file=file,
+        line=line or None,
+        traceback=stack[:TRACEBACK_LIMIT] or _tail(ending.stderr),
+    )
+
+
+def _raised(found: Evidence, plan: Plan) -> Failure:
+    where = {"exception": found.type[:200], "file": found.file[:_TEXT_LIMIT], "traceback": found.traceback[-TRACEBACK_LIMIT:]}
+    line = found.line if 0 < found.line <= _LINE_LIMIT else None
+    text = found.message[:_TEXT_LIMIT]
+    if found.errno == errno.EFBIG:
+        return _workspace_full(f"The script wrote a single file of more than {_size(plan)}, the size of the workspace.", found.traceback)
+    if found.syntax:
+        message = f"{found.file} is not valid Python at line {found.line}: {text}"
+        return Failure(reason=Reason.SYNTAX_ERROR, message=message[:_TEXT_LIMIT], hint="Correct the line.", line=line, **where)
+    if found.missing:
+        return Failure(
+            reason=Reason.IMPORT_MISSING,
+            message=(
+                f"The script imports `{found.missing[:200]}`, which is neither beside it, nor in its archive, "
+                f"nor in the runtime `{plan.runtime}`."
+            ),
+            hint=(
+                "Put the module into the zip of spec.dependencies.archive, or name its file in spec.dependencies.files, "
+                "or choose a spec.runtime that has it."
+            ),
+            line=line,
+            **where,
+        )
+    message = f"{found.type}: {text}" if text else found.type
+    return Failure(reason=Reason.SCRIPT_RAISED, message=message[:_TEXT_LIMIT], line=line, **where)
+
+
+def _exited(ending: Ending) -> Failure:
+    said = next((line.strip() for line in reversed(ending.stderr.splitlines()) if line.strip()), "")
+    last = f" The last line of its standard error: {said[:400]}" if said else ""
+    return Failure(
+        reason=Reason.SCRIPT_EXITED,
+        message=f"The script ended itself with exit code {ending.code}.{last}",
+        hint="0 means success; the log tells why the script chose another code.",
+        traceback=_tail(ending.stderr),
+    )
+
+
+def _tail(stderr: str) -> str:
+    return stderr[-TRACEBACK_LIMIT:]
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _size(plan: Plan) -> str:
+    for unit, factor in (("Gi", 1024**3), ("Mi", 1024**2), ("Ki", 1024)):
+        if plan.workspace_bytes % factor == 0:
+            return f"{plan.workspace_bytes // factor}{unit}"
+    return f"{plan.workspace_bytes} bytes"

@@ -1,0 +1,84 @@
+"""The script's process and everything that descends from it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+_NOT_STARTED = 127
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def adopt_orphans() -> None:
+    """Make processes that lose their parent children of this one, so that none outlives it. PID 1 is their parent anyway."""
+    if os.getpid() == 1:
+        return
+    import ctypes
+
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def start(command: Sequence[str], environment: Mapping[str, str], folder: str, stdout: int, stderr: int, largest_file: int) -> int:
+    """Start a program as the leader of its own session with no input and no core dump, and return its process id.
+
+    `largest_file` is the size in bytes that no file it writes can pass. If it cannot be started, the process says why on
+    `stderr` and ends with code 127.
+    """
+    # The writing end closes when the program has taken the child's place: from then on signals reach it, not a copy of this.
+    replaced, until_then = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(until_then)
+        os.read(replaced, 1)
+        os.close(replaced)
+        return child
+    try:
+        os.setsid()
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        for wanted, given in ((0, nothing), (1, stdout), (2, stderr)):
+            os.dup2(given, wanted)
+        for restored in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+            signal.signal(restored, signal.SIG_DFL)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        limit = largest_file if hard == resource.RLIM_INFINITY else min(hard, largest_file)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        os.chdir(folder)
+        os.execve(command[0], list(command), dict(environment))  # noqa: S606 - the user's own program is what this is for
+    except BaseException as error:  # nothing of the launcher may run on in the child
+        os.write(2, f"tftrainer: {command[0]} could not be started in {folder}: {error}\n".encode())
+    finally:
+        os._exit(_NOT_STARTED)
+
+
+def send(group: int, number: int) -> None:
+    """Send a signal to a process group, if it still exists."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def children() -> Iterator[int]:
+    """Give the ids of this process's children, dead ones included."""
+    own = os.getpid()
+    for entry in os.listdir("/proc"):  # noqa: PTH208 - the names alone are wanted
+        if entry.isdecimal():
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                # The command's name is in parentheses and may hold anything; the parent's id is the second field after it.
+                fields = Path(f"/proc/{entry}/stat").read_bytes().rpartition(b")")[2].split()
+                if int(fields[1]) == own:
+                    yield int(entry)
+
+
+def end_all() -> None:
+    """Kill and reap every child until there is none: the grandchildren of each become children when it dies."""
+    while found := list(children()):
+        for child in found:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(child, signal.SIGKILL)
+        for child in found:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(child, 0)

@@ -1,0 +1,1 @@
+"""Object storage behind a small port: the only package that meets credentials."""

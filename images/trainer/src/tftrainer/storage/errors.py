@@ -1,0 +1,167 @@
+"""What went wrong with a store, in the user's words.
+
+Nothing that a server or library says is repeated, except error codes known by name: it may hold keys or signed addresses.
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import Final, NamedTuple
+
+import urllib3.exceptions as http
+
+from tftrainer.contract import Reason
+from tftrainer.phase_error import PhaseError
+from tftrainer.storage.credentials import Credentials
+from tftrainer.storage.library import InvalidResponseError, MinioException, S3Error, ServerError
+from tftrainer.storage.transfer import FULL, BrokenTransferError
+
+
+class StorageError(PhaseError):
+    """A request to the store failed for good."""
+
+
+class _Cause(NamedTuple):
+    reason: Reason
+    message: str
+    hint: str
+
+
+_DENIED_KEY: Final = _Cause(
+    Reason.STORAGE_DENIED,
+    "{endpoint} refuses the access key of the {label}",
+    "correct accessKey and secretKey in the Secret; both must be of this server",
+)
+_DENIED: Final = _Cause(
+    Reason.STORAGE_DENIED,
+    "{endpoint} denies {what} with the access key of the {label}",
+    "check accessKey and secretKey in the Secret, and that they may list, read and write the bucket",
+)
+_NO_BUCKET: Final = _Cause(
+    Reason.BUCKET_NOT_FOUND,
+    "bucket {bucket!r} does not exist at {endpoint}",
+    "create it, or correct bucket in the {label}",
+)
+_NO_OBJECT: Final = _Cause(
+    Reason.OBJECT_NOT_FOUND,
+    "{what} does not exist",
+    "check the key (capitals count), and end it with / if it is a folder",
+)
+_REGION: Final = _Cause(
+    Reason.STORAGE_MISCONFIGURED,
+    "{endpoint} serves bucket {bucket!r} in another region or at another address",
+    "set region (or endpoint) in the {label} to that of the bucket",
+)
+_NOT_S3: Final = _Cause(
+    Reason.STORAGE_MISCONFIGURED,
+    "{endpoint} does not answer like an S3 server",
+    "correct endpoint in the {label}; a console or web page of the store is another address",
+)
+_CLOCK: Final = _Cause(
+    Reason.STORAGE_DENIED,
+    "{endpoint} refuses requests because its clock and the node's differ by minutes",
+    "have the node's or the server's clock set",
+)
+_BUSY: Final = _Cause(Reason.STORAGE_UNAVAILABLE, "{endpoint} keeps failing for {what}{code}", "try again when the store works")
+_CHANGED: Final = _Cause(
+    Reason.DIGEST_MISMATCH, "{what} was replaced while it was fetched", "run the job again when nobody writes the object"
+)
+_SILENT: Final = _Cause(Reason.STORAGE_UNAVAILABLE, "{endpoint} does not answer", "check that the store runs, and endpoint in the {label}")
+_NO_HOST: Final = _Cause(
+    Reason.STORAGE_UNAVAILABLE, "the host name of {endpoint} is not known", "correct endpoint in the {label}, or have the name resolved"
+)
+_TLS: Final = _Cause(
+    Reason.STORAGE_MISCONFIGURED,
+    "the certificate of {endpoint} is not trusted or the server does not speak TLS",
+    "put the CA that signed it into caCertificate of the {label}, or use http:// in endpoint if the server is meant to be plain",
+)
+_BROKEN: Final = _Cause(
+    Reason.STORAGE_UNAVAILABLE,
+    "{endpoint} sends other bytes of {what} than were asked for",
+    "a proxy or the store cuts or rewrites answers; have it repaired",
+)
+_FULL: Final = _Cause(Reason.WORKSPACE_FULL, "the workspace is full: {what} does not fit", "raise spec.resources.workspace, or fetch less")
+
+_BY_CODE: Final = {
+    "InvalidAccessKeyId": _DENIED_KEY,
+    "SignatureDoesNotMatch": _DENIED_KEY,
+    "InvalidToken": _DENIED_KEY,
+    "ExpiredToken": _DENIED_KEY,
+    "AccessDenied": _DENIED,
+    "AllAccessDisabled": _DENIED,
+    "AccountProblem": _DENIED,
+    "NoSuchBucket": _NO_BUCKET,
+    "NoSuchKey": _NO_OBJECT,
+    "NoSuchVersion": _NO_OBJECT,
+    "ResourceNotFound": _NO_OBJECT,
+    "AuthorizationHeaderMalformed": _REGION,
+    "PermanentRedirect": _REGION,
+    "TemporaryRedirect": _REGION,
+    "Redirect": _REGION,
+    "IllegalLocationConstraintException": _REGION,
+    "RequestTimeTooSkewed": _CLOCK,
+    "PreconditionFailed": _CHANGED,
+}
+_NAMED: Final = frozenset({"SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "OperationAborted", "QuotaExceeded"})
+_BY_STATUS: Final = {301: _REGION, 307: _REGION, 401: _DENIED, 403: _DENIED, 404: _NO_OBJECT, 412: _CHANGED}
+
+
+def translate(error: Exception, what: str, credentials: Credentials) -> PhaseError:
+    """Return the failure that a request for `what` ended with; `what` names an object as the user knows it."""
+    if isinstance(error, PhaseError):
+        return error
+    cause, code = _classify(error)
+    values = {
+        "what": what,
+        "endpoint": credentials.endpoint,
+        "bucket": credentials.bucket,
+        "label": credentials.label,
+        "code": f" ({code})" if code else "",
+    }
+    return StorageError(cause.reason, cause.message.format(**values), cause.hint.format(**values))
+
+
+def missing_bucket(credentials: Credentials) -> StorageError:
+    """Return the failure of a bucket that does not exist."""
+    values = {"endpoint": credentials.endpoint, "bucket": credentials.bucket, "label": credentials.label}
+    return StorageError(_NO_BUCKET.reason, _NO_BUCKET.message.format(**values), _NO_BUCKET.hint.format(**values))
+
+
+def is_missing(error: Exception) -> bool:
+    """Whether the server said that there is no such object."""
+    return isinstance(error, S3Error) and error.code in ("NoSuchKey", "NoSuchVersion", "ResourceNotFound")
+
+
+def is_precondition(error: Exception) -> bool:
+    """Whether the server refused a condition of the request."""
+    return isinstance(error, S3Error) and (error.code == "PreconditionFailed" or error.response.status == 412)
+
+
+def _classify(error: Exception) -> tuple[_Cause, str]:
+    if isinstance(error, S3Error):
+        code = error.code or ""
+        cause = _BY_CODE.get(code) or _BY_STATUS.get(error.response.status) or _BUSY
+        return cause, code if code in _NAMED else f"HTTP {error.response.status}"
+    if isinstance(error, ServerError):
+        return _BY_STATUS.get(error.status_code, _BUSY), f"HTTP {error.status_code}"
+    if isinstance(error, InvalidResponseError):
+        return _NOT_S3, ""
+    if isinstance(error, OSError) and error.errno in FULL:
+        return _FULL, ""
+    return _connection(error), ""
+
+
+def _connection(error: Exception) -> _Cause:
+    if isinstance(error, http.MaxRetryError) and error.reason is not None:
+        return _connection(error.reason)
+    if isinstance(error, BrokenTransferError):
+        return _BROKEN
+    if isinstance(error, http.SSLError | ssl.SSLError):
+        return _TLS
+    if isinstance(error, http.NameResolutionError):
+        return _NO_HOST
+    if isinstance(error, http.ResponseError):
+        return _BUSY
+    if isinstance(error, MinioException | ValueError | http.LocationParseError | SyntaxError):
+        return _NOT_S3
+    return _SILENT

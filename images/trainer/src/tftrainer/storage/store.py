@@ -1,0 +1,256 @@
+"""A bucket: look, list, read, write, and write only if nothing is there. Every error is a `PhaseError` in the user's words."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import io
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final, TypeVar
+
+import urllib3
+
+from tftrainer.contract import Reason
+from tftrainer.storage import transfer
+from tftrainer.storage.credentials import Credentials
+from tftrainer.storage.errors import StorageError, is_missing, is_precondition, missing_bucket, translate
+from tftrainer.storage.library import Minio, S3Error
+from tftrainer.storage.patience import Patience, PatientRetry
+
+CONNECTIONS: Final = 24
+CONNECT_SECONDS: Final = 5.0
+READ_SECONDS: Final = 30.0
+PART: Final = 8 * 1024**2
+"""Bytes of one part of a large upload; grows so that no object takes more than `PARTS` of them."""
+PARTS: Final = 9_000
+PART_UPLOADS: Final = 4
+CONDITION_SECONDS: Final = 900
+
+T = TypeVar("T")
+
+# urllib3 logs the addresses it tries again: they hold object names and, for conditional writes, a signature.
+logging.getLogger("urllib3").disabled = True
+for _module in ("connectionpool", "util.retry", "connection", "response", "poolmanager"):
+    logging.getLogger(f"urllib3.{_module}").disabled = True
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """An object as the server describes it. `key` is the whole key, `size` in bytes."""
+
+    key: str
+    size: int
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An object that was written. `sha256` is over the bytes that were sent."""
+
+    size: int
+    sha256: str
+    etag: str
+
+
+class Store:
+    """The bucket of one Secret. Safe to use from several threads."""
+
+    def __init__(self, credentials: Credentials, patience: Patience | None = None) -> None:
+        self.credentials = credentials
+        self.patience = patience or Patience()
+        self._bucket_seen = False
+        self._pool = _pool(credentials, self.patience)
+        self._client = Minio(
+            credentials.host,
+            access_key=credentials.access_key,
+            secret_key=credentials.secret_key,
+            secure=credentials.secure,
+            # Amazon's servers tell a bucket's region; others take this one and save the question.
+            region=credentials.region or (None if ".amazonaws.com" in credentials.host else "us-east-1"),
+            http_client=self._pool,
+        )
+
+    def uri(self, key: str) -> str:
+        """Return the URI of a whole key."""
+        return self.credentials.uri(key)
+
+    def find(self, key: str) -> ObjectInfo | None:
+        """Return the object of that key, None if there is none."""
+        try:
+            found = self._client.stat_object(self.credentials.bucket, key)
+        except Exception as error:
+            if not is_missing(error):
+                raise translate(error, self.uri(key), self.credentials) from None
+            self._check_bucket()
+            return None
+        self._answered()
+        return ObjectInfo(key, found.size or 0, found.etag or "")
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Yield the objects whose keys start with `prefix`, in the order of their keys; markers of folders are left out."""
+        try:
+            for found in self._client.list_objects(self.credentials.bucket, prefix=prefix, recursive=True):
+                if not found.object_name.endswith("/"):
+                    yield ObjectInfo(found.object_name, found.size or 0, (found.etag or "").strip('"'))
+        except GeneratorExit:
+            raise
+        except Exception as error:
+            raise translate(error, self.uri(prefix), self.credentials) from None
+
+    def read(self, key: str, limit: int) -> bytes | None:
+        """Return a small object, None if there is none.
+
+        Raises:
+            PhaseError: it is longer than `limit` bytes, or the store fails.
+        """
+
+        def fetch() -> bytes | None:
+            try:
+                response = self._client.get_object(self.credentials.bucket, key)
+            except S3Error as error:
+                if is_missing(error):
+                    self._bucket_seen = True
+                    return None
+                raise
+            try:
+                data: bytes = response.read(limit + 1, decode_content=False)
+            finally:
+                response.close()
+                response.release_conn()
+            return data
+
+        data = self._do(fetch, self.uri(key))
+        if data is not None and len(data) > limit:
+            raise StorageError(Reason.STORAGE_UNAVAILABLE, f"{self.uri(key)} is longer than {limit} bytes, expected a file of this product")
+        return data
+
+    def download(
+        self, info: ObjectInfo, target: Path, *, progress: Callable[[int], None] = lambda _: None, cancelled: threading.Event | None = None
+    ) -> None:
+        """Fetch the object into a new file; it is whole and of that ETag, or there is none.
+
+        `progress` is told of bytes as they arrive.
+
+        Raises:
+            PhaseError: the store fails, the object changed, or the file does not fit.
+            transfer.GivenUpError: `cancelled` was set.
+        """
+
+        def open_range(offset: int, length: int) -> Any:
+            headers: dict[str, Any] = {"If-Match": f'"{info.etag}"'} if info.etag else {}
+            whole = offset == 0 and length == info.size
+            return self._client.get_object(
+                self.credentials.bucket,
+                info.key,
+                offset=0 if whole else offset,
+                length=0 if whole else length,
+                request_headers=headers,
+            )
+
+        try:
+            transfer.download(open_range, info.size, target, self.patience, progress, cancelled or threading.Event())
+        except transfer.GivenUpError:
+            raise
+        except Exception as error:
+            raise translate(error, self.uri(info.key), self.credentials) from None
+
+    def write(self, key: str, data: bytes) -> Written:
+        """Write a small object."""
+        return self.upload(key, io.BytesIO(data), len(data))
+
+    def upload(self, key: str, source: IO[bytes], size: int) -> Written:
+        """Write an object of `size` bytes from a stream that is read once; large ones in parts, which are removed if given up.
+
+        Raises:
+            PhaseError: the store fails or the stream is shorter.
+        """
+        hashing: Any = transfer.HashingReader(source)
+        part = max(PART, -(-size // PARTS))
+        try:
+            result = self._client.put_object(
+                self.credentials.bucket, key, hashing, size, part_size=part, num_parallel_uploads=PART_UPLOADS if size > part else 1
+            )
+        except Exception as error:
+            raise translate(error, self.uri(key), self.credentials) from None
+        self._answered()
+        return Written(size, hashing.hexdigest(), result.etag or "")
+
+    def write_if_absent(self, key: str, data: bytes) -> bool:
+        """Write a small object unless there is one of that key; whether it was written."""
+        try:
+            # The client library has no conditional write; a signed address takes the condition as an unsigned header.
+            address = self._client.get_presigned_url(
+                "PUT", self.credentials.bucket, key, expires=datetime.timedelta(seconds=CONDITION_SECONDS)
+            )
+            headers = {"If-None-Match": "*", "Content-Type": "application/json"}
+            response = self._pool.request("PUT", address, body=data, headers=headers)
+            if response.status in (200, 201, 204):
+                return True
+            error = S3Error.fromxml(response) if response.data else S3Error(response, "", "", "", "", "")
+        except Exception as unexpected:
+            raise translate(unexpected, self.uri(key), self.credentials) from None
+        if is_precondition(error) or response.status == 409:
+            return False
+        raise translate(error, self.uri(key), self.credentials)
+
+    def _answered(self) -> None:
+        self.patience.answered()
+        self._bucket_seen = True
+
+    def _check_bucket(self) -> None:
+        """Tell a missing bucket from a missing object: the answer to a look at an object does not."""
+        if self._bucket_seen:
+            return
+        exists = self._do(lambda: self._client.bucket_exists(self.credentials.bucket), self.uri(""))
+        if not exists:
+            raise missing_bucket(self.credentials)
+        self._bucket_seen = True
+
+    def _do(self, request: Callable[[], T], what: str) -> T:
+        try:
+            result = request()
+        except Exception as error:
+            raise translate(error, what, self.credentials) from None
+        self.patience.answered()
+        return result
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file, 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _pool(credentials: Credentials, patience: Patience) -> urllib3.PoolManager:
+    options: dict[str, Any] = {}
+    if credentials.secure:
+        options["ssl_context"] = _tls(credentials)
+    return urllib3.PoolManager(
+        maxsize=CONNECTIONS,
+        timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
+        retries=PatientRetry.within(patience),
+        **options,
+    )
+
+
+def _tls(credentials: Credentials) -> Any:
+    import ssl
+
+    import certifi
+
+    context = ssl.create_default_context(cafile=certifi.where())
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if credentials.ca_certificate:
+        try:
+            context.load_verify_locations(cadata=credentials.ca_certificate)
+        except (ssl.SSLError, ValueError):
+            raise StorageError(
+                Reason.STORAGE_MISCONFIGURED,
+                f"key caCertificate of the {credentials.label} is not a certificate, expected PEM text",
+                "correct caCertificate in the Secret, or remove it",
+            ) from None
+    return context

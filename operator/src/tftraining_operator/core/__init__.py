@@ -1,0 +1,1 @@
+"""The pure core: from what was observed of a job to what is to be done about it."""

@@ -1,0 +1,353 @@
+"""The pod of a job, and the ConfigMap of its inline script: fixed in shape, so that nothing a user writes reaches a security field."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tftrainer import contract, placeholders
+
+from tftraining_operator.api import API_VERSION, KIND
+from tftraining_operator.api.spec import Spec
+from tftraining_operator.core import names
+from tftraining_operator.core.configuration import Configuration, Runtime
+from tftraining_operator.core.quantities import amount
+from tftraining_operator.core.records import JobRecord, Raw
+
+USER: Final = 1000
+"""uid and gid of all three containers: what one writes in the workspace the others can read."""
+PUBLISH_SECONDS: Final = 30
+"""Time for publishing after a stop: what the pod gets on top of the script's own grace period."""
+WORKSPACE_SLACK: Final = 1.25
+"""The launcher stops a script at the workspace's size; the kubelet's eviction, which loses the outputs, is only the backstop."""
+_SIDE_SPACE: Final = "1Gi"
+
+
+class BuildError(ValueError):
+    """A spec from which no pod can be made. The text names the field, its value and what was expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effective:
+    """A spec with the configuration's defaults filled in. Times are seconds, sizes bytes unless they are quantities."""
+
+    spec: Spec
+    runtime_name: str
+    runtime: Runtime
+    cpu: str
+    memory: str
+    workspace: str
+    shared_memory: str
+    gpu_resource: str
+    storage_secret: str
+    datasets_secret: str
+    grace_seconds: int
+    pending_seconds: int
+
+    @property
+    def workspace_bytes(self) -> int:
+        """Bytes that the script may store."""
+        return amount(self.workspace)
+
+    @property
+    def uses_datasets(self) -> bool:
+        """Whether anything names the dataset library, so that its credentials are needed."""
+        return any(f"${{{name}}}" in text for name in ("datasets", "ai_dataset_lib") for text in _texts_with_placeholders(self.spec))
+
+
+def effective(spec: Spec, configuration: Configuration, runtime_name: str, runtime: Runtime) -> Effective:
+    """Return the spec with defaults filled in."""
+    wanted, given = spec.resources, configuration.defaults
+    return Effective(
+        spec=spec,
+        runtime_name=runtime_name,
+        runtime=runtime,
+        cpu=wanted.cpu or given.resources.cpu,
+        memory=wanted.memory or given.resources.memory,
+        workspace=wanted.workspace or given.resources.workspace,
+        shared_memory=wanted.shared_memory or given.resources.shared_memory,
+        gpu_resource=wanted.gpu_resource or given.gpu_resource,
+        storage_secret=spec.storage.secret_name or given.storage_secret_name,
+        datasets_secret=spec.datasets.secret_name or given.datasets_secret_name,
+        grace_seconds=_either(spec.termination_grace_period_seconds, given.termination_grace_period_seconds),
+        pending_seconds=_either(spec.pending_deadline_seconds, given.pending_deadline_seconds),
+    )
+
+
+def configmap(job: JobRecord, spec: Spec, attempt: int) -> Raw | None:
+    """Return the ConfigMap of an inline script, None for a script that lies in a bucket."""
+    if spec.script.inline is None or spec.script.name is None:
+        return None
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": names.script_name(job.key.name, job.uid, attempt),
+            "namespace": job.key.namespace,
+            "labels": names.labels(job.key.name, job.uid, names.CHIEF, 0, attempt),
+            "ownerReferences": _owner(job),
+        },
+        "immutable": True,
+        "data": {spec.script.name: spec.script.inline},
+    }
+
+
+def pod(job: JobRecord, wanted: Effective, configuration: Configuration, attempt: int) -> Raw:
+    """Return the pod of one attempt.
+
+    Raises:
+        BuildError: the spec holds something that only shows when it is put together, such as an unknown placeholder.
+
+    """
+    plan = _plan(job, wanted, configuration, attempt)
+    for number, argument in enumerate(plan.args):
+        _resolved(argument, plan, f"spec.args[{number}]")
+    try:
+        encoded = contract.encode_plan(plan)
+    except contract.ContractError as error:
+        raise BuildError(f"spec is too large: {error}") from error
+    name = names.pod_name(job.key.name, names.CHIEF, 0, attempt)
+    runtime = wanted.runtime
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": name,
+            "namespace": job.key.namespace,
+            "labels": runtime.labels | names.labels(job.key.name, job.uid, names.CHIEF, 0, attempt),
+            "annotations": runtime.annotations | {"kubectl.kubernetes.io/default-container": contract.TRAINER, names.JOB: job.key.name},
+            "ownerReferences": _owner(job),
+        },
+        "spec": {
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "terminationGracePeriodSeconds": wanted.grace_seconds + PUBLISH_SECONDS,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": USER,
+                "runAsGroup": USER,
+                "fsGroup": USER,
+                "fsGroupChangePolicy": "OnRootMismatch",
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            **_placement(runtime),
+            "initContainers": [_fetch(wanted, encoded)],
+            "containers": [_trainer(wanted, plan, encoded), _publisher(wanted, encoded)],
+            "volumes": _volumes(job, wanted, attempt),
+        },
+    }
+
+
+def _plan(job: JobRecord, wanted: Effective, configuration: Configuration, attempt: int) -> contract.Plan:
+    spec = wanted.spec
+    archive = spec.dependencies.archive
+    script = spec.script
+    return contract.Plan(
+        namespace=job.key.namespace,
+        job=job.key.name,
+        uid=job.uid,
+        runtime=wanted.runtime_name,
+        script=contract.Script(name=script.name or (script.uri or "").rpartition("/")[2], uri=script.uri, sha256=script.sha256),
+        attempt=attempt,
+        image=wanted.runtime.image,
+        archive=contract.Reference(uri=archive.uri, sha256=archive.sha256) if archive else None,
+        files=tuple(contract.Reference(uri=file.uri, sha256=file.sha256) for file in spec.dependencies.files),
+        inputs=tuple(contract.Input(name=entry.name, uri=entry.uri) for entry in spec.inputs),
+        args=spec.args,
+        grace_seconds=wanted.grace_seconds,
+        publish_seconds=PUBLISH_SECONDS,
+        active_deadline_seconds=spec.active_deadline_seconds,
+        workspace_bytes=wanted.workspace_bytes,
+        gpus=spec.resources.gpus,
+        implicit_fetch_bytes=configuration.implicit_fetch_bytes,
+    )
+
+
+def _placement(runtime: Runtime) -> dict[str, Any]:
+    tolerations = [toleration.model_dump(exclude_defaults=True) for toleration in runtime.tolerations]
+    placement: dict[str, Any] = {}
+    if runtime.node_selector:
+        placement["nodeSelector"] = dict(runtime.node_selector)
+    if tolerations:
+        placement["tolerations"] = tolerations
+    if runtime.image_pull_secrets:
+        placement["imagePullSecrets"] = [{"name": name} for name in runtime.image_pull_secrets]
+    return placement
+
+
+def _container(name: str, command: str, runtime: Runtime, **rest: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "image": runtime.image,
+        "imagePullPolicy": runtime.image_pull_policy,
+        # -I keeps the user's files and variables away from our own start-up.
+        "command": ["python3", "-I", "-m", "tftrainer", command],
+        "securityContext": {
+            "runAsNonRoot": True,
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "terminationMessagePath": "/dev/termination-log",
+        "terminationMessagePolicy": "File",
+        **rest,
+    }
+
+
+def _fetch(wanted: Effective, plan: str) -> dict[str, Any]:
+    credentials = _credentials(contract.STORAGE_PREFIX, wanted.storage_secret)
+    if wanted.uses_datasets:
+        credentials += _credentials(contract.DATASETS_PREFIX, wanted.datasets_secret)
+    mounts = [_mount("workspace", contract.WORKSPACE), _mount("state", contract.STATE), _mount("tmp-fetch", "/tmp")]  # noqa: S108
+    if wanted.spec.script.inline is not None:
+        mounts.append(_mount("inline", contract.INLINE_FOLDER, read_only=True))
+    return _container(
+        contract.FETCH,
+        "fetch",
+        wanted.runtime,
+        env=[*_own_environment(plan, gpus=0), *credentials],
+        resources=_side_resources(),
+        volumeMounts=mounts,
+    )
+
+
+def _trainer(wanted: Effective, plan: contract.Plan, encoded: str) -> dict[str, Any]:
+    gpus = wanted.spec.resources.gpus
+    devices = {wanted.gpu_resource: str(gpus)} if gpus else {}
+    own = _own_environment(encoded, gpus)
+    users = [
+        {"name": variable.name, "value": _literal(_resolved(variable.value, plan, f"spec.env[{variable.name}]"))}
+        for variable in wanted.spec.env
+    ]
+    taken = {variable["name"] for variable in users}
+    return _container(
+        contract.TRAINER,
+        "run",
+        wanted.runtime,
+        env=[*(variable for variable in own if variable["name"] not in taken), *users],
+        resources={
+            "requests": {"cpu": wanted.cpu, "memory": wanted.memory, **devices},
+            "limits": {"memory": wanted.memory, **devices},
+        },
+        volumeMounts=[
+            _mount("workspace", contract.WORKSPACE),
+            _mount("workspace", contract.DATASETS, read_only=True, folder="datasets"),
+            _mount("workspace", contract.INPUTS, read_only=True, folder="inputs"),
+            # Read-only, so that user code cannot forge what fetch found; a lock can be held on it all the same.
+            _mount("state", contract.STATE, read_only=True),
+            _mount("tmp-trainer", "/tmp"),  # noqa: S108
+            _mount("shm", "/dev/shm"),  # noqa: S108
+        ],
+    )
+
+
+def _publisher(wanted: Effective, plan: str) -> dict[str, Any]:
+    return _container(
+        contract.PUBLISHER,
+        "publish",
+        wanted.runtime,
+        env=[*_own_environment(plan, gpus=0), *_credentials(contract.STORAGE_PREFIX, wanted.storage_secret)],
+        resources=_side_resources(),
+        volumeMounts=[
+            _mount("workspace", contract.WORKSPACE),
+            _mount("state", contract.STATE),
+            _mount("tmp-publisher", "/tmp"),  # noqa: S108
+        ],
+    )
+
+
+def _own_environment(plan: str, gpus: int) -> list[dict[str, Any]]:
+    # Images made for GPUs ask for all of a node's by default, also in containers that were given none.
+    devices = [] if gpus else [{"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"}]
+    return [
+        {"name": contract.PLAN_VARIABLE, "value": _literal(plan)},
+        {"name": "HOME", "value": "/tmp"},  # noqa: S108
+        {"name": "MPLCONFIGDIR", "value": "/tmp/matplotlib"},  # noqa: S108
+        {"name": "PYTHONUNBUFFERED", "value": "1"},
+        *devices,
+    ]
+
+
+def _resolved(value: str, plan: contract.Plan, field: str) -> str:
+    try:
+        return placeholders.resolve(value, plan)
+    except ValueError as error:
+        raise BuildError(f"{field}: {error}") from error
+
+
+def _literal(value: str) -> str:
+    """Keep the kubelet from expanding `$(NAME)` in a value: a doubled dollar is one."""
+    return value.replace("$", "$$")
+
+
+def _credentials(prefix: str, secret: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": f"{prefix}{end}",
+            "valueFrom": {
+                "secretKeyRef": {"name": secret, "key": key} | ({"optional": True} if key in contract.OPTIONAL_CREDENTIAL_KEYS else {})
+            },
+        }
+        for key, end in contract.CREDENTIAL_KEYS.items()
+    ]
+
+
+def _mount(volume: str, path: str, *, read_only: bool = False, folder: str = "") -> dict[str, Any]:
+    mount: dict[str, Any] = {"name": volume, "mountPath": path}
+    if folder:
+        mount["subPath"] = folder
+    if read_only:
+        mount["readOnly"] = True
+    return mount
+
+
+def _volumes(job: JobRecord, wanted: Effective, attempt: int) -> list[dict[str, Any]]:
+    space = str(int(wanted.workspace_bytes * WORKSPACE_SLACK))
+    volumes: list[dict[str, Any]] = [
+        {"name": "workspace", "emptyDir": {"sizeLimit": space}},
+        {"name": "state", "emptyDir": {"sizeLimit": _SIDE_SPACE}},
+        {"name": "tmp-fetch", "emptyDir": {"sizeLimit": _SIDE_SPACE}},
+        {"name": "tmp-trainer", "emptyDir": {"sizeLimit": space}},
+        {"name": "tmp-publisher", "emptyDir": {"sizeLimit": _SIDE_SPACE}},
+        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": wanted.shared_memory}},
+    ]
+    if wanted.spec.script.inline is not None:
+        volumes.append({"name": "inline", "configMap": {"name": names.script_name(job.key.name, job.uid, attempt)}})
+    return volumes
+
+
+def _owner(job: JobRecord) -> list[dict[str, Any]]:
+    return [
+        {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "name": job.key.name,
+            "uid": job.uid,
+            "controller": True,
+            # Blocking needs a right on the job's finalizers that clusters with a strict admission demand, and brings nothing here.
+            "blockOwnerDeletion": False,
+        }
+    ]
+
+
+def _texts_with_placeholders(spec: Spec) -> Iterable[str]:
+    script = spec.script.uri or ""
+    archive = spec.dependencies.archive.uri if spec.dependencies.archive else ""
+    return (
+        *spec.args,
+        *(variable.value for variable in spec.env),
+        *(entry.uri for entry in spec.inputs),
+        *(file.uri for file in spec.dependencies.files),
+        script,
+        archive,
+    )
+
+
+def _side_resources() -> dict[str, Any]:
+    return {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}
+
+
+def _either(value: int | None, default: int) -> int:
+    return default if value is None else value

@@ -1,0 +1,106 @@
+"""The conditions of a job, made of its situation; a transition time changes only when a status does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from tftrainer.contract import TRAINER
+
+from tftraining_operator.api.status import ConditionType, Phase
+from tftraining_operator.core.observe import mapping, sequence, text, timestamp
+from tftraining_operator.core.records import Raw
+from tftraining_operator.core.situation import Situation
+
+SUSPENDING: Final = "Suspending"
+"""Reason of Suspended while the pod is still on its way out: it remembers who deleted it."""
+_STARTING: Final = frozenset({Phase.PENDING, Phase.FETCHING})
+_LATEST: Final = 253_402_300_799.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One condition before it is dated. `at` is the Unix second since which it holds, None where nothing tells."""
+
+    type: ConditionType
+    status: str
+    reason: str
+    message: str = ""
+    at: float | None = None
+
+
+def rfc3339(seconds: float) -> str:
+    """Return Unix seconds as the API server writes times: UTC, whole seconds."""
+    return datetime.fromtimestamp(int(min(max(seconds, 0.0), _LATEST)), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def conditions(situation: Situation, previous: Raw, generation: int, now: float) -> list[dict[str, Any]]:
+    """Return all conditions of the job, dated against those of the `previous` status."""
+    before = {entry["type"]: entry for entry in read(previous)}
+    return [_dated(fact, before.get(fact.type, {}), generation, now) for fact in _facts(situation, before)]
+
+
+def read(status: Raw) -> Iterator[dict[str, str]]:
+    """Yield the well-formed conditions of a status, which anyone with the right to may have written."""
+    for entry in map(mapping, sequence(status.get("conditions"))):
+        kind, state = text(entry.get("type")), text(entry.get("status"))
+        at = text(entry.get("lastTransitionTime"))
+        if kind and state in {"True", "False", "Unknown"} and timestamp(at) is not None:
+            yield {"type": kind, "status": state, "reason": text(entry.get("reason")), "lastTransitionTime": at}
+
+
+def _facts(situation: Situation, before: Mapping[str, Any]) -> Iterator[Fact]:
+    phase, reason, message = situation.phase, situation.reason, situation.message
+    if situation.accepted:
+        yield Fact(ConditionType.ACCEPTED, "True", "Accepted")
+    else:
+        yield Fact(ConditionType.ACCEPTED, "False", reason, message)
+    if not situation.finished and phase is not Phase.SUSPENDED:
+        yield _scheduled(situation)
+    yield _running(situation)
+    if phase is Phase.SUSPENDED:
+        yield Fact(ConditionType.SUSPENDED, "True", "Suspended", message)
+    elif situation.suspending:
+        yield Fact(ConditionType.SUSPENDED, "False", SUSPENDING, message)
+    elif ConditionType.SUSPENDED in before and not situation.finished:
+        yield Fact(ConditionType.SUSPENDED, "False", "Resumed")
+    if situation.finished:
+        end = ConditionType.SUCCEEDED if phase is Phase.SUCCEEDED else ConditionType.FAILED
+        yield Fact(end, "True", reason, message, situation.ended_at)
+        yield Fact(ConditionType.FINISHED, "True", reason, at=situation.ended_at)
+    # Generic tools: still on its way until the pod runs, failed for good with Stalled. Never both, and neither while it trains.
+    if phase in _STARTING:
+        yield Fact(ConditionType.RECONCILING, "True", reason)
+    if phase is Phase.FAILED:
+        yield Fact(ConditionType.STALLED, "True", reason, at=situation.ended_at)
+
+
+def _scheduled(situation: Situation) -> Fact:
+    pod = situation.pod
+    if pod is not None and (pod.node or (pod.conditions or {}).get("PodScheduled", ("",))[0] == "True"):
+        return Fact(ConditionType.SCHEDULED, "True", "Scheduled", f"on node {pod.node}" if pod.node else "")
+    return Fact(ConditionType.SCHEDULED, "False", situation.reason, situation.message)
+
+
+def _running(situation: Situation) -> Fact:
+    if situation.lost:
+        return Fact(ConditionType.RUNNING, "Unknown", situation.reason, situation.message)
+    if situation.phase is not Phase.RUNNING:
+        return Fact(ConditionType.RUNNING, "False", situation.reason, at=situation.ended_at)
+    trainer = situation.pod.container(TRAINER) if situation.pod is not None else None
+    return Fact(ConditionType.RUNNING, "True", situation.reason, situation.message, trainer.started_at if trainer else None)
+
+
+def _dated(fact: Fact, before: Mapping[str, Any], generation: int, now: float) -> dict[str, Any]:
+    happened = now if fact.at is None else min(fact.at, now)
+    since = before["lastTransitionTime"] if before.get("status") == fact.status else rfc3339(happened)
+    condition = {
+        "type": fact.type.value,
+        "status": fact.status,
+        "reason": fact.reason[:64],
+        "observedGeneration": generation,
+        "lastTransitionTime": since,
+    }
+    return condition | ({"message": fact.message[:2048]} if fact.message else {})

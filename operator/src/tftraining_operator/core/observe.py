@@ -1,0 +1,156 @@
+"""From objects as the API server sent them to records. Hostile input: whatever lies in them, nothing here raises.
+
+What is missing or of the wrong type becomes the empty value, "Unknown", or (when not even an identity is there) None.
+Every string is bounded, so that one object cannot grow the process.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from tftrainer.contract import MESSAGE_LIMIT
+
+from tftraining_operator.core import names
+from tftraining_operator.core.records import ContainerRecord, JobRecord, Key, PodRecord
+
+UNKNOWN: Final = "Unknown"
+_TEXT_LIMIT: Final = 1024
+_LIST_LIMIT: Final = 64
+_PHASES: Final = frozenset({"Pending", "Running", "Succeeded", "Failed"})
+_STATES: Final = ("terminated", "running", "waiting")
+
+
+def job_record(raw: Any) -> JobRecord | None:
+    """Return the record of a TFTrainingJob; None where the object has no namespace, name or uid."""
+    metadata = mapping(mapping(raw).get("metadata"))
+    namespace, name, uid = (text(metadata.get(field)) for field in ("namespace", "name", "uid"))
+    if not (namespace and name and uid):
+        return None
+    return JobRecord(
+        key=Key(namespace, name),
+        uid=uid,
+        generation=integer(metadata.get("generation")) or 0,
+        created_at=timestamp(metadata.get("creationTimestamp")) or 0.0,
+        resource_version=text(metadata.get("resourceVersion")),
+        spec=mapping(mapping(raw).get("spec")),
+        status=mapping(mapping(raw).get("status")),
+        deleted_at=timestamp(metadata.get("deletionTimestamp")),
+    )
+
+
+def pod_record(raw: Any) -> PodRecord | None:
+    """Return the record of a pod; None where it has no identity or nothing ties it to a job.
+
+    A pod belongs to the job that its controlling owner reference names; without one, to the job that its annotation, its label or
+    at last its own name claims (such a pod is foreign, and `decide` says so).
+    """
+    metadata = mapping(mapping(raw).get("metadata"))
+    namespace, name, uid = (text(metadata.get(field)) for field in ("namespace", "name", "uid"))
+    labels = mapping(metadata.get("labels"))
+    owner_name, owner_uid = _owner(metadata)
+    annotations = mapping(metadata.get("annotations"))
+    job = owner_name or text(annotations.get(names.JOB)) or text(labels.get(names.JOB_NAME)) or names.claimed_job(name)
+    if not (namespace and name and uid and job):
+        return None
+    status = mapping(mapping(raw).get("status"))
+    phase = text(status.get("phase"))
+    return PodRecord(
+        key=Key(namespace, job),
+        name=name,
+        uid=uid,
+        owner_uid=owner_uid,
+        role=text(labels.get(names.ROLE)) or UNKNOWN,
+        index=_decimal(labels.get(names.INDEX)),
+        attempt=_decimal(labels.get(names.ATTEMPT)),
+        phase=phase if phase in _PHASES else UNKNOWN,
+        created_at=timestamp(metadata.get("creationTimestamp")) or 0.0,
+        resource_version=text(metadata.get("resourceVersion")),
+        reason=text(status.get("reason")),
+        message=text(status.get("message")),
+        node=text(mapping(mapping(raw).get("spec")).get("nodeName")),
+        deleted_at=timestamp(metadata.get("deletionTimestamp")),
+        conditions=_conditions(status.get("conditions")),
+        containers=tuple(_containers(status)),
+    )
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """Return `value` if it is a mapping, an empty one otherwise."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def text(value: Any, limit: int = _TEXT_LIMIT) -> str:
+    """Return `value` if it is a string, cut off at `limit` characters and free of lone surrogates; "" otherwise."""
+    if not isinstance(value, str):
+        return ""
+    return value[:limit].encode("utf-8", "replace").decode()
+
+
+def integer(value: Any) -> int | None:
+    """Return `value` if it is a whole number that fits into 63 bits, None otherwise."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63 else None
+
+
+def timestamp(value: Any) -> float | None:
+    """Return an RFC 3339 time as Unix seconds, None where it is not one."""
+    if not isinstance(value, str) or len(value) > 64:
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError, OSError):
+        return None
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+
+
+def sequence(value: Any) -> tuple[Any, ...]:
+    """Return the first items of `value` if it is a list, an empty tuple otherwise."""
+    return tuple(value[:_LIST_LIMIT]) if isinstance(value, list | tuple) else ()
+
+
+def _owner(metadata: Mapping[str, Any]) -> tuple[str, str]:
+    for reference in map(mapping, sequence(metadata.get("ownerReferences"))):
+        if reference.get("controller") is True and reference.get("kind") == "TFTrainingJob":
+            return text(reference.get("name")), text(reference.get("uid"))
+    return "", ""
+
+
+def _decimal(value: Any) -> int:
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 9 else 0
+
+
+def _conditions(value: Any) -> dict[str, tuple[str, str, str]]:
+    return {
+        kind: (text(condition.get("status")), text(condition.get("reason")), text(condition.get("message")))
+        for condition in map(mapping, sequence(value))
+        if (kind := text(condition.get("type")))
+    }
+
+
+def _containers(status: Mapping[str, Any]) -> Iterator[ContainerRecord]:
+    for field in ("initContainerStatuses", "containerStatuses"):
+        for container in map(mapping, sequence(status.get(field))):
+            name = text(container.get("name"))
+            if name:
+                yield _container(name, container)
+
+
+def _container(name: str, raw: Mapping[str, Any]) -> ContainerRecord:
+    states = mapping(raw.get("state"))
+    # An empty state is what the API documents as waiting.
+    state = next((kind for kind in _STATES if isinstance(states.get(kind), Mapping)), "waiting")
+    detail = mapping(states.get(state))
+    return ContainerRecord(
+        name=name,
+        state=state,
+        reason=text(detail.get("reason")),
+        message=text(detail.get("message"), MESSAGE_LIMIT),
+        exit_code=integer(detail.get("exitCode")),
+        signal=integer(detail.get("signal")),
+        started_at=timestamp(detail.get("startedAt")),
+        finished_at=timestamp(detail.get("finishedAt")),
+        restart_count=integer(raw.get("restartCount")) or 0,
+    )

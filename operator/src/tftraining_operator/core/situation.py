@@ -1,0 +1,43 @@
+"""What a rule found out about a job: the one thing that status and conditions are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tftrainer.contract import Reason
+
+from tftraining_operator.api.status import Phase
+from tftraining_operator.core.causes import Verdict
+from tftraining_operator.core.pending import Pending
+from tftraining_operator.core.records import PodRecord
+
+NOT_ACCEPTED = frozenset({Reason.INVALID_SPEC, Reason.UNKNOWN_RUNTIME, Reason.NAME_CONFLICT})
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Where a job stands. `reason` is a CamelCase word, `message` a sentence for people, `ended_at` Unix seconds.
+
+    `suspending` marks a pod that the operator itself stops; `lost` one whose node does not answer.
+    """
+
+    phase: Phase
+    reason: str
+    message: str
+    attempt: int
+    pod: PodRecord | None = None
+    verdict: Verdict | None = None
+    pending: Pending | None = None
+    ended_at: float | None = None
+    suspending: bool = False
+    lost: bool = False
+
+    @property
+    def finished(self) -> bool:
+        """Whether the job has come to its end."""
+        return self.phase in {Phase.SUCCEEDED, Phase.FAILED}
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the job was fit to be run at all."""
+        return self.verdict is None or self.verdict.failure.reason not in NOT_ACCEPTED

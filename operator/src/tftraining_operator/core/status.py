@@ -1,0 +1,140 @@
+"""The whole status of a job, made of its situation: never longer than the schema allows, whatever a pod reports."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any, Final
+
+import msgspec
+from tftrainer import contract
+
+from tftraining_operator.api.status import MESSAGE_LIMIT
+from tftraining_operator.core.causes import Verdict, published, report
+from tftraining_operator.core.conditions import conditions, rfc3339
+from tftraining_operator.core.observe import mapping, text, timestamp
+from tftraining_operator.core.pending import Pending
+from tftraining_operator.core.records import JobRecord, PodRecord, Raw
+from tftraining_operator.core.situation import Situation
+
+_NUMBERS: Final = re.compile(r"[0-9]+")
+
+
+def render(situation: Situation, job: JobRecord, now: float) -> dict[str, Any]:
+    """Return the status that the job should have."""
+    steady = _steady(situation, job.status)
+    pod = steady.pod
+    found: dict[str, Any] = {
+        "observedGeneration": job.generation,
+        "phase": steady.phase.value,
+        "message": steady.message,
+        "attempt": steady.attempt,
+        "startTime": _time(_started(pod, contract.FETCH), job.status, "startTime", steady),
+        "runningTime": _time(_started(pod, contract.TRAINER), job.status, "runningTime", steady),
+        "completionTime": rfc3339(min(steady.ended_at or now, now)) if steady.finished else None,
+        "conditions": conditions(steady, job.status, job.generation, now),
+        "pods": [_pod(pod)] if pod is not None else None,
+        "pending": _pending(steady.pending),
+        "failure": _failure(steady.verdict, steady.attempt),
+        **(_reported(pod, job) if pod is not None else {}),
+    }
+    cleaned: dict[str, Any] = _clean(found)
+    return cleaned
+
+
+def _steady(situation: Situation, previous: Raw) -> Situation:
+    """Keep a pending message that differs in its numbers only: a scheduler counts nodes anew whenever one of them changes."""
+    before = mapping(previous.get("pending"))
+    found = situation.pending
+    if found is None or text(before.get("reason")) != found.reason:
+        return situation
+    kept = text(before.get("message"), MESSAGE_LIMIT)
+    if _NUMBERS.sub("", kept) != _NUMBERS.sub("", found.message):
+        return situation
+    message = sentence(kept) if situation.message == sentence(found.message) else situation.message
+    return replace(situation, pending=replace(found, message=kept), message=message)
+
+
+def sentence(*parts: str) -> str:
+    """Return parts as sentences: each with a capital at its start and a full stop at its end."""
+    ended = []
+    for part in parts:
+        stripped = part.strip()
+        if stripped:
+            ended.append(stripped[0].upper() + stripped[1:] + ("" if stripped[-1] in ".!?" else "."))
+    return " ".join(ended)[:MESSAGE_LIMIT]
+
+
+def _started(pod: PodRecord | None, name: str) -> float | None:
+    container = pod.container(name) if pod is not None else None
+    return container.started_at if container is not None else None
+
+
+def _time(seen: float | None, previous: Raw, field: str, situation: Situation) -> str | None:
+    if seen is not None:
+        return rfc3339(seen)
+    # Of a pod that is gone without a trace, our own earlier word is all there is.
+    kept = text(previous.get(field)) if situation.pod is None and situation.finished else ""
+    return kept if timestamp(kept) is not None and len(kept) <= 32 else None
+
+
+def _pod(pod: PodRecord) -> dict[str, Any]:
+    return {"name": pod.name, "role": pod.role[:64], "index": pod.index, "attempt": pod.attempt, "phase": pod.phase, "node": pod.node[:253]}
+
+
+def _pending(pending: Pending | None) -> dict[str, Any] | None:
+    return None if pending is None else {"reason": pending.reason, "message": pending.message[:MESSAGE_LIMIT]}
+
+
+def _failure(verdict: Verdict | None, attempt: int) -> dict[str, Any] | None:
+    if verdict is None:
+        return None
+    failure = verdict.failure
+    return {
+        "cause": verdict.cause.value,
+        "reason": failure.reason.value,
+        "message": failure.message,
+        "hint": failure.hint,
+        "exitCode": verdict.exit_code,
+        "exception": failure.exception,
+        "file": failure.file,
+        "line": failure.line,
+        "traceback": failure.traceback,
+        "attempt": attempt,
+        "pod": verdict.pod,
+    }
+
+
+def _reported(pod: PodRecord, job: JobRecord) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    fetched = report(pod.container(contract.FETCH), contract.FetchReport)
+    if fetched is not None:
+        found["resolvedArgs"] = list(fetched.resolved_args[:256])
+        found["code"] = {"script": _pinned(fetched.script), "archive": _pinned(fetched.archive)}
+    final = report(pod.container(contract.PUBLISHER), contract.PublishReport)
+    if final is not None and final.logs_uri:
+        found["logs"] = {"uri": final.logs_uri}
+    if published(pod, job.key.namespace, job.key.name, job.uid) is not None and final is not None:
+        found["outputs"] = {
+            "manifest": final.manifest_uri,
+            "sha256": final.manifest_sha256,
+            "objects": final.objects,
+            "bytes": final.bytes,
+            "skipped": final.skipped,
+        }
+        found["model"] = None if final.model is None else msgspec.to_builtins(final.model)
+    return found
+
+
+def _pinned(pinned: contract.Pinned | None) -> dict[str, Any] | None:
+    return None if pinned is None else {"uri": pinned.uri, "sha256": pinned.sha256, "etag": pinned.etag, "bytes": pinned.bytes}
+
+
+def _clean(value: Any) -> Any:
+    """Drop what is empty, and what no API server takes: the result is exactly what the server will send back."""
+    if isinstance(value, dict):
+        cleaned = {key: _clean(item) for key, item in value.items()}
+        return {key: item for key, item in cleaned.items() if item not in (None, "", [], {})}
+    if isinstance(value, list):
+        return [_clean(item) for item in value]
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

@@ -1,0 +1,1 @@
+"""The API server's verbs over raw objects."""

@@ -1,0 +1,131 @@
+"""The few verbs that the operator needs, over raw objects.
+
+Bare aiohttp instead of the official client's calls: the same request costs a quarter of the CPU, and the API server's answer to a
+created pod is what the operator waits for (figures in docs/design/0005-http-client.md).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, Protocol
+
+import aiohttp
+
+from tftraining_operator.kube.credentials import Credentials
+from tftraining_operator.kube.errors import ApiError, UnavailableError, error_of
+
+Raw = Mapping[str, Any]
+PAGE = 500
+"""Objects of one page of a list."""
+_TIMEOUT_SECONDS = 30.0
+
+
+class KubeApi(Protocol):
+    """What the operator asks of an API server. Every verb raises ApiError's subclasses."""
+
+    async def get(self, path: str) -> Raw:
+        """Return an object."""
+
+    async def create(self, path: str, body: Raw) -> Raw:
+        """Create an object in a collection and return it as stored."""
+
+    async def replace(self, path: str, body: Raw) -> Raw:
+        """Replace an object as a whole; the version that it carries must be the stored one."""
+
+    async def set_status(self, path: str, status: Raw, *, resource_version: str) -> Raw:
+        """Replace an object's status if it is still in that version, and return the object."""
+
+    async def delete(self, path: str, *, uid: str, grace_seconds: int | None = None) -> None:
+        """Delete an object if it still is the one with that uid."""
+
+    def pages(self, path: str, selector: str = "") -> AsyncIterator[tuple[str, list[Raw]]]:
+        """Yield the list's version and items, page by page."""
+
+
+class KubeClient:
+    """A `KubeApi` over one pool of connections. `count` is told the verb and HTTP code of every request."""
+
+    def __init__(self, credentials: Credentials, user_agent: str, count: Callable[[str, int], None] = lambda *_: None) -> None:
+        self._credentials = credentials
+        self._count = count
+        connector = aiohttp.TCPConnector(ssl=credentials.tls(), limit=32)
+        self._session = aiohttp.ClientSession(
+            connector=connector, headers={"User-Agent": user_agent}, timeout=aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS)
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+    async def get(self, path: str) -> Raw:
+        """Return an object."""
+        return await self._request("GET", path)
+
+    async def create(self, path: str, body: Raw) -> Raw:
+        """Create an object in a collection and return it as stored."""
+        return await self._request("POST", path, body)
+
+    async def replace(self, path: str, body: Raw) -> Raw:
+        """Replace an object as a whole; the version that it carries must be the stored one."""
+        return await self._request("PUT", path, body)
+
+    async def set_status(self, path: str, status: Raw, *, resource_version: str) -> Raw:
+        """Replace an object's status if it is still in that version, and return the object.
+
+        A version is of one object only, so that a successor of the same name is never hit. Replacing it, unlike testing it, makes the
+        server answer that the object has changed (409), not that the request is invalid (422).
+        """
+        patch = [
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": resource_version},
+            {"op": "add", "path": "/status", "value": status},
+        ]
+        return await self._request("PATCH", f"{path}/status", patch, "application/json-patch+json")
+
+    async def delete(self, path: str, *, uid: str, grace_seconds: int | None = None) -> None:
+        """Delete an object if it still is the one with that uid."""
+        options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
+        if grace_seconds is not None:
+            options["gracePeriodSeconds"] = grace_seconds
+        await self._request("DELETE", path, options)
+
+    async def pages(self, path: str, selector: str = "") -> AsyncIterator[tuple[str, list[Raw]]]:
+        """Yield the list's version and items, page by page."""
+        proceed = ""
+        while True:
+            query = {"limit": str(PAGE)} | ({"labelSelector": selector} if selector else {}) | ({"continue": proceed} if proceed else {})
+            answer = await self._request("GET", path, query=query)
+            metadata = answer.get("metadata") or {}
+            yield str(metadata.get("resourceVersion", "")), list(answer.get("items") or [])
+            proceed = str(metadata.get("continue") or "")
+            if not proceed:
+                return
+
+    async def _request(
+        self, verb: str, path: str, body: Any = None, kind: str = "application/json", *, query: Mapping[str, str] | None = None
+    ) -> Raw:
+        token = self._credentials.token()
+        headers = {"Content-Type": kind} | ({"Authorization": f"Bearer {token}"} if token else {})
+        data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+        try:
+            async with self._session.request(verb, self._credentials.server + path, data=data, params=query, headers=headers) as response:
+                self._count(verb, response.status)
+                content = await response.read()
+                answer = _decoded(content)
+                if response.status >= 400:
+                    raise error_of(response.status, answer, response.headers.get("Retry-After"))
+                return answer
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            self._count(verb, 0)
+            raise UnavailableError(0, type(error).__name__, f"{verb} {path}: {error}") from error
+
+
+def _decoded(content: bytes) -> Raw:
+    try:
+        answer = json.loads(content) if content else {}
+    except ValueError:
+        return {"message": content[:200].decode("utf-8", "replace")}
+    return answer if isinstance(answer, dict) else {}
+
+
+__all__ = ["PAGE", "ApiError", "KubeApi", "KubeClient", "Raw"]

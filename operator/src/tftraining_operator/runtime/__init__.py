@@ -1,0 +1,1 @@
+"""The loop around the core: what was seen, what is to be looked at, and the writing of what was decided."""

@@ -1,0 +1,136 @@
+"""Kubernetes events about jobs, posted beside the loop so that none ever holds a job up.
+
+Own code: kopf's recorder needs the context of one of its handlers, and decisions are made outside of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from tftraining_operator.core.records import JobRecord, Note
+from tftraining_operator.kube import paths
+from tftraining_operator.kube.client import KubeApi
+from tftraining_operator.kube.errors import ApiError
+from tftraining_operator.runtime.metrics import Metrics
+
+_log = structlog.get_logger()
+_WAITING = 1000
+_NOTE_LIMIT = 1024
+_NAME_LIMIT = 200
+_REMEMBERED = 4096
+_DRAIN_SECONDS = 0.5
+REPEAT_SECONDS = 600.0
+"""For how long the same event about the same job is only counted."""
+CONTROLLER = "tftraining.dev/operator"
+
+
+@dataclass(slots=True)
+class _Told:
+    """When an event was last posted (Unix seconds), and how often it has happened by now."""
+
+    posted_at: float
+    count: int = 1
+
+
+class Recorder:
+    """Posts events one after the other. What cannot be posted is dropped and counted: an event is news, not truth.
+
+    An event that repeats itself is posted again only after ten minutes, then with the number of times it has happened: a state that
+    flaps costs no writes. `clock` gives Unix seconds.
+    """
+
+    def __init__(self, api: KubeApi, identity: str, clock: Callable[[], float], metrics: Metrics) -> None:
+        self._api = api
+        self._identity = identity
+        self._clock = clock
+        self._metrics = metrics
+        self._waiting: asyncio.Queue[tuple[JobRecord, dict[str, Any]]] = asyncio.Queue(_WAITING)
+        self._told: OrderedDict[tuple[str, str, str], _Told] = OrderedDict()
+        self._serial = itertools.count()
+
+    def post(self, job: JobRecord, note: Note) -> None:
+        """Have an event posted soon."""
+        now = self._clock()
+        told = self._count(job, note, now)
+        if told.count > 1 and now - told.posted_at < REPEAT_SECONDS:
+            self._metrics.events_dropped.labels("repeated").inc()
+            return
+        told.posted_at = now
+        try:
+            self._waiting.put_nowait((job, event(job, note, now, self._identity, serial=next(self._serial), count=told.count)))
+        except asyncio.QueueFull:
+            self._metrics.events_dropped.labels("too many").inc()
+
+    async def run(self) -> None:
+        """Post events until cancelled."""
+        while True:
+            job, body = await self._waiting.get()
+            try:
+                await self._api.create(paths.collection(paths.EVENTS, job.key.namespace), body)
+            except ApiError as error:
+                self._metrics.events_dropped.labels("refused").inc()
+                _log.warning("event not posted", job=job.key.name, namespace=job.key.namespace, reason=body["reason"], error=str(error))
+            finally:
+                self._waiting.task_done()
+
+    async def drain(self) -> None:
+        """Wait for the events that are still to be posted, but not for long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                await self._waiting.join()
+
+    def _count(self, job: JobRecord, note: Note, now: float) -> _Told:
+        identity = (job.uid, note.reason, note.message)
+        told = self._told.get(identity)
+        if told is None:
+            told = self._told[identity] = _Told(now)
+            if len(self._told) > _REMEMBERED:
+                self._told.popitem(last=False)
+        else:
+            told.count += 1
+            self._told.move_to_end(identity)
+        return told
+
+
+def event(job: JobRecord, note: Note, at: float, identity: str, *, serial: int = 0, count: int = 1) -> dict[str, Any]:
+    """Return the Event object; `at` are Unix seconds, `serial` tells events of one instant apart, `count` is how often it has happened."""
+    stamp = datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    body: dict[str, Any] = {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {
+            "name": f"{job.key.name[:_NAME_LIMIT].rstrip('.-')}.{int(at * 1e6):x}{serial % 4096:03x}",
+            "namespace": job.key.namespace,
+        },
+        "eventTime": stamp,
+        "reportingController": CONTROLLER,
+        "reportingInstance": identity[:128],
+        "action": "Reconcile",
+        "reason": note.reason[:128],
+        "type": note.type,
+        "note": _bounded(note.message),
+        "regarding": {
+            "apiVersion": "tftraining.dev/v1alpha1",
+            "kind": "TFTrainingJob",
+            "namespace": job.key.namespace,
+            "name": job.key.name,
+            "uid": job.uid,
+        },
+    }
+    if count > 1:
+        body["series"] = {"count": count, "lastObservedTime": stamp}
+    return body
+
+
+def _bounded(text: str) -> str:
+    """Cut a text to what an event may hold: bytes, not characters."""
+    return text.encode("utf-8", "replace")[:_NOTE_LIMIT].decode("utf-8", "ignore")

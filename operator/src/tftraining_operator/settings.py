@@ -1,0 +1,59 @@
+"""What an admin configures: read once at start from the file that the chart writes, frozen afterwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from tftraining_operator.core.configuration import Configuration
+
+Namespace = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+LeaseName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
+
+
+class SettingsError(ValueError):
+    """The configuration cannot be used. The text names file, field, value and what was expected."""
+
+
+class Settings(Configuration):
+    """The operator's configuration: that of jobs, and what the process itself needs. `watch_namespaces` empty means all."""
+
+    watch_namespaces: tuple[Namespace, ...] = ()
+    lease_namespace: Namespace = "tftraining-system"
+    lease_name: LeaseName = "tftraining-operator"
+    log_format: Literal["json", "console"] = "json"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    http_address: str = "0.0.0.0"  # noqa: S104  a container's probes come from outside of it
+    http_port: int = Field(default=8080, ge=1, le=65535)
+
+
+def load_settings(path: Path) -> Settings:
+    """Read the configuration file.
+
+    Raises:
+        SettingsError: the file cannot be read, is not YAML, or breaks the model; every finding is named.
+
+    """
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeError, yaml.YAMLError) as error:
+        raise SettingsError(f"{path}: cannot be read: {error}") from error
+    try:
+        settings = Settings.model_validate(data)
+    except ValidationError as error:
+        findings = "; ".join(map(_finding, error.errors(include_url=False)))
+        raise SettingsError(f"{path}: {findings}") from error
+    if settings.default_runtime not in settings.runtimes:
+        known = ", ".join(sorted(settings.runtimes))
+        raise SettingsError(f"{path}: defaultRuntime: {settings.default_runtime!r} is not in runtimes ({known})")
+    return settings
+
+
+def _finding(item: ErrorDetails) -> str:
+    value = item["input"]
+    given = f", not {value!r:.100}" if isinstance(value, str | int | float | None) else ""
+    return f"{'.'.join(map(str, item['loc'])) or '(whole file)'}: {item['msg']}{given}"

@@ -1,0 +1,74 @@
+"""`python -m demo run | install | env | test | bench`."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+
+from demo.console import CommandError, Console
+from demo.target import TargetError, find_bucket, select_target
+
+
+def main() -> int:
+    """Run one command and return its exit code; failures are one clear message."""
+    parser = argparse.ArgumentParser(prog="demo", description=__doc__)
+    parser.add_argument("command", choices=["run", "install", "env", "test", "bench"])
+    command = parser.parse_args().command
+    console = Console()
+    try:
+        return _COMMANDS[command](console)
+    except (CommandError, TargetError) as error:
+        console.line(f"\nerror: {error}")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(console: Console) -> int:
+    from demo.install import bring_up
+    from demo.iris import show
+
+    target = select_target()
+    bring_up(console, target)
+    show(console, target)
+    return 0
+
+
+def _install(console: Console) -> int:
+    from demo.install import bring_up
+
+    bring_up(console, select_target())
+    return 0
+
+
+def _env(_: Console) -> int:
+    target = select_target()
+    bucket = find_bucket(target)
+    if target.local:
+        print(f"export KUBECONFIG={target.environment['KUBECONFIG']}")
+        print(f"export PATH={target.environment['PATH']}")
+    print(f"export TFTRAINING_S3_ENDPOINT={bucket.endpoint}")
+    print(f"export TFTRAINING_S3_BUCKET={bucket.bucket}")
+    print(f"export AWS_ACCESS_KEY_ID={bucket.access_key}")
+    print(f"export AWS_SECRET_ACCESS_KEY={bucket.secret_key}")
+    return 0
+
+
+def _test(console: Console) -> int:
+    from demo.session import run_tests
+
+    return run_tests(console, select_target())
+
+
+def _bench(console: Console) -> int:
+    from demo.install import bring_up
+
+    bring_up(console, select_target())
+    return subprocess.run([sys.executable, "-m", "pytest", "--version"], check=False).returncode
+
+
+_COMMANDS = {"run": _run, "install": _install, "env": _env, "test": _test, "bench": _bench}
+
+if __name__ == "__main__":
+    sys.exit(main())

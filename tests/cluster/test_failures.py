@@ -1,0 +1,229 @@
+"""Every way a user's job can go wrong ends in a clear terminal state that names the field and the remedy, and loses nothing."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import zipfile
+import zlib
+from typing import Any
+
+import pytest
+from cluster_client import SMALL, Jobs
+from demo.console import CommandError
+from demo.target import Bucket
+from minio import Minio
+
+CODE = "test-failures/code"
+
+
+def zipped(**entries: bytes) -> bytes:
+    """Return a zip with the given entries."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def bomb() -> bytes:
+    """Return a small zip of three gigabytes of zeros, made without holding them."""
+    buffer = io.BytesIO()
+    with (
+        zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, allowZip64=True) as archive,
+        archive.open("zeros.bin", "w", force_zip64=True) as entry,
+    ):
+        block = bytes(1 << 24)
+        for _ in range(192):
+            entry.write(block)
+    assert zlib  # deflate is what makes it small
+    return buffer.getvalue()
+
+
+OBJECTS = {
+    "not-a-zip.zip": lambda: b"PK is how a zip starts, but this is not one",
+    "traversal.zip": lambda: zipped(**{"../x.py": b"x = 1"}),
+    "bomb.zip": bomb,
+    "ok.py": lambda: b"print('ok')\n",
+}
+
+
+def archive(name: str) -> dict[str, Any]:
+    """Return the spec of a job with one of the archives above."""
+    return {"dependencies": {"archive": {"uri": f"${{bucket}}/{CODE}/{name}"}}}
+
+
+FAILURES: dict[str, tuple[str | None, dict[str, Any], dict[str, Any], list[str]]] = {
+    # name: script, spec beside it, expected status.failure, words that status.message must have
+    "syntax-error": (
+        "print('a')\ndef broken(:\n",
+        {},
+        {"reason": "ScriptSyntaxError", "file": "script.py", "line": 2},
+        ["script.py", "2"],
+    ),
+    "raises": (
+        "def f():\n    raise KeyError('SepalWidth')\nf()\n",
+        {},
+        {
+            "reason": "ScriptRaised",
+            "file": "script.py",
+            "line": 2,
+            "exception": "KeyError: 'SepalWidth'",
+            "exitCode": 1,
+        },
+        ["KeyError", "script.py", "2"],
+    ),
+    "import-missing": (
+        "import no_such_module_here\n",
+        {},
+        {"reason": "ImportMissing", "file": "script.py", "line": 1},
+        ["no_such_module_here"],
+    ),
+    "exit-3": ("import sys\nsys.exit(3)\n", {}, {"reason": "ScriptExited", "exitCode": 3}, ["3"]),
+    "unknown-runtime": (
+        "pass\n",
+        {"runtime": "tf9"},
+        {"reason": "UnknownRuntime"},
+        ["spec.runtime", "tf9", "tf1", "tf2"],
+    ),
+    "no-such-object": (
+        None,
+        {"script": {"uri": "${bucket}/no/such/script.py"}},
+        {"reason": "ObjectNotFound"},
+        ["no/such/script.py", "spec.script.uri"],
+    ),
+    "secret-missing": (
+        "pass\n",
+        {"storage": {"secretName": "not-there"}, "pendingDeadlineSeconds": 15},
+        {"reason": "PendingDeadlineExceeded"},
+        ["spec.storage.secretName", "not-there"],
+    ),
+    "wrong-key": ("pass\n", {"storage": {"secretName": "wrong-key"}}, {"reason": "StorageAccessDenied"}, ["accessKey"]),
+    "no-bucket": ("pass\n", {"storage": {"secretName": "no-bucket"}}, {"reason": "BucketNotFound"}, ["no-such-bucket"]),
+    "not-a-zip": ("pass\n", archive("not-a-zip.zip"), {"reason": "InvalidArchive"}, ["not-a-zip.zip"]),
+    "traversal": ("pass\n", archive("traversal.zip"), {"reason": "InvalidArchive"}, ["../x.py"]),
+    "bomb": ("pass\n", archive("bomb.zip"), {"reason": "InvalidArchive"}, ["bomb.zip"]),
+    "out-of-memory": (
+        "x = []\nwhile True:\n    x.append(bytearray(b'x' * (1 << 24)))\n",
+        {"resources": {**SMALL, "memory": "256Mi"}},
+        {"reason": "OutOfMemory"},
+        ["spec.resources.memory", "256Mi"],
+    ),
+    "deadline": (
+        "import time\nprint('started')\nwhile True:\n    time.sleep(1)\n",
+        {"activeDeadlineSeconds": 5},
+        {"reason": "DeadlineExceeded"},
+        ["activeDeadlineSeconds", "5"],
+    ),
+    "gigabyte": (
+        "import sys\nwith open(sys.argv[1], 'wb') as f:\n    for _ in range(1024):\n        f.write(bytes(1 << 20))\n",
+        {"args": ["${bucket}/test-failures/out/big.bin"], "resources": {**SMALL, "workspace": "200Mi"}},
+        {"reason": "WorkspaceFull"},
+        ["spec.resources.workspace", "200Mi"],
+    ),
+    "crash": ("import os\nos.kill(os.getpid(), 11)\n", {}, {"reason": "ScriptCrashed", "exitCode": 139}, []),
+}
+
+
+@pytest.fixture(scope="module")
+def submitted(jobs: Jobs, store: Minio, bucket: Bucket) -> Jobs:
+    """Submit all the jobs at once: the tests wait for one after the other."""
+    for name, make in OBJECTS.items():
+        content = make()
+        store.put_object(bucket.bucket, f"{CODE}/{name}", io.BytesIO(content), len(content))
+    secret = jobs.cluster.get("-n", jobs.namespace, "secret", "tftraining-storage")["data"]
+    for name, changes in {
+        "wrong-key": {"accessKey": "nobody", "secretKey": "nothing-of-value"},
+        "no-bucket": {"bucket": "no-such-bucket"},
+    }.items():
+        data = {**secret, **{key: base64.b64encode(value.encode()).decode() for key, value in changes.items()}}
+        jobs.cluster.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"name": name, "namespace": jobs.namespace},
+                "data": data,
+            }
+        )
+    for name, (script, spec, _, _) in FAILURES.items():
+        jobs.submit(name, script, **spec)
+    return jobs
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_failure_has_one_true_reason_and_a_message_that_names_what_to_change(submitted: Jobs, name: str) -> None:
+    _, _, expected, words = FAILURES[name]
+    status = submitted.wait(name)
+    assert status["phase"] == "Failed", json.dumps(status, indent=1)
+    failure = status["failure"]
+    assert {key: failure.get(key) for key in expected} == expected
+    told = " ".join([status["message"], failure.get("hint", "")])
+    assert [word for word in words if word not in told] == [], told
+    conditions = {item["type"]: item["status"] for item in status["conditions"]}
+    assert conditions["Failed"] == conditions["Finished"] == conditions["Stalled"] == "True"
+    assert "Traceback" not in status["message"]
+
+
+def test_what_a_failed_script_wrote_and_said_is_in_the_bucket(jobs: Jobs, store: Minio, bucket: Bucket) -> None:
+    script = "import sys\nopen(sys.argv[1], 'w').write('kept')\nprint('to stdout')\nprint('to stderr', file=sys.stderr)\nsys.exit(7)\n"
+    jobs.submit("loses-nothing", script, args=["${bucket}/test-failures/out/kept.txt"])
+    status = jobs.wait("loses-nothing")
+    assert status["failure"]["exitCode"] == 7
+    assert store.get_object(bucket.bucket, "test-failures/out/kept.txt").read() == b"kept"
+    logs = status["logs"]["uri"].removeprefix(f"s3://{bucket.bucket}/")
+    assert store.get_object(bucket.bucket, f"{logs}stdout.log").read() == b"to stdout\n"
+    assert store.get_object(bucket.bucket, f"{logs}stderr.log").read() == b"to stderr\n"
+    manifest = json.loads(store.get_object(bucket.bucket, status["outputs"]["manifest"].removeprefix(f"s3://{bucket.bucket}/")).read())
+    assert manifest["outcome"] == "Failed"
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"args": ["--out", "${buckt}/x"]}, ["${buckt}", "${bucket}"]),
+        ({"script": {"uri": "s3://bucket/../x.py"}}, ["uri"]),
+        ({"env": [{"name": "AWS_ACCESS_KEY_ID", "value": "x"}]}, ["AWS_ACCESS_KEY_ID"]),
+        ({"env": [{"name": "LD_PRELOAD", "value": "x"}]}, ["LD_PRELOAD"]),
+        ({"script": {"name": "a.py", "inline": "pass", "uri": "${bucket}/a.py"}}, ["script"]),
+        ({"hostNetwork": True}, ["hostNetwork"]),
+    ],
+)
+def test_a_job_that_can_never_run_is_refused_when_it_is_applied(jobs: Jobs, spec: dict[str, Any], words: list[str]) -> None:
+    body = {"runtime": "tf1", "script": {"name": "script.py", "inline": "pass"}, **spec}
+    metadata = {"name": "refused", "namespace": jobs.namespace}
+    with pytest.raises(CommandError) as refusal:
+        jobs.cluster.apply({"apiVersion": "tftraining.dev/v1alpha1", "kind": "TFTrainingJob", "metadata": metadata, "spec": body})
+    assert [word for word in words if word not in str(refusal.value)] == [], str(refusal.value)
+
+
+def test_a_pod_deleted_by_hand_fails_the_job_and_says_so(jobs: Jobs) -> None:
+    jobs.submit(
+        "pod-deleted",
+        "import time\nprint('up', flush=True)\nwhile True:\n    time.sleep(1)\n",
+        terminationGracePeriodSeconds=2,
+    )
+    jobs.wait_for_phase("pod-deleted", "Running")
+    jobs.kubectl("delete", "pod", "pod-deleted-chief-0", "--wait=false")
+    status = jobs.wait("pod-deleted")
+    assert status["failure"]["reason"] == "PodDeleted"
+    assert jobs.pods("pod-deleted") == []
+
+
+def test_a_script_that_ignores_sigterm_is_suspended_all_the_same_and_runs_again_when_resumed(jobs: Jobs) -> None:
+    script = """
+import os, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print('attempt', flush=True)
+while not os.path.exists('/workspace/bucket/test-failures/go'):
+    time.sleep(0.2)
+"""
+    jobs.submit("stubborn", script, terminationGracePeriodSeconds=3)
+    jobs.wait_for_phase("stubborn", "Running")
+    jobs.patch("stubborn", {"suspend": True})
+    jobs.wait("stubborn", "Suspended")
+    assert jobs.pods("stubborn") == []
+    jobs.patch("stubborn", {"suspend": False})
+    jobs.wait_for_phase("stubborn", "Running")
+    assert [pod["metadata"]["name"] for pod in jobs.pods("stubborn")] == ["stubborn-chief-0-r1"]
+    jobs.kubectl("delete", "tftj", "stubborn", "--wait=true")

@@ -1,0 +1,132 @@
+"""What a real API server says to specs, accepted and refused, and what becomes of spec and status in it."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tftraining_operator.core.build import effective, pod
+from tftraining_operator.core.configuration import Configuration, Runtime
+from tftraining_operator.core.decide import Case
+from tftraining_operator.core.observe import job_record
+from tftraining_operator.core.records import Observed
+
+from .conftest import MERGE, RefusedError, Server
+
+TABLES = Path(__file__).parent
+_REPEATED = re.compile(r"\{([0-9]+)[*](.)\}")
+SCRIPT = {"script": {"uri": "s3://bucket/train.py"}}
+
+
+def table(name: str) -> dict[str, Any]:
+    """Return the cases of a table, repetitions written out."""
+    text = (TABLES / name).read_text(encoding="utf-8")
+    read: dict[str, Any] = yaml.safe_load(_REPEATED.sub(lambda match: int(match[1]) * match[2], text))
+    return read
+
+
+ACCEPTED, REFUSED = table("accepted.yaml"), table("refused.yaml")
+EVERY = ACCEPTED["every field"]
+
+
+@pytest.mark.parametrize("spec", ACCEPTED.values(), ids=ACCEPTED)
+def test_a_good_spec_is_accepted_and_stored_as_it_was_written(server: Server, spec: dict[str, Any]) -> None:
+    stored = server.admit(spec)["spec"]
+    assert stored == {"suspend": False} | spec | {"resources": {"gpus": 0} | spec.get("resources", {})}
+
+
+@pytest.mark.parametrize("case", REFUSED.values(), ids=REFUSED)
+def test_a_bad_spec_is_refused_in_the_users_words(server: Server, case: dict[str, Any]) -> None:
+    with pytest.raises(RefusedError) as error:
+        server.admit(case["spec"])
+    assert error.value.status in {400, 422}
+    assert not [words for words in case["says"] if words not in error.value.message], error.value.message
+
+
+@pytest.fixture
+def name(server: Server) -> Iterator[str]:
+    """Yield the name of a job that is gone after the test."""
+    made = f"job-{uuid.uuid4().hex[:8]}"
+    yield made
+    server.call("DELETE", f"{server.jobs}/{made}")
+
+
+def create(server: Server, name: str, spec: dict[str, Any], **more: Any) -> Any:
+    return server.call("POST", server.jobs, server.job(spec, name, **more))
+
+
+def patch(server: Server, name: str, body: dict[str, Any]) -> Any:
+    return server.call("PATCH", f"{server.jobs}/{name}", body, content=MERGE)
+
+
+CHANGES: dict[str, Any] = {
+    "runtime": "tf1",
+    "script": {"uri": "s3://bucket/other.py"},
+    "dependencies": None,
+    "args": ["x"],
+    "env": None,
+    "inputs": [{"name": "mnist", "uri": "${bucket}/other/"}, {"name": "other_1", "uri": "${bucket}/x"}],
+    "storage": {"secretName": "other"},
+    "datasets": None,
+    "resources": {"memory": "8Gi"},
+    "terminationGracePeriodSeconds": 5,
+}
+
+
+def test_what_ran_cannot_be_changed_afterwards_and_the_refusal_names_the_field(server: Server, name: str) -> None:
+    create(server, name, EVERY)
+    for field, value in CHANGES.items():
+        with pytest.raises(RefusedError, match=f"{field} cannot be changed after creation"):
+            patch(server, name, {"spec": {field: value}})
+
+
+def test_a_field_that_was_left_out_cannot_be_added_afterwards(server: Server, name: str) -> None:
+    create(server, name, SCRIPT)
+    with pytest.raises(RefusedError, match="args cannot be changed"):
+        patch(server, name, {"spec": {"args": ["x"]}})
+
+
+def test_suspending_and_deadlines_can_be_changed(server: Server, name: str) -> None:
+    create(server, name, SCRIPT)
+    changed = patch(server, name, {"spec": {"suspend": True, "activeDeadlineSeconds": 5, "pendingDeadlineSeconds": 6}})
+    assert changed["metadata"]["generation"] == 2
+    assert "activeDeadlineSeconds" not in patch(server, name, {"spec": {"activeDeadlineSeconds": None}})["spec"]
+
+
+def test_a_new_job_is_shown_as_pending_and_not_yet_seen_whatever_status_it_claims(server: Server, name: str) -> None:
+    made = create(server, name, SCRIPT, status={"phase": "Failed"})
+    assert made["status"] == {"observedGeneration": -1, "phase": "Pending"}
+
+
+def test_a_name_of_253_characters_with_dots_is_a_good_name(server: Server) -> None:
+    long = ".".join(["a" * 50] * 5)[:253]
+    assert server.admit(SCRIPT, long)["metadata"]["name"] == long
+
+
+@pytest.mark.parametrize("spec", ACCEPTED.values(), ids=ACCEPTED)
+def test_the_pod_of_every_good_spec_is_admitted_under_the_restricted_standard(server: Server, spec: dict[str, Any]) -> None:
+    made = job_record(server.admit(spec | {"suspend": False}))
+    assert made is not None
+    configuration = Configuration(default_runtime="tf2", runtimes={name: Runtime(image=f"registry.test/{name}") for name in ("tf1", "tf2")})
+    case = Case(Observed(made), configuration, 0.0)
+    wanted = effective(case.spec, configuration, case.runtime_name, configuration.runtimes[case.runtime_name])
+    admitted = server.call("POST", f"/api/v1/namespaces/{server.namespace}/pods", pod(made, wanted, configuration, 0), dryRun="All")
+    assert admitted["metadata"]["name"] == "case-chief-0"
+
+
+def test_kubectl_get_shows_phase_reason_runtime_and_gpus(server: Server, name: str) -> None:
+    create(server, name, EVERY)
+    for status, reason in (
+        ({"pending": {"reason": "Unschedulable"}}, "Unschedulable"),
+        ({"pending": None, "failure": {"cause": "OutOfMemory", "reason": "OutOfMemory"}}, "OutOfMemory"),
+    ):
+        server.call("PATCH", f"{server.jobs}/{name}/status", {"status": status}, content=MERGE)
+        shown = server.call("GET", f"{server.jobs}/{name}", accept="application/json;as=Table;v=v1;g=meta.k8s.io")
+        columns = [column["name"] for column in shown["columnDefinitions"]]
+        row = dict(zip(columns, shown["rows"][0]["cells"], strict=True))
+        assert (row["Phase"], row["Reason"], row["Runtime"], row["GPUs"]) == ("Pending", reason, "tf2", 1)

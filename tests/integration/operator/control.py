@@ -1,0 +1,231 @@
+"""What an operator test does: starts and kills the operator, makes jobs, plays the kubelet."""
+
+from __future__ import annotations
+
+import json
+import signal
+import ssl
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+import yaml
+from controlplane import ControlPlane, free_port
+from faults import FaultProxy
+from played_kubelet import Object, ended, running
+
+ROOT = Path(__file__).parents[3]
+Found = TypeVar("Found")
+
+
+class RefusedError(Exception):
+    """The API server refused: its status code and what it said."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"{status}: {message}")
+        self.status = status
+
+
+def until(probe: Callable[[], Found | None], what: str, seconds: float = 30) -> Found:
+    """Return the first value that is not None or False, asked every 20 ms until the deadline."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = probe()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        time.sleep(0.02)
+
+
+@dataclass(slots=True)
+class Played:
+    """A namespace of a control plane without nodes; speaks to the server itself, not through the proxy."""
+
+    plane: ControlPlane
+    namespace: str
+
+    def call(self, method: str, path: str, body: Any = None, content: str = "application/json") -> Object:
+        """Make one request and return the answer."""
+        trust = ssl.create_default_context(cafile=str(self.plane.pki / "ca.crt"))
+        trust.load_cert_chain(self.plane.pki / "admin.crt", self.plane.pki / "admin.key")
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trust))
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.plane.server + path, data=data, method=method, headers={"Content-Type": content})
+        try:
+            with opener.open(request, timeout=30) as answer:
+                return dict(json.load(answer))
+        except urllib.error.HTTPError as error:
+            raise RefusedError(error.code, error.read().decode()) from error
+
+    @property
+    def pods_path(self) -> str:
+        """The path of the namespace's pods."""
+        return f"/api/v1/namespaces/{self.namespace}/pods"
+
+    @property
+    def jobs_path(self) -> str:
+        """The path of the namespace's jobs."""
+        return f"/apis/tftraining.dev/v1alpha1/namespaces/{self.namespace}/tftrainingjobs"
+
+    def install_definition(self) -> None:
+        """Install the custom resource definition, Strict, and wait until it is served."""
+        definition = yaml.safe_load((ROOT / "crds" / "tftraining.dev_tftrainingjobs.yaml").read_text())
+        self.call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions?fieldValidation=Strict", definition)
+
+        def served() -> bool:
+            try:
+                self.call("GET", self.jobs_path)
+            except RefusedError:
+                return False
+            return True
+
+        until(served, "the definition is served")
+
+    def create_namespace(self) -> None:
+        """Create the namespace."""
+        self.call("POST", "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}})
+
+    def submit(self, name: str, **spec: Any) -> Object:
+        """Create a job."""
+        body = {"runtime": "tf1", "script": {"name": "a.py", "inline": "pass"}, **spec}
+        job = {"apiVersion": "tftraining.dev/v1alpha1", "kind": "TFTrainingJob", "metadata": {"name": name}, "spec": body}
+        return self.call("POST", f"{self.jobs_path}?fieldValidation=Strict", job)
+
+    def change(self, name: str, **spec: Any) -> None:
+        """Merge fields into a job's spec."""
+        self.call("PATCH", f"{self.jobs_path}/{name}", {"spec": spec}, "application/merge-patch+json")
+
+    def status(self, name: str) -> Object:
+        """Return a job's status."""
+        return dict(self.call("GET", f"{self.jobs_path}/{name}").get("status", {}))
+
+    def phase(self, name: str) -> str:
+        """Return a job's phase."""
+        return str(self.status(name).get("phase"))
+
+    def pods(self) -> list[Object]:
+        """Return all pods of the namespace."""
+        return list(self.call("GET", self.pods_path)["items"])
+
+    def wait_for_pod(self, name: str) -> Object:
+        """Wait until a pod exists and return it."""
+        return until(lambda: next((pod for pod in self.pods() if pod["metadata"]["name"] == name), None), f"pod {name} exists")
+
+    def wait_for_phase(self, name: str, phase: str, seconds: float = 30) -> Object:
+        """Wait until a job shows a phase and return its status."""
+        until(lambda: self.phase(name) == phase, f"job {name} is {phase}", seconds)
+        return self.status(name)
+
+    def run(self, pod: Object) -> None:
+        """Let a pod's containers start."""
+        self._report(pod, running(pod))
+
+    def end(self, pod: Object, exit_code: int = 0) -> None:
+        """Let a pod's containers end."""
+        self._report(pod, ended(pod, exit_code))
+
+    def remove(self, pod: Object) -> None:
+        """Delete a pod, and take it away at once: no kubelet waits for anything."""
+        self.call("DELETE", f"{self.pods_path}/{pod['metadata']['name']}", {"gracePeriodSeconds": 0})
+
+    def _report(self, pod: Object, status: Object) -> None:
+        self.call("PATCH", f"{self.pods_path}/{pod['metadata']['name']}/status", {"status": status}, "application/merge-patch+json")
+
+
+@dataclass(slots=True)
+class Operator:
+    """The operator's process. `namespace` is what it watches and where its Lease lies."""
+
+    proxy: FaultProxy
+    namespace: str
+    folder: Path
+    identity: str = "one"
+    process: subprocess.Popen[bytes] | None = None
+    port: int = field(default_factory=free_port)
+
+    def __enter__(self) -> Operator:
+        """Write the configuration."""
+        runtimes = {name: {"image": f"localhost/{name}:x"} for name in ("tf1", "tf2")}
+        config = {
+            "watchNamespaces": [self.namespace],
+            "leaseNamespace": self.namespace,
+            "defaultRuntime": "tf2",
+            "runtimes": runtimes,
+            "httpAddress": "127.0.0.1",
+            "httpPort": self.port,
+            "logFormat": "console",
+        }
+        (self.folder / f"{self.identity}.yaml").write_text(json.dumps(config))
+        kubeconfig = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{self.proxy.port}"}}],
+            "users": [{"name": "u", "user": {}}],
+            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+            "current-context": "x",
+        }
+        (self.folder / f"{self.identity}.kubeconfig").write_text(json.dumps(kubeconfig))
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        """End the process in any case."""
+        self.kill()
+
+    def start(self, *, wait: bool = True) -> None:
+        """Start the process and, if asked to, wait until it leads."""
+        self.kill()
+        argv = ["run", "--config", f"{self.folder}/{self.identity}.yaml", "--kubeconfig", f"{self.folder}/{self.identity}.kubeconfig"]
+        environment = {"POD_NAME": self.identity, "PATH": "/usr/bin:/bin"}
+        with (self.folder / f"{self.identity}.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tftraining_operator", *argv], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        if wait:
+            try:
+                until(lambda: "tftraining_leader 1.0" in self.page("metrics"), "the operator leads", 40)
+            except AssertionError as error:
+                raise AssertionError(f"{error}; its log:\n{self.log()}") from error
+
+    def page(self, route: str) -> str:
+        """Return what a route of the operator answers, empty if it does not."""
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(f"http://127.0.0.1:{self.port}/{route}", timeout=5) as answer:
+                return str(answer.read().decode())
+        except OSError:
+            return ""
+
+    def kill(self) -> None:
+        """Kill the process as hard as possible."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+    def terminate(self) -> float:
+        """Ask the process to stop and return the seconds that it took."""
+        assert self.process is not None
+        begin = time.monotonic()
+        self.process.terminate()
+        assert self.process.wait(10) == 0
+        self.process = None
+        return time.monotonic() - begin
+
+    def ended(self, seconds: float) -> int:
+        """Wait until the process has ended by itself and return its exit code."""
+        assert self.process is not None
+        code = self.process.wait(seconds)
+        self.process = None
+        return code
+
+    def log(self) -> str:
+        """Return what the process said."""
+        path = self.folder / f"{self.identity}.log"
+        return path.read_text() if path.exists() else ""

@@ -1,0 +1,367 @@
+"""From any state, when faults stop, the operator reaches what the spec asks for, and then writes nothing more."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from control import Operator, Played, RefusedError, until
+from faults import HANG, Fault, FaultProxy
+
+
+def finish(played: Played, name: str, exit_code: int = 0, attempt_suffix: str = "") -> None:
+    """Play a whole run of a job's pod."""
+    pod = played.wait_for_pod(f"{name}-chief-0{attempt_suffix}")
+    played.run(pod)
+    played.wait_for_phase(name, "Running")
+    played.end(pod, exit_code)
+
+
+def settle(proxy: FaultProxy, seconds: float = 1.5) -> list[tuple[str, str]]:
+    """Return the writes made once nothing was written for a while: that nothing happens shows only in time."""
+    deadline, quiet_since, seen = time.monotonic() + 20, time.monotonic(), len(proxy.written())
+    while time.monotonic() - quiet_since < seconds:
+        assert time.monotonic() < deadline, f"never quiet: {proxy.written()[-5:]}"
+        if len(proxy.written()) != seen:
+            quiet_since, seen = time.monotonic(), len(proxy.written())
+        time.sleep(0.05)
+    return proxy.written()
+
+
+def test_a_job_gets_its_pod_runs_and_succeeds_with_at_most_six_writes(operator: Operator, played: Played, proxy: FaultProxy) -> None:
+    before = len(proxy.written())
+    played.submit("iris")
+    finish(played, "iris")
+    status = played.wait_for_phase("iris", "Succeeded")
+    assert {item["type"]: item["status"] for item in status["conditions"]}["Finished"] == "True"
+    made = settle(proxy)[before:]
+    assert len(made) <= 6, made
+
+
+def test_a_finished_job_is_never_written_again_also_not_after_a_restart(operator: Operator, played: Played, proxy: FaultProxy) -> None:
+    played.submit("done")
+    finish(played, "done")
+    played.wait_for_phase("done", "Succeeded")
+    before = len(settle(proxy))
+    operator.start()
+    assert settle(proxy)[before:] == []
+
+
+def test_a_failed_script_fails_the_job(operator: Operator, played: Played) -> None:
+    played.submit("fails")
+    finish(played, "fails", exit_code=3)
+    failure = played.wait_for_phase("fails", "Failed")["failure"]
+    assert failure["exitCode"] == 3
+
+
+@pytest.mark.parametrize("k", range(1, 8))
+def test_killed_after_any_of_its_writes_it_makes_one_pod_and_tells_the_truth(
+    operator: Operator, played: Played, proxy: FaultProxy, k: int
+) -> None:
+    before = len(proxy.writes)
+    killed = threading.Event()
+
+    def kill(_: int) -> None:
+        if len(proxy.written()) - written == k and not killed.is_set():
+            killed.set()
+            operator.kill()
+
+    written = len(proxy.written())
+    assert before >= 0
+    proxy.after = kill
+    played.submit("sweep")
+
+    def restarted(probe: Callable[[], bool]) -> Callable[[], bool]:
+        def check() -> bool:
+            if killed.is_set() and operator.process is None:
+                operator.start()
+            return probe()
+
+        return check
+
+    until(restarted(lambda: bool(played.pods())), "the pod exists", 60)
+    pod = played.pods()[0]
+    played.run(pod)
+    until(restarted(lambda: played.phase("sweep") == "Running"), "it runs", 60)
+    played.end(pod)
+    until(restarted(lambda: played.phase("sweep") == "Succeeded"), "it succeeds", 60)
+    assert [item["metadata"]["uid"] for item in played.pods()] == [pod["metadata"]["uid"]]
+
+
+@pytest.mark.parametrize("fault", [Fault(504, apply=True), Fault(0, apply=True), Fault(500), Fault(0), Fault(429, retry_after="1")])
+def test_a_pod_whose_creation_goes_wrong_is_made_exactly_once(operator: Operator, played: Played, proxy: FaultProxy, fault: Fault) -> None:
+    tried: list[float] = []
+
+    def judge(method: str, path: str) -> Fault | None:
+        if (method, path) != ("POST", played.pods_path):
+            return None
+        tried.append(time.monotonic())
+        return fault if len(tried) == 1 else None
+
+    proxy.judge = judge
+    played.submit("once")
+    finish(played, "once")
+    played.wait_for_phase("once", "Succeeded")
+    assert len(played.pods()) == 1
+    if fault.retry_after:
+        assert tried[1] - tried[0] >= float(fault.retry_after)
+
+
+def test_a_server_that_fails_for_a_while_is_not_hammered_and_the_job_runs_afterwards(
+    operator: Operator, played: Played, proxy: FaultProxy
+) -> None:
+    refused: list[float] = []
+    until_then = time.monotonic() + 5
+
+    def judge(method: str, path: str) -> Fault | None:
+        if "/leases" in path or time.monotonic() > until_then:
+            return None
+        refused.append(time.monotonic())
+        return Fault(503)
+
+    proxy.judge = judge
+    played.submit("patient")
+    finish(played, "patient")
+    played.wait_for_phase("patient", "Succeeded")
+    assert 2 <= len(refused) <= 12, len(refused)
+
+
+def test_a_job_created_and_one_suspended_while_it_was_down_are_done_when_it_is_back(operator: Operator, played: Played) -> None:
+    played.submit("runs")
+    pod = played.wait_for_pod("runs-chief-0")
+    played.run(pod)
+    played.wait_for_phase("runs", "Running")
+    operator.kill()
+    played.submit("new")
+    played.change("runs", suspend=True)
+    operator.start()
+    played.wait_for_pod("new-chief-0")
+    until(lambda: _going_or_gone(played, "runs-chief-0"), "the suspended job's pod goes")
+
+
+def _going_or_gone(played: Played, name: str) -> bool:
+    pod = next((item for item in played.pods() if item["metadata"]["name"] == name), None)
+    return pod is None or "deletionTimestamp" in pod["metadata"]
+
+
+def test_a_pod_deleted_while_it_was_down_fails_the_job(operator: Operator, played: Played) -> None:
+    played.submit("lost")
+    pod = played.wait_for_pod("lost-chief-0")
+    played.run(pod)
+    played.wait_for_phase("lost", "Running")
+    operator.kill()
+    played.remove(pod)
+    operator.start()
+    assert played.wait_for_phase("lost", "Failed")["failure"]["reason"] == "PodDeleted"
+    assert played.pods() == []
+
+
+def test_suspended_it_keeps_no_pod_and_resumed_it_is_the_next_attempt(operator: Operator, played: Played) -> None:
+    played.submit("pause")
+    pod = played.wait_for_pod("pause-chief-0")
+    played.run(pod)
+    played.wait_for_phase("pause", "Running")
+    played.change("pause", suspend=True)
+    until(lambda: _going_or_gone(played, "pause-chief-0"), "its pod goes")
+    if played.pods():
+        played.remove(pod)
+    played.wait_for_phase("pause", "Suspended")
+    played.change("pause", suspend=False)
+    finish(played, "pause", attempt_suffix="-r1")
+    assert played.wait_for_phase("pause", "Succeeded")["attempt"] == 1
+
+
+def test_a_pod_of_somebody_else_is_never_adopted(operator: Operator, played: Played) -> None:
+    container = {"name": "c", "image": "x"}
+    played.call(
+        "POST",
+        played.pods_path,
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "taken-chief-0"}, "spec": {"containers": [container]}},
+    )
+    played.submit("taken")
+    assert played.wait_for_phase("taken", "Failed")["failure"]["reason"] == "NameConflict"
+
+
+def test_a_job_recreated_under_its_name_runs_its_own_script(operator: Operator, played: Played) -> None:
+    played.submit("again", script={"name": "a.py", "inline": "print('first')"})
+    first = played.wait_for_pod("again-chief-0")
+    played.call("DELETE", f"{played.jobs_path}/again")
+    played.remove(first)
+    played.submit("again", script={"name": "a.py", "inline": "print('second')"})
+    pod = until(
+        lambda: next((item for item in played.pods() if item["metadata"]["uid"] != first["metadata"]["uid"]), None), "the new job's pod", 40
+    )
+    volume = next(item["configMap"]["name"] for item in pod["spec"]["volumes"] if "configMap" in item)
+    script = played.call("GET", f"/api/v1/namespaces/{played.namespace}/configmaps/{volume}")
+    assert script["data"] == {"a.py": "print('second')"}
+
+
+def test_garbage_on_our_pod_and_a_forged_status_change_nothing(operator: Operator, played: Played) -> None:
+    played.submit("forged")
+    pod = played.wait_for_pod("forged-chief-0")
+    played.run(pod)
+    played.wait_for_phase("forged", "Running")
+    merge = "application/merge-patch+json"
+    played.call("PATCH", f"{played.pods_path}/forged-chief-0", {"metadata": {"annotations": {"x": "\x00{" * 100}}}, merge)
+    forged = {"status": {"phase": "Succeeded", "conditions": [], "message": "forged"}}
+    played.call("PATCH", f"{played.jobs_path}/forged/status", forged, merge)
+    played.wait_for_phase("forged", "Running")
+    played.end(pod)
+    played.wait_for_phase("forged", "Succeeded")
+
+
+def test_told_to_stop_it_is_gone_within_two_seconds_and_the_next_one_leads_at_once(
+    operator: Operator, proxy: FaultProxy, played: Played, tmp_path: Path
+) -> None:
+    with Operator(proxy, played.namespace, tmp_path, identity="two") as second:
+        second.start(wait=False)
+        until(lambda: second.page("readyz") == "ok", "the second is ready")
+        assert "tftraining_leader 0.0" in second.page("metrics")
+        assert operator.terminate() < 2
+        until(lambda: "tftraining_leader 1.0" in second.page("metrics"), "the second leads without waiting for the lease to expire", 5)
+        played.submit("handed-over")
+        played.wait_for_pod("handed-over-chief-0")
+
+
+def test_idle_it_writes_only_its_lease(operator: Operator, played: Played, proxy: FaultProxy) -> None:
+    played.submit("before")
+    finish(played, "before")
+    played.wait_for_phase("before", "Succeeded")
+    settle(proxy)
+    proxy.writes.clear()
+    until(lambda: len([item for item in proxy.writes if "/leases" in item[1]]) >= 4, "the lease is renewed", 20)
+    assert proxy.written() == []
+
+
+def test_health_readiness_and_metrics_are_its_only_routes(operator: Operator) -> None:
+    assert operator.page("healthz") == "ok"
+    assert operator.page("readyz") == "ok"
+    assert "tftraining_reconciles_total" in operator.page("metrics")
+    assert operator.page("") == ""
+
+
+def test_a_pod_that_the_cluster_refuses_is_told_in_the_status_and_made_once_it_is_accepted(operator: Operator, played: Played) -> None:
+    limits = f"/api/v1/namespaces/{played.namespace}/limitranges"
+    small = {"limits": [{"type": "Container", "max": {"memory": "10Mi"}}]}
+    played.call("POST", limits, {"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "small"}, "spec": small})
+    until(lambda: _is_refused(played), "the limit holds")
+    played.submit("large")
+    pending = until(lambda: played.status("large").get("pending"), "the refusal is told")
+    assert pending["reason"] == "PodRefused"
+    assert "maximum memory usage per Container is 10Mi" in pending["message"]
+    assert _events(played, "large") == ["PodRefused"]
+    played.call("DELETE", f"{limits}/small")
+    finish(played, "large")
+    assert "pending" not in played.wait_for_phase("large", "Succeeded")
+
+
+def _is_refused(played: Played) -> bool:
+    container = {"name": "c", "image": "x", "resources": {"limits": {"memory": "20Mi"}}}
+    body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe"}, "spec": {"containers": [container]}}
+    try:
+        played.call("POST", f"{played.pods_path}?dryRun=All", body)
+    except RefusedError as error:
+        return error.status == 403
+    return False
+
+
+def _events(played: Played, job: str) -> list[str]:
+    found = played.call("GET", f"/apis/events.k8s.io/v1/namespaces/{played.namespace}/events")["items"]
+    return [item["reason"] for item in found if item["regarding"]["name"] == job]
+
+
+def test_a_job_that_cannot_be_written_is_not_given_up_silently(operator: Operator, played: Played, proxy: FaultProxy) -> None:
+    proxy.judge = lambda method, path: Fault(403) if path.endswith("/status") else None
+    played.submit("mute")
+    played.run(played.wait_for_pod("mute-chief-0"))
+    until(lambda: "403" in operator.log(), "the log tells of it")
+    proxy.judge = lambda *_: None
+    played.wait_for_phase("mute", "Running")
+
+
+def test_a_pod_that_only_its_own_lists_do_not_show_is_not_taken_for_deleted(operator: Operator, played: Played, proxy: FaultProxy) -> None:
+    played.submit("unseen")
+    pod = played.wait_for_pod("unseen-chief-0")
+    played.run(pod)
+    played.wait_for_phase("unseen", "Running")
+    operator.kill()
+    proxy.hidden = (played.pods_path,)
+    operator.start()
+    until(lambda: 'tftraining_reconciles_total{rule="running"}' in operator.page("metrics"), "it has looked at the job")
+    assert played.phase("unseen") == "Running"
+    assert len(played.pods()) == 1
+
+
+def test_a_job_deleted_with_its_status_on_the_way_is_forgotten(operator: Operator, played: Played, proxy: FaultProxy) -> None:
+    def judge(method: str, path: str) -> Fault | None:
+        if method == "PATCH" and played.pods():
+            proxy.judge = lambda *_: None
+            played.call("DELETE", f"{played.jobs_path}/brief")
+        return None
+
+    played.submit("brief")
+    pod = played.wait_for_pod("brief-chief-0")
+    proxy.judge = judge
+    played.run(pod)
+    until(lambda: "tftraining_jobs" in operator.page("metrics") and not _known_jobs(operator), "the job is forgotten")
+    settle(proxy)
+    assert _events(played, "brief") == []
+    assert "tried again" not in operator.log()
+
+
+def _known_jobs(operator: Operator) -> bool:
+    lines = [line for line in operator.page("metrics").splitlines() if line.startswith("tftraining_jobs{")]
+    return any(not line.endswith(" 0.0") for line in lines)
+
+
+def test_a_server_that_no_longer_answers_for_the_lease_ends_the_process_before_another_may_lead(
+    operator: Operator, played: Played, proxy: FaultProxy
+) -> None:
+    proxy.judge = lambda _, path: Fault(HANG) if "/leases" in path else None
+    begin = time.monotonic()
+    assert operator.ended(14) == 75
+    assert time.monotonic() - begin < 14
+    assert "lease lost" in operator.log()
+
+
+def test_a_process_that_was_asleep_while_another_took_its_lease_writes_nothing_more(
+    operator: Operator, played: Played, proxy: FaultProxy, tmp_path: Path
+) -> None:
+    assert operator.process is not None
+    operator.process.send_signal(signal.SIGSTOP)
+    path = f"/apis/coordination.k8s.io/v1/namespaces/{played.namespace}/leases/tftraining-operator"
+    lease = played.call("GET", path)
+    lease["spec"]["holderIdentity"] = "another"
+    played.call("PUT", path, lease)
+    played.submit("asleep")
+    time.sleep(10.5)  # the time after which it may not trust its lease any more
+    before = len(proxy.written())
+    operator.process.send_signal(signal.SIGCONT)
+    assert operator.ended(10) == 75
+    assert proxy.written()[before:] == []
+    assert played.pods() == []
+
+
+def test_a_watch_that_cannot_go_on_ends_the_process_and_the_next_one_takes_over(
+    operator: Operator, played: Played, proxy: FaultProxy
+) -> None:
+    proxy.break_watches()
+    assert operator.ended(20) != 0
+    assert "the process ends" in operator.log()
+    played.submit("next")
+    operator.start()
+    played.wait_for_pod("next-chief-0")
+
+
+def test_a_log_line_tells_job_attempt_rule_and_what_was_done(operator: Operator, played: Played) -> None:
+    played.submit("told")
+    finish(played, "told")
+    played.wait_for_phase("told", "Succeeded")
+    lines = [line for line in operator.log().splitlines() if "decided" in line]
+    assert ["no_pod" in lines[0], "running" in lines[1], "succeeded" in lines[2]] == [True] * 3, lines
+    assert all("told" in line and "attempt" in line for line in lines)
+    assert len(lines) == 3

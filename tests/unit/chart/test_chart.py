@@ -1,0 +1,352 @@
+"""What the chart renders: every value has its effect, nothing else is accepted, and the rights are the least that the operator needs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tftraining_operator.settings import Settings, load_settings
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+CHART = REPOSITORY / "helm" / "tftraining-operator"
+EXAMPLES = REPOSITORY / "examples"
+NAMESPACE = "training-system"
+
+Object = dict[str, Any]
+Values = Mapping[str, Any]
+
+
+def find_helm() -> str | None:
+    """Return helm from PATH, or the one that the local cluster built."""
+    found = shutil.which("helm")
+    if found is not None:
+        return found
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "tests" / "cluster")}
+    command = [sys.executable, "-m", "localcluster", "env"]
+    lines = subprocess.run(command, env=environment, capture_output=True, text=True, check=False).stdout
+    path = re.search(r"^export PATH=['\"]?([^'\"\n]+)", lines, re.MULTILINE)
+    return shutil.which("helm", path=path[1]) if path else None
+
+
+HELM = find_helm()
+pytestmark = pytest.mark.skipif(HELM is None, reason="no helm: `make up` builds one")
+
+
+def helm(*arguments: str, values: Values | None = None) -> subprocess.CompletedProcess[str]:
+    assert HELM is not None
+    command = [HELM, *arguments, str(CHART), "--namespace", NAMESPACE, "--values", "-"]
+    # without a cluster: nothing of it may change what is rendered
+    environment = {**os.environ, "KUBECONFIG": os.devnull}
+    return subprocess.run(command, env=environment, input=json.dumps(values or {}), capture_output=True, text=True, check=False)
+
+
+def render(**values: Any) -> list[Object]:
+    result = helm("template", "tftraining", values=values)
+    assert result.returncode == 0, result.stderr
+    return [item for item in yaml.safe_load_all(result.stdout) if item]
+
+
+def refusal(**values: Any) -> str:
+    result = helm("template", "tftraining", values=values)
+    assert result.returncode != 0
+    return result.stderr
+
+
+def only(objects: list[Object], kind: str, name: str) -> Object:
+    found = [item for item in objects if item["kind"] == kind and item["metadata"]["name"] == name]
+    assert len(found) == 1, [(item["kind"], item["metadata"]["name"]) for item in objects]
+    return found[0]
+
+
+def settings_of(objects: list[Object], folder: Path) -> Settings:
+    file = folder / "config.yaml"
+    file.write_text(only(objects, "ConfigMap", "tftraining-operator")["data"]["config.yaml"])
+    return load_settings(file)
+
+
+def pod_specs(objects: list[Object]) -> Iterator[Object]:
+    for item in objects:
+        if item["kind"] == "Pod":
+            yield item["spec"]
+        elif item["kind"] == "Deployment":
+            yield item["spec"]["template"]["spec"]
+
+
+def test_the_definition_in_the_chart_is_the_generated_one() -> None:
+    generated = REPOSITORY / "crds" / "tftraining.dev_tftrainingjobs.yaml"
+    assert (CHART / "files" / "crd.yaml").read_text() == generated.read_text(), "run `make generate`"
+
+
+def test_the_definition_is_installed_unchanged_and_stays_when_the_release_goes() -> None:
+    installed = only(render(), "CustomResourceDefinition", "tftrainingjobs.tftraining.dev")
+    assert installed["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    assert installed["spec"] == yaml.safe_load((CHART / "files" / "crd.yaml").read_text())["spec"]
+
+
+def test_the_definition_can_be_left_out() -> None:
+    assert "CustomResourceDefinition" not in {item["kind"] for item in render(crds={"enabled": False})}
+
+
+def test_the_operator_reads_the_configuration_as_it_is_rendered(tmp_path: Path) -> None:
+    settings = settings_of(render(), tmp_path)
+    assert settings == Settings.model_validate(
+        {
+            "leaseNamespace": NAMESPACE,
+            "leaseName": "tftraining-operator",
+            "defaultRuntime": "tf2",
+            "runtimes": yaml.safe_load((CHART / "values.yaml").read_text())["runtimes"],
+        }
+    )
+
+
+def test_every_value_of_the_configuration_reaches_the_operator(tmp_path: Path) -> None:
+    runtime = {
+        "image": "registry.example.com/trainer@sha256:0",
+        "imagePullPolicy": "Always",
+        "imagePullSecrets": ["pull"],
+        "nodeSelector": {"gpu": "yes"},
+        "tolerations": [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}],
+        "labels": {"team": "a"},
+        "annotations": {"mesh/inject": "false"},
+        "description": "own",
+    }
+    values = {
+        "watchNamespaces": ["a", "b"],
+        "defaultRuntime": "own",
+        "runtimes": {"own": runtime, "tf1": None},
+        "defaults": {
+            "resources": {"cpu": "500m", "memory": "1Gi", "workspace": "1Ti", "sharedMemory": "1Gi"},
+            "gpuResource": "amd.com/gpu",
+            "storageSecretName": "s",
+            "datasetsSecretName": "d",
+            "pendingDeadlineSeconds": 7,
+            "terminationGracePeriodSeconds": 0,
+        },
+        # beyond what a floating-point number is printed with digits for
+        "implicitFetchBytes": 40 * 1024**4,
+        "logFormat": "console",
+        "logLevel": "debug",
+    }
+    settings = settings_of(render(**values), tmp_path)
+    values["runtimes"] = {"own": runtime, "tf2": yaml.safe_load((CHART / "values.yaml").read_text())["runtimes"]["tf2"]}
+    assert settings == Settings.model_validate({**values, "leaseNamespace": NAMESPACE, "leaseName": "tftraining-operator"})
+
+
+def test_a_default_runtime_outside_of_the_catalogue_is_refused_before_anything_is_installed() -> None:
+    assert '"tf3" is not in runtimes (tf1, tf2)' in refusal(defaultRuntime="tf3")
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"imagePullPolicy": "Always"}, "imagePullPolicy"),
+        ({"image": {"tag": "1"}}, "tag"),
+        ({"runtimes": {"tf2": {"img": "x"}}}, "img"),
+        ({"runtimes": {"own": {"description": "no image"}}}, "image"),
+        ({"defaults": {"memory": "1Gi"}}, "memory"),
+        ({"defaults": {"resources": {"memory": "a lot"}}}, "memory"),
+        ({"watchNamespaces": ["*"]}, "watchNamespaces"),
+        ({"logLevel": "trace"}, "logLevel"),
+        ({"dev": {"enable": True}}, "enable"),
+        ({"metrics": {"service": {"port": 1}}}, "port"),
+    ],
+)
+def test_a_value_that_nothing_reads_or_that_is_wrong_is_refused_by_name(values: Values, named: str) -> None:
+    assert named in refusal(**values)
+
+
+def test_the_schema_closes_every_object_that_is_not_a_map_of_strings() -> None:
+    def visit(schema: Object, path: str) -> Iterator[str]:
+        if schema.get("type") == "object" and "additionalProperties" not in schema:
+            yield path
+        for key in ("properties", "definitions"):
+            for name, child in schema.get(key, {}).items():
+                yield from visit(child, f"{path}/{name}")
+        for key in ("items", "additionalProperties"):
+            if isinstance(schema.get(key), dict):
+                yield from visit(schema[key], f"{path}/{key}")
+
+    assert list(visit(json.loads((CHART / "values.schema.json").read_text()), "")) == []
+
+
+def test_the_reference_names_every_value_with_its_default() -> None:
+    def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+        if isinstance(value, dict) and value and not path.startswith("runtimes"):
+            for name, child in value.items():
+                yield from leaves(child, f"{path}.{name}".lstrip("."))
+        else:
+            yield path, value
+
+    text = (REPOSITORY / "docs" / "reference" / "chart-values.md").read_text()
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    for path, default in leaves({name: value for name, value in values.items() if name != "runtimes"}):
+        shown = default if isinstance(default, str) else json.dumps(default)
+        assert f"| `{path}` | `{shown}` |" in text, f"docs/reference/chart-values.md lacks `{path}` with default `{shown}`"
+
+
+def test_the_rights_are_these_and_no_more() -> None:
+    objects = render()
+    assert only(objects, "ClusterRole", "tftraining-operator")["rules"] == [
+        {"apiGroups": ["tftraining.dev"], "resources": ["tftrainingjobs"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": ["tftraining.dev"], "resources": ["tftrainingjobs/status"], "verbs": ["patch"]},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch", "create", "delete"]},
+        {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create"]},
+        {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
+    ]
+    assert only(objects, "Role", "tftraining-operator-lease")["rules"] == [
+        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
+        {
+            "apiGroups": ["coordination.k8s.io"],
+            "resources": ["leases"],
+            "resourceNames": ["tftraining-operator"],
+            "verbs": ["get", "update"],
+        },
+    ]
+
+
+@pytest.mark.parametrize("values", [{}, {"watchNamespaces": ["a", "b"]}, {"dev": {"enabled": True}}])
+def test_no_role_reaches_secrets_or_has_a_wildcard(values: Values) -> None:
+    rules = [rule for item in render(**values) if item["kind"] in {"Role", "ClusterRole"} for rule in item["rules"]]
+    words = [word for rule in rules for part in rule.values() for word in part]
+    assert rules
+    assert "*" not in words
+    assert "secrets" not in words
+
+
+def test_with_namespaces_given_nothing_is_cluster_wide_but_the_definition() -> None:
+    objects = render(watchNamespaces=["a", "b"], dev={"enabled": True, "namespaces": ["a"]})
+    assert {item["kind"] for item in objects if "namespace" not in item["metadata"]} == {"CustomResourceDefinition"}
+    for kind in ("Role", "RoleBinding"):
+        found = [
+            item["metadata"]["namespace"] for item in objects if (item["kind"], item["metadata"]["name"]) == (kind, "tftraining-operator")
+        ]
+        assert found == ["a", "b"]
+
+
+def test_the_test_job_runs_where_the_operator_looks() -> None:
+    for watched, expected in (([], NAMESPACE), (["a", NAMESPACE], NAMESPACE), (["a", "b"], "a")):
+        objects = render(watchNamespaces=watched)
+        assert only(objects, "Pod", "tftraining-operator-test")["spec"]["containers"][0]["args"][1] == expected
+        assert only(objects, "Role", "tftraining-operator-test")["metadata"]["namespace"] == expected
+
+
+def test_every_pod_passes_pod_security_restricted() -> None:
+    for spec in pod_specs(render(dev={"enabled": True})):
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
+        assert {next(iter(volume.keys() - {"name"})) for volume in spec.get("volumes", [])} <= {"configMap", "emptyDir"}
+        for container in spec["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert "memory" in container["resources"]["limits"]
+
+
+def test_another_configuration_makes_another_pod() -> None:
+    def checksum(**values: Any) -> str:
+        template = only(render(**values), "Deployment", "tftraining-operator")["spec"]["template"]
+        return str(template["metadata"]["annotations"]["checksum/config"])
+
+    assert checksum() == checksum()
+    assert checksum() != checksum(logLevel="debug")
+
+
+def test_metrics_get_a_service_only_on_demand() -> None:
+    name = "tftraining-operator-metrics"
+    assert name not in {item["metadata"]["name"] for item in render()}
+    objects = render(metrics={"service": {"enabled": True, "annotations": {"prometheus.io/scrape": "true"}}})
+    service = only(objects, "Service", name)
+    labels = only(objects, "Deployment", "tftraining-operator")["spec"]["template"]["metadata"]["labels"]
+    assert service["spec"]["selector"].items() <= labels.items()
+    assert service["metadata"]["annotations"] == {"prometheus.io/scrape": "true"}
+
+
+def test_where_the_operators_pod_runs_can_be_chosen() -> None:
+    toleration = {"key": "infra", "operator": "Exists"}
+    spec = only(
+        render(
+            image={"reference": "r.example.com/o:1", "pullPolicy": "Always", "pullSecrets": ["pull"]},
+            nodeSelector={"infra": "yes"},
+            tolerations=[toleration],
+            resources={"limits": {"memory": "1Gi"}},
+        ),
+        "Deployment",
+        "tftraining-operator",
+    )["spec"]["template"]["spec"]
+    assert (spec["nodeSelector"], spec["tolerations"], spec["imagePullSecrets"]) == ({"infra": "yes"}, [toleration], [{"name": "pull"}])
+    container = spec["containers"][0]
+    assert (container["image"], container["imagePullPolicy"]) == ("r.example.com/o:1", "Always")
+    assert container["resources"]["limits"] == {"memory": "1Gi"}
+
+
+def test_the_development_store_is_off_unless_asked_for() -> None:
+    assert not [item for item in render() if item["kind"] in {"Secret", "NetworkPolicy"}]
+
+
+def test_the_development_store_hands_its_secrets_to_the_namespaces_named() -> None:
+    objects = render(dev={"enabled": True, "namespaces": ["a", NAMESPACE]})
+    secrets = {
+        (item["metadata"]["namespace"], item["metadata"]["name"]): item["stringData"] for item in objects if item["kind"] == "Secret"
+    }
+    names = ("tftraining-storage", "tftraining-datasets")
+    assert set(secrets) == {(namespace, name) for namespace in (NAMESPACE, "a") for name in names}
+    assert len({(data["accessKey"], data["secretKey"]) for data in secrets.values()}) == 1
+    assert {data["endpoint"] for data in secrets.values()} == {f"http://tftraining-dev-s3.{NAMESPACE}.svc:8333"}
+    assert [secrets["a", name]["bucket"] for name in names] == ["tftraining", "datasets"]
+
+
+def test_the_development_store_needs_two_secrets() -> None:
+    assert "datasetsSecretName" in refusal(dev={"enabled": True}, defaults={"datasetsSecretName": "tftraining-storage"})
+
+
+@pytest.mark.parametrize(("name", "rows"), [("iris_training.csv", 120), ("iris_test.csv", 30)])
+def test_the_data_set_has_a_header_and_rows_of_four_measurements_and_a_class(name: str, rows: int) -> None:
+    text = only(render(dev={"enabled": True}), "ConfigMap", "tftraining-dev-s3")["data"][name]
+    header, *lines = text.splitlines()
+    assert header == f"{rows},4,setosa,versicolor,virginica"
+    assert len(lines) == rows
+    for line in lines:
+        *measurements, species = line.split(",")
+        assert len(measurements) == 4
+        assert all(0 < float(value) < 10 for value in measurements)
+        assert species in {"0", "1", "2"}
+
+
+@pytest.mark.parametrize(
+    ("values", "namespace"),
+    [
+        ({"dev": {"enabled": True}}, "default"),
+        ({"dev": {"enabled": True, "namespaces": []}}, NAMESPACE),
+        ({"dev": {"enabled": True}, "watchNamespaces": ["a"]}, "a"),
+        ({}, NAMESPACE),
+    ],
+)
+def test_the_notes_hold_a_job_for_a_namespace_that_can_run_it(values: Values, namespace: str) -> None:
+    result = helm("install", "tftraining", "--dry-run=client", values=values)
+    assert result.returncode == 0, result.stderr
+    notes = result.stdout.partition("NOTES:")[2]
+    job = yaml.safe_load(notes.partition("<<'END'\n")[2].partition("\nEND\n")[0])
+    assert job["kind"] == "TFTrainingJob"
+    assert job["metadata"]["namespace"] == namespace
+    compile(job["spec"]["script"]["inline"], "hello.py", "exec")
+    assert ("create secret generic tftraining-storage" in notes) is (not values.get("dev"))
+    assert ("loses all data" in notes) is bool(values.get("dev"))
+
+
+@pytest.mark.parametrize("file", sorted(path.name for path in EXAMPLES.glob("*.yaml")))
+def test_an_example_names_a_runtime_of_the_catalogue_and_its_inline_script_compiles(file: str) -> None:
+    spec = yaml.safe_load((EXAMPLES / file).read_text())["spec"]
+    assert spec["runtime"] in yaml.safe_load((CHART / "values.yaml").read_text())["runtimes"]
+    compile(spec["script"].get("inline", ""), spec["script"].get("name", ""), "exec")

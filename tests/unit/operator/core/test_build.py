@@ -1,0 +1,217 @@
+"""The pod of a job: its fixed shape, and what of a spec reaches it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+from tftrainer import contract
+from tftraining_operator.core.build import BuildError, configmap, effective, pod
+from tftraining_operator.core.configuration import Configuration, Runtime, Toleration
+from tftraining_operator.core.decide import Case
+
+from .given import CONFIGURATION, UID, job, seen
+
+GOLDEN = Path(__file__).parent / "golden"
+EVERYTHING: dict[str, Any] = {
+    "runtime": "tf1",
+    "script": {"name": "train.py", "inline": "print(1)\n"},
+    "dependencies": {"archive": {"uri": "s3://bucket/iris.zip", "sha256": "0" * 64}, "files": [{"uri": "${bucket}/conf/"}]},
+    "args": ["--data", "${datasets}/a.csv", "--job=${job}", "$(HOME)"],
+    "env": [{"name": "DATA", "value": "${inputs.mnist}/x"}, {"name": "PRICE", "value": "$(HOME) $$ $${x}"}],
+    "inputs": [{"name": "mnist", "uri": "${bucket}/mnist/"}],
+    "storage": {"secretName": "team-storage"},
+    "resources": {"cpu": 2, "memory": "4Gi", "gpus": 1, "sharedMemory": "1Gi", "workspace": "20Gi"},
+    "activeDeadlineSeconds": 3600,
+    "terminationGracePeriodSeconds": 60,
+}
+ADMINS = Configuration(
+    default_runtime="tf1",
+    runtimes={
+        "tf1": Runtime(
+            image="registry.test/trainer:tf1",
+            image_pull_secrets=("pull",),
+            node_selector={"pool": "gpu"},
+            tolerations=(Toleration(key="gpu", operator="Exists", effect="NoSchedule"),),
+            labels={"team": "ml", "tftraining.dev/job-uid": "not-this-one"},
+            annotations={"sidecar.istio.io/inject": "false"},
+        )
+    },
+)
+
+
+def built(configuration: Configuration = CONFIGURATION, attempt: int = 0, **spec: Any) -> dict[str, Any]:
+    record = job(**spec)
+    case = Case(seen(record), configuration, 0.0)
+    return dict(
+        pod(
+            record,
+            effective(case.spec, configuration, case.runtime_name, configuration.runtimes[case.runtime_name]),
+            configuration,
+            attempt,
+        )
+    )
+
+
+def container(made: dict[str, Any], name: str) -> dict[str, Any]:
+    containers = [*made["spec"]["initContainers"], *made["spec"]["containers"]]
+    return next(dict(entry) for entry in containers if entry["name"] == name)
+
+
+def environment(made: dict[str, Any], name: str) -> dict[str, str]:
+    """Return the environment as a process sees it: the kubelet takes two dollars for one."""
+    return {entry["name"]: entry.get("value", "(from a Secret)").replace("$$", "$") for entry in container(made, name)["env"]}
+
+
+def plan(made: dict[str, Any], name: str = contract.FETCH) -> contract.Plan:
+    return contract.decode_plan(environment(made, name)[contract.PLAN_VARIABLE])
+
+
+@pytest.mark.parametrize(
+    ("name", "configuration", "spec"), [("smallest", CONFIGURATION, {}), ("everything", ADMINS, EVERYTHING)], ids=["smallest", "everything"]
+)
+def test_the_pod_is_the_golden_one(name: str, configuration: Configuration, spec: dict[str, Any]) -> None:
+    path = GOLDEN / f"{name}.yaml"
+    text = yaml.safe_dump(built(configuration, **spec), sort_keys=True, width=140)
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.write_text(text, encoding="utf-8")
+    assert path.read_text(encoding="utf-8") == text, "if this is meant, run with UPDATE_GOLDEN=1 and review the difference"
+
+
+@pytest.mark.parametrize("spec", [{}, EVERYTHING], ids=["smallest", "everything"])
+def test_every_container_keeps_the_restricted_standard(spec: dict[str, Any]) -> None:
+    made = built(**spec)
+    assert made["spec"]["securityContext"]["runAsNonRoot"] is True
+    assert made["spec"]["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert made["spec"]["automountServiceAccountToken"] is False
+    assert not {"hostNetwork", "hostPID", "hostIPC", "serviceAccountName", "nodeName", "hostname"} & set(made["spec"])
+    assert {key for volume in made["spec"]["volumes"] for key in volume} <= {"name", "emptyDir", "configMap"}
+    for name in contract.CONTAINERS:
+        rights = container(made, name)["securityContext"]
+        assert rights["allowPrivilegeEscalation"] is False
+        assert rights["readOnlyRootFilesystem"] is True
+        assert rights["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_the_trainer_has_no_credentials_and_cannot_write_what_fetch_found() -> None:
+    made = built(**EVERYTHING)
+    assert not [entry for entry in container(made, "trainer")["env"] if "valueFrom" in entry]
+    mounts = {mount["mountPath"]: mount.get("readOnly", False) for mount in container(made, "trainer")["volumeMounts"]}
+    assert mounts == {
+        "/workspace": False,
+        "/workspace/datasets": True,
+        "/workspace/inputs": True,
+        "/run/tftraining": True,
+        "/tmp": False,
+        "/dev/shm": False,
+    }
+
+
+def test_the_containers_do_not_share_their_temporary_folders() -> None:
+    made = built()
+    folders = [
+        mount["name"] for name in contract.CONTAINERS for mount in container(made, name)["volumeMounts"] if mount["mountPath"] == "/tmp"
+    ]
+    assert len(set(folders)) == 3
+
+
+def test_the_dataset_librarys_credentials_are_only_there_when_something_names_it() -> None:
+    def secrets(made: dict[str, Any], name: str) -> set[str]:
+        return {entry["valueFrom"]["secretKeyRef"]["name"] for entry in container(made, name)["env"] if "valueFrom" in entry}
+
+    assert secrets(built(), "fetch") == {"tftraining-storage"}
+    for text in ("${datasets}/a", "--x=${ai_dataset_lib}/a"):
+        assert secrets(built(args=[text]), "fetch") == {"tftraining-storage", "tftraining-datasets"}
+        assert secrets(built(args=[text]), "publisher") == {"tftraining-storage"}
+    assert secrets(built(inputs=[{"name": "a", "uri": "${datasets}/a"}]), "fetch") == {"tftraining-storage", "tftraining-datasets"}
+    assert secrets(built(storage={"secretName": "mine"}), "publisher") == {"mine"}
+
+
+def test_keys_that_a_secret_may_leave_out_are_optional() -> None:
+    references = {
+        entry["valueFrom"]["secretKeyRef"]["key"]: entry["valueFrom"]["secretKeyRef"].get("optional", False)
+        for entry in container(built(), "publisher")["env"]
+        if "valueFrom" in entry
+    }
+    assert references == {key: key in contract.OPTIONAL_CREDENTIAL_KEYS for key in contract.CREDENTIAL_KEYS}
+
+
+def test_the_plan_carries_the_spec_verbatim_and_is_the_same_for_all_three() -> None:
+    made = built(**EVERYTHING)
+    assert plan(made, "fetch") == plan(made, "trainer") == plan(made, "publisher")
+    assert plan(made).args == ("--data", "${datasets}/a.csv", "--job=${job}", "$(HOME)")
+    assert (plan(made).grace_seconds, plan(made).active_deadline_seconds, plan(made).workspace_bytes) == (60, 3600, 20 * 1024**3)
+    assert plan(made).script == contract.Script(name="train.py")
+    assert made["spec"]["terminationGracePeriodSeconds"] == 90
+
+
+def test_a_script_of_a_bucket_keeps_its_own_name() -> None:
+    assert plan(built(script={"uri": "s3://bucket/code/premade.py"})).script == contract.Script(
+        name="premade.py", uri="s3://bucket/code/premade.py"
+    )
+
+
+def test_the_users_variables_are_resolved_and_never_expanded_by_the_kubelet() -> None:
+    seen_by_script = environment(built(**EVERYTHING), "trainer")
+    assert seen_by_script["DATA"] == "/workspace/inputs/mnist/x"
+    # As written, but for the literal placeholder; in the pod every dollar is doubled, so that the kubelet leaves it alone.
+    written = next(entry["value"] for entry in container(built(**EVERYTHING), "trainer")["env"] if entry["name"] == "PRICE")
+    assert written == "$$(HOME) $$$$ $${x}"
+
+
+def test_the_users_variables_reach_nothing_but_the_script() -> None:
+    made = built(env=[{"name": "MPLCONFIGDIR", "value": "/tmp/mine"}])
+    assert environment(made, "trainer")["MPLCONFIGDIR"] == "/tmp/mine"
+    assert [entry["name"] for entry in container(made, "trainer")["env"]].count("MPLCONFIGDIR") == 1
+    assert environment(made, "fetch")["MPLCONFIGDIR"] == "/tmp/matplotlib"
+
+
+def test_memory_and_gpus_are_limits_and_idle_cpus_may_be_used() -> None:
+    assert container(built(**EVERYTHING), "trainer")["resources"] == {
+        "requests": {"cpu": "2", "memory": "4Gi", "nvidia.com/gpu": "1"},
+        "limits": {"memory": "4Gi", "nvidia.com/gpu": "1"},
+    }
+
+
+def test_a_container_without_gpus_sees_none_of_a_node() -> None:
+    assert environment(built(), "trainer")["NVIDIA_VISIBLE_DEVICES"] == "void"
+    assert "NVIDIA_VISIBLE_DEVICES" not in environment(built(resources={"gpus": 1}), "trainer")
+    assert environment(built(resources={"gpus": 1}), "publisher")["NVIDIA_VISIBLE_DEVICES"] == "void"
+
+
+def test_what_an_admin_adds_to_a_runtime_is_in_the_pod_but_replaces_nothing_of_ours() -> None:
+    made = built(ADMINS)
+    assert made["spec"]["nodeSelector"] == {"pool": "gpu"}
+    assert made["spec"]["tolerations"] == [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    assert made["spec"]["imagePullSecrets"] == [{"name": "pull"}]
+    assert made["metadata"]["labels"]["team"] == "ml"
+    assert made["metadata"]["labels"]["tftraining.dev/job-uid"] == UID
+    assert made["metadata"]["annotations"]["sidecar.istio.io/inject"] == "false"
+
+
+def test_pod_and_configmap_belong_to_the_job_and_to_the_attempt() -> None:
+    record = job()
+    script = configmap(record, Case(seen(record), CONFIGURATION, 0.0).spec, 1)
+    made = built(attempt=1)
+    assert script is not None
+    assert script["metadata"]["name"].startswith("iris-chief-0-r1-script-")
+    assert script["data"] == {"train.py": "print(1)\n"}
+    assert {"name": "inline", "configMap": {"name": script["metadata"]["name"]}} in made["spec"]["volumes"]
+    for owned in (script, made):
+        assert [(owner["uid"], owner["controller"]) for owner in owned["metadata"]["ownerReferences"]] == [(UID, True)]
+
+
+def test_an_inline_script_at_its_limit_grows_neither_pod_nor_plan() -> None:
+    assert len(msgspec.json.encode(built(script={"name": "a.py", "inline": "x" * 262_144}))) < 16_000
+
+
+@pytest.mark.parametrize(
+    "spec", [{"args": ["${inputs.a}"]}, {"env": [{"name": "A", "value": "${inputs.a}"}]}], ids=["argument", "environment"]
+)
+def test_an_input_that_is_not_declared_is_refused_with_its_place(spec: dict[str, Any]) -> None:
+    with pytest.raises(BuildError, match=r"spec\.(args\[0\]|env\[A\]): .*\$\{inputs\.a\}"):
+        built(**spec)

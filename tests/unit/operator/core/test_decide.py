@@ -1,0 +1,470 @@
+"""Every rule of `decide`, as a table: what is observed, and what is done about it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import pytest
+from tftrainer import contract
+from tftrainer.contract import Failure, PublishReport, Reason, RunReport
+from tftraining_operator.core.conditions import rfc3339
+from tftraining_operator.core.decide import RULES, decide
+from tftraining_operator.core.records import Observed, Plan
+
+from .given import CONFIGURATION, CREATED, JOB, POD_UID, Pod, after, job, seen
+
+NOW = CREATED + 100
+RAISED = RunReport(
+    exit_code=1, failure=Failure(reason=Reason.SCRIPT_RAISED, message="KeyError: 'a'", exception="KeyError: 'a'", file="train.py", line=41)
+)
+
+
+def plan(observed: Observed, now: float = NOW) -> Plan:
+    return decide(observed, CONFIGURATION, now)
+
+
+def status(of: Plan) -> dict[str, Any]:
+    assert of.status is not None, of
+    return dict(of.status)
+
+
+def conditions(of: Plan) -> dict[str, str]:
+    return {condition["type"]: condition["status"] for condition in status(of)["conditions"]}
+
+
+def reason(of: Plan) -> str:
+    return str(status(of)["failure"]["reason"])
+
+
+def done(observed: Observed, now: float = NOW) -> Observed:
+    """Return the job with the status that it was given."""
+    return after(observed, plan(observed, now))
+
+
+def without_pods(observed: Observed) -> Observed:
+    return replace(observed, pods=())
+
+
+def test_every_rule_says_why_it_exists() -> None:
+    assert all(rule.__doc__ for rule in RULES)
+
+
+def test_a_new_job_gets_its_pod_and_nothing_is_written_yet() -> None:
+    found = plan(seen(job()), CREATED + 0.1)
+    assert [pod["metadata"]["name"] for pod in found.pods] == ["iris-chief-0"]
+    assert [script["metadata"]["name"] for script in found.configmaps] == ["iris-chief-0-script-666ff6ccaa"]
+    assert (found.status, found.notes, found.deletions) == (None, (), ())
+
+
+def test_a_job_whose_script_lies_in_a_bucket_needs_no_configmap() -> None:
+    assert plan(seen(job(script={"uri": "s3://bucket/train.py"}))).configmaps == ()
+
+
+def test_a_job_that_is_being_deleted_is_left_alone() -> None:
+    assert plan(seen(replace(job(), deleted_at=NOW), Pod().running())) == Plan(rule="being_deleted")
+
+
+def test_an_ordinary_job_is_written_twice_and_told_of_twice() -> None:
+    observed = seen(job())
+    written, notes = 0, 0
+    for pod, now in [
+        (Pod(), CREATED + 1.2),
+        (Pod().fetching(), CREATED + 2.5),
+        (Pod().fetched(), CREATED + 3.5),
+        (Pod().running(), CREATED + 4.5),
+        (Pod().ran(), CREATED + 60.2),
+        (Pod().ran().published(), CREATED + 61.3),
+        (replace(Pod().ran().published(), phase="Succeeded"), CREATED + 62),
+    ]:
+        observed = replace(observed, pods=(pod.record(),))
+        found = plan(observed, now)
+        written += found.status is not None
+        notes += len(found.notes)
+        observed = after(observed, found)
+    assert (written, notes) == (2, 2)
+    assert observed.job.status["phase"] == "Succeeded"
+
+
+def test_a_running_job_says_where_it_runs_and_since_when() -> None:
+    found = plan(seen(job(), Pod().running()))
+    assert status(found)["phase"] == "Running"
+    assert status(found)["runningTime"] == rfc3339(CREATED + 4)
+    assert status(found)["pods"] == [
+        {"name": "iris-chief-0", "role": "chief", "index": 0, "attempt": 0, "phase": "Running", "node": "node-a"}
+    ]
+    assert conditions(found) == {"Accepted": "True", "Scheduled": "True", "Running": "True"}
+
+
+def test_a_job_succeeds_when_its_script_ended_well_and_its_manifest_is_there() -> None:
+    found = plan(seen(job(), Pod().ran().published(model=contract.PublishedModel(uri="s3://bucket/tf_model/1/"))))
+    assert conditions(found) == {"Accepted": "True", "Running": "False", "Succeeded": "True", "Finished": "True"}
+    assert status(found)["completionTime"] == rfc3339(CREATED + 61)
+    assert status(found)["model"] == {"uri": "s3://bucket/tf_model/1/"}
+    assert status(found)["outputs"]["objects"] == 4
+    assert "pending" not in status(found)
+    assert "failure" not in status(found)
+
+
+def test_a_manifest_of_another_attempt_proves_nothing() -> None:
+    other = f"s3://bucket/{contract.run_prefix('team-a', 'iris', 'other-uid', 0)}manifest.json"
+    assert reason(plan(seen(job(), Pod().ran().published(manifest_uri=other)))) == "PublishFailed"
+
+
+def test_a_script_that_ended_well_without_a_manifest_has_failed() -> None:
+    denied = Failure(reason=Reason.STORAGE_DENIED, message="writing to bucket was denied")
+    found = plan(seen(job(), Pod().ran().published(exit_code=1, succeeded=False, manifest_uri="", failure=denied)))
+    assert (reason(found), status(found)["failure"]["cause"]) == ("StorageAccessDenied", "Storage")
+
+
+def test_a_script_that_raised_is_only_judged_when_what_it_wrote_is_published() -> None:
+    assert plan(seen(job(), Pod().ran(1, RAISED)), CREATED + 61).status is None
+    found = plan(seen(job(), Pod().ran(1, RAISED).published(succeeded=False)))
+    assert status(found)["failure"] == {
+        "cause": "UserError",
+        "reason": "ScriptRaised",
+        "message": "KeyError: 'a'",
+        "exitCode": 1,
+        "exception": "KeyError: 'a'",
+        "file": "train.py",
+        "line": 41,
+        "attempt": 0,
+        "pod": "iris-chief-0",
+    }
+    assert conditions(found) == {"Accepted": "True", "Running": "False", "Failed": "True", "Finished": "True", "Stalled": "True"}
+    assert status(found)["outputs"]["objects"] == 4
+
+
+def test_a_finished_job_is_never_written_again() -> None:
+    for pod in (Pod().ran().published(), Pod().ran(1, RAISED).published(succeeded=False)):
+        observed = done(seen(job(), pod))
+        assert plan(observed, NOW + 5) == Plan(rule="finished")
+        assert plan(without_pods(observed), NOW + 50) == Plan(rule="finished")
+        assert plan(replace(without_pods(observed), gone=(pod.record(),)), NOW + 50) == Plan(rule="finished")
+
+
+def test_a_finished_job_stays_finished_when_its_spec_is_changed_and_only_says_that_it_saw_it() -> None:
+    observed = done(seen(job(), Pod().ran().published()))
+    changed = replace(observed, pods=(), job=replace(observed.job, generation=2, spec={**observed.job.spec, "suspend": True}))
+    found = plan(changed)
+    assert status(found) == {**observed.job.status, "observedGeneration": 2}
+    assert plan(after(changed, found)) == Plan(rule="finished")
+
+
+def test_an_invalid_spec_fails_and_names_the_field() -> None:
+    found = plan(seen(job(args=["${nonsense}"])))
+    assert reason(found) == "InvalidSpec"
+    assert "spec.args.0" in status(found)["message"]
+    assert "${bucket}" in status(found)["message"]
+    assert conditions(found)["Accepted"] == "False"
+
+
+def test_an_input_that_is_not_declared_is_an_invalid_spec_also_in_the_environment() -> None:
+    found = plan(seen(job(env=[{"name": "DATA", "value": "${inputs.mnist}"}])))
+    assert reason(found) == "InvalidSpec"
+    assert "${inputs.mnist}" in status(found)["message"]
+
+
+def test_an_unknown_runtime_fails_and_lists_the_known_ones() -> None:
+    found = plan(seen(job(runtime="tf3")))
+    assert reason(found) == "UnknownRuntime"
+    assert "tf1, tf2" in status(found)["message"]
+    assert found.pods == ()
+
+
+def test_a_runtime_that_an_admin_removes_does_not_end_a_running_job() -> None:
+    assert status(plan(seen(job(runtime="tf3"), Pod().running())))["phase"] == "Running"
+
+
+@pytest.mark.parametrize("owner", [None, "somebody-else"], ids=["without an owner", "with a forged owner"])
+def test_a_foreign_pod_with_our_name_is_a_conflict_and_never_a_success(owner: str | None) -> None:
+    found = plan(seen(job(), replace(Pod().ran().published(), owner=owner)))
+    assert reason(found) == "NameConflict"
+    assert found.pods == ()
+    assert found.deletions == ()
+
+
+def test_the_pod_of_a_deleted_job_of_the_same_name_is_waited_for() -> None:
+    left_over = replace(Pod(), owner="the-last-one", created=CREATED - 100)
+    assert plan(seen(job(), left_over), CREATED + 1) == Plan(rule="name_taken", requeue_at=CREATED + 60)
+    assert plan(seen(job(), replace(left_over, deleted=CREATED + 30)), CREATED + 90).status is None
+    assert plan(seen(job())).pods != ()
+
+
+def test_a_foreign_pod_of_another_name_is_ignored() -> None:
+    assert plan(seen(job(), replace(Pod(), owner=None, name="iris-helper"))).rule == "no_pod"
+
+
+class TestSuspend:
+    def test_a_job_that_is_created_suspended_waits_and_begins_with_attempt_zero(self) -> None:
+        observed = seen(job(suspend=True))
+        found = plan(observed)
+        assert (found.pods, conditions(found)["Suspended"], status(found)["attempt"]) == ((), "True", 0)
+        resumed = after(observed, found)
+        resumed = replace(resumed, job=replace(resumed.job, spec={**resumed.job.spec, "suspend": False}, generation=2))
+        begun = plan(resumed)
+        assert [pod["metadata"]["name"] for pod in begun.pods] == ["iris-chief-0"]
+        assert conditions(begun)["Suspended"] == "False"
+
+    def test_the_pod_of_a_suspended_job_is_deleted_gently_and_once(self) -> None:
+        observed = seen(job(suspend=True), Pod().running())
+        found = plan(observed)
+        assert [(gone.name, gone.uid, gone.grace_seconds) for gone in found.deletions] == [("iris-chief-0", POD_UID, None)]
+        going = replace(after(observed, found), pods=(replace(Pod().running(), deleted=NOW + 60).record(),))
+        assert (plan(going).deletions, plan(going).status) == ((), None)
+
+    def test_a_resumed_job_runs_as_the_next_attempt(self) -> None:
+        stopped = replace(Pod().ran(143).published(succeeded=False), deleted=NOW + 60)
+        observed = done(seen(job(suspend=True), Pod().running()))
+        assert plan(replace(observed, pods=(stopped.record(),))).status is None
+        observed = replace(observed, pods=(), gone=(stopped.record(),))
+        observed = done(observed)
+        assert (observed.job.status["phase"], observed.job.status["attempt"]) == ("Suspended", 1)
+        assert plan(observed, NOW + 10_000).status is None
+        resumed = replace(observed, job=replace(observed.job, spec={**observed.job.spec, "suspend": False}))
+        found = plan(resumed, NOW + 10_000)
+        assert [pod["metadata"]["name"] for pod in found.pods] == ["iris-chief-0-r1"]
+        assert conditions(found)["Suspended"] == "False"
+        running = replace(after(resumed, found), pods=(Pod(attempt=1, created=NOW + 10_001).record(),))
+        assert plan(running, NOW + 10_002).deletions == ()
+        assert conditions(plan(replace(running, pods=(Pod(attempt=1).running().record(),)), NOW + 10_005))["Running"] == "True"
+
+    def test_a_suspension_that_is_taken_back_midway_ends_in_the_next_attempt_and_not_in_a_failure(self) -> None:
+        observed = done(seen(job(suspend=True), Pod().running()))
+        stopped = replace(Pod().ran(143).published(succeeded=False), deleted=NOW + 60).record()
+        back = replace(observed, job=replace(observed.job, spec={**observed.job.spec, "suspend": False}), pods=(stopped,))
+        assert plan(back).status is None
+        found = plan(replace(back, pods=(), gone=(stopped,)))
+        assert [pod["metadata"]["name"] for pod in found.pods] == ["iris-chief-0-r1"]
+        assert status(found)["attempt"] == 1
+
+    def test_a_script_that_had_ended_before_it_was_suspended_has_ended(self) -> None:
+        assert status(plan(seen(job(suspend=True), Pod().ran().published())))["phase"] == "Succeeded"
+        assert reason(plan(seen(job(suspend=True), Pod().ran(1, RAISED).published(succeeded=False)))) == "ScriptRaised"
+
+    def test_a_script_that_finishes_while_it_is_being_suspended_has_succeeded(self) -> None:
+        observed = done(seen(job(suspend=True), Pod().running()))
+        ended = replace(Pod().ran().published(), deleted=NOW + 60)
+        assert status(plan(replace(observed, pods=(ended.record(),))))["phase"] == "Succeeded"
+
+
+class TestPodGone:
+    def test_a_pod_that_somebody_deleted_fails_the_job_and_is_not_made_anew(self) -> None:
+        found = plan(seen(job(), gone=(Pod().running(),)))
+        assert (reason(found), found.pods) == ("PodDeleted", ())
+
+    def test_a_pod_that_only_the_status_remembers_counts_as_deleted(self) -> None:
+        observed = without_pods(done(seen(job(), Pod().running())))
+        found = plan(observed)
+        assert (reason(found), found.pods) == ("PodDeleted", ())
+        assert status(found)["startTime"] == rfc3339(CREATED + 2)
+
+    def test_a_pod_that_succeeded_before_it_was_deleted_has_succeeded(self) -> None:
+        assert status(plan(seen(job(), gone=(Pod().ran().published(),))))["phase"] == "Succeeded"
+
+    @pytest.mark.parametrize(
+        "moment", [Pod(), Pod().fetching(), Pod().running(), Pod().ran()], ids=["waiting", "fetching", "running", "ended"]
+    )
+    def test_a_pod_is_waited_for_while_it_is_being_deleted(self, moment: Pod) -> None:
+        assert plan(seen(job(), replace(moment, deleted=NOW + 30))) == Plan(rule="pod_going", requeue_at=NOW + 90)
+
+    def test_a_pod_that_ended_because_somebody_deleted_it_says_so(self) -> None:
+        stopped = Failure(reason=Reason.TERMINATED, message="told to stop")
+        for code, told in [(143, RunReport(exit_code=143, failure=stopped)), (137, None), (143, None)]:
+            pod = replace(Pod().ran(code, told).published(succeeded=False), deleted=NOW)
+            assert reason(plan(seen(job(), pod))) == "PodDeleted"
+
+    def test_a_node_that_does_not_answer_is_told_of_while_nobody_knows_more(self) -> None:
+        pod = replace(Pod().running(), deleted=NOW - 61)
+        found = plan(seen(job(), pod))
+        assert conditions(found)["Running"] == "Unknown"
+        assert "node-a" in status(found)["message"]
+        tainted = replace(Pod().running(), deleted=NOW + 30).condition("DisruptionTarget", "True", "DeletionByTaintManager")
+        assert conditions(plan(seen(job(), tainted)))["Running"] == "Unknown"
+
+    def test_a_pod_whose_labels_were_removed_does_not_run_on_unseen(self) -> None:
+        assert [gone.uid for gone in plan(seen(job(), gone=(Pod().running(),))).deletions] == [POD_UID]
+
+
+class TestWaiting:
+    def test_an_ordinary_start_is_not_written_before_it_lasts(self) -> None:
+        assert plan(seen(job(), Pod()), CREATED + 5).requeue_at == CREATED + 11
+        found = plan(seen(job(), Pod()), CREATED + 12)
+        assert (status(found)["phase"], conditions(found)["Reconciling"]) == ("Pending", "True")
+
+    def test_a_long_fetch_is_shown(self) -> None:
+        assert plan(seen(job(), Pod().fetching()), CREATED + 4).status is None
+        assert status(plan(seen(job(), Pod().fetching()), CREATED + 6))["phase"] == "Fetching"
+
+    def test_a_long_publish_is_shown(self) -> None:
+        assert plan(seen(job(), Pod().ran()), CREATED + 62).status is None
+        assert status(plan(seen(job(), Pod().ran()), CREATED + 64))["phase"] == "Publishing"
+
+    def test_a_job_that_no_node_can_take_says_so_and_is_not_called_running(self) -> None:
+        pod = replace(Pod(), node="").condition(
+            "PodScheduled", "False", "Unschedulable", "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
+        )
+        found = plan(seen(job(resources={"gpus": 2}), pod))
+        assert status(found)["pending"]["reason"] == "Unschedulable"
+        assert "2 of nvidia.com/gpu" in status(found)["message"]
+        assert conditions(found) == {"Accepted": "True", "Scheduled": "False", "Running": "False", "Reconciling": "True"}
+        assert [note.type for note in found.notes] == ["Warning"]
+
+    def test_a_scheduler_that_counts_its_nodes_anew_causes_no_write(self) -> None:
+        def pod(count: int) -> Pod:
+            return Pod(node="").condition("PodScheduled", "False", "Unschedulable", f"0/{count} nodes are available.")
+
+        observed = done(seen(job(), pod(10)))
+        assert plan(replace(observed, pods=(pod(11).record(),))).status is None
+
+    def test_a_reason_that_is_no_longer_true_goes_at_once(self) -> None:
+        observed = done(seen(job(), Pod(node="").condition("PodScheduled", "False", "Unschedulable")), CREATED + 5)
+        found = plan(replace(observed, pods=(Pod().record(),)), CREATED + 5)
+        assert "pending" not in status(found)
+
+    def test_a_pull_and_the_back_off_after_it_read_the_same(self) -> None:
+        error = "rpc error: not found"
+        pull = Pod().container("fetch", waiting={"reason": "ErrImagePull", "message": error})
+        back_off = Pod().container(
+            "fetch", waiting={"reason": "ImagePullBackOff", "message": f'Back-off pulling image "x": ErrImagePull: {error}'}
+        )
+        observed = done(seen(job(runtime="tf1"), pull))
+        assert observed.job.status["pending"]["reason"] == "ImageUnavailable"
+        assert "registry.test/trainer:tf1" in observed.job.status["message"]
+        assert "runtime tf1" in observed.job.status["message"]
+        assert plan(replace(observed, pods=(back_off.record(),))).status is None
+
+    @pytest.mark.parametrize(
+        ("message", "reason", "words"),
+        [
+            (
+                'secret "tftraining-storage" not found',
+                "SecretNotFound",
+                ["spec.storage.secretName", "tftraining-storage", "team-a", "accessKey"],
+            ),
+            ('secret "tftraining-datasets" not found', "SecretNotFound", ["spec.datasets.secretName", "tftraining-datasets"]),
+            (
+                "couldn't find key accessKey in Secret team-a/tftraining-storage",
+                "SecretKeyNotFound",
+                ["spec.storage.secretName", "accessKey", "tftraining-storage"],
+            ),
+        ],
+    )
+    def test_a_missing_secret_is_named_with_its_field_and_the_remedy(self, message: str, reason: str, words: list[str]) -> None:
+        found = plan(seen(job(), Pod().container("fetch", waiting={"reason": "CreateContainerConfigError", "message": message})))
+        assert status(found)["pending"]["reason"] == reason
+        assert all(word in status(found)["message"] for word in words)
+
+    def test_an_image_name_that_cannot_be_one_ends_the_job_at_once(self) -> None:
+        found = plan(seen(job(), Pod().container("fetch", waiting={"reason": "InvalidImageName"})))
+        assert reason(found) == "ImageUnavailable"
+        assert len(found.deletions) == 1
+
+    def test_a_pod_that_the_cluster_refuses_is_tried_again_and_the_job_says_why(self) -> None:
+        found = plan(seen(job(), refusal='pods "iris-chief-0" is forbidden: exceeded quota: gpus'))
+        assert status(found)["pending"]["reason"] == "PodRefused"
+        assert "exceeded quota: gpus" in status(found)["message"]
+        assert len(found.pods) == 1
+
+    @pytest.mark.parametrize(
+        "observed",
+        [
+            seen(job(pendingDeadlineSeconds=60), refusal="exceeded quota"),
+            seen(job(pendingDeadlineSeconds=60), Pod()),
+            seen(job(pendingDeadlineSeconds=60), Pod().fetching()),
+            seen(job(pendingDeadlineSeconds=60), Pod().container("fetch", waiting={"reason": "ImagePullBackOff"})),
+        ],
+        ids=["refused", "starting", "fetching", "image"],
+    )
+    def test_a_job_that_waits_beyond_its_pending_deadline_fails_with_what_it_waited_for(self, observed: Observed) -> None:
+        assert decide(observed, CONFIGURATION, CREATED + 59).rule
+        found = plan(observed, CREATED + 62)
+        assert reason(found) == "PendingDeadlineExceeded"
+        assert len(found.deletions) == len(observed.pods)
+        assert "waited because" in status(found)["message"]
+
+    def test_a_job_that_was_created_while_the_operator_was_down_still_gets_its_time(self) -> None:
+        observed = seen(job(pendingDeadlineSeconds=60))
+        late = CREATED + 5000
+        assert plan(observed, late).pods != ()
+        assert plan(replace(observed, pods=(Pod(created=late).record(),)), late + 1).deletions == ()
+
+
+class TestBackstops:
+    def test_a_script_that_the_launcher_could_not_stop_is_deleted_after_its_deadline(self) -> None:
+        observed = seen(job(activeDeadlineSeconds=60, terminationGracePeriodSeconds=10), Pod().running(at=CREATED + 4))
+        assert plan(observed, CREATED + 60).requeue_at == CREATED + 4 + 60 + 10 + 120
+        found = plan(observed, CREATED + 195)
+        assert (reason(found), len(found.deletions)) == ("DeadlineExceeded", 1)
+
+    def test_a_stuck_publisher_is_stopped_but_a_slow_one_gets_its_time(self) -> None:
+        observed = seen(job(resources={"workspace": "4Gi"}), Pod().ran(at=CREATED + 60))
+        assert plan(observed, CREATED + 1000).deletions == ()
+        found = plan(observed, CREATED + 60 + 90 + 1024 + 1)
+        assert (reason(found), len(found.deletions)) == ("PublishFailed", 1)
+
+    def test_a_trainer_that_cannot_be_started_does_not_leave_the_publisher_waiting(self) -> None:
+        found = plan(seen(job(), Pod().ran(128, reason="StartError")))
+        assert (reason(found), len(found.deletions)) == ("ContainerNotStarted", 1)
+
+    def test_an_older_attempt_that_still_lives_is_deleted(self) -> None:
+        found = plan(seen(job(), Pod(attempt=0).running(), Pod(attempt=1).running()))
+        assert [gone.name for gone in found.deletions] == ["iris-chief-0"]
+
+
+class TestForgery:
+    """Whoever may write the status of a job, or its pod's labels, makes no false end of it."""
+
+    forged_success: ClassVar[dict[str, Any]] = {
+        "phase": "Succeeded",
+        "completionTime": rfc3339(CREATED + 5),
+        "conditions": [
+            {"type": kind, "status": "True", "reason": "Published", "lastTransitionTime": rfc3339(CREATED + 5)}
+            for kind in ("Succeeded", "Finished")
+        ],
+    }
+
+    def test_a_phase_is_only_a_word(self) -> None:
+        assert plan(seen(job({"phase": "Succeeded"}))).pods != ()
+
+    def test_a_success_without_its_manifest_is_no_success(self) -> None:
+        assert plan(seen(job(self.forged_success))).pods != ()
+
+    def test_a_success_while_the_script_still_runs_is_corrected(self) -> None:
+        place = contract.run_prefix("team-a", JOB, job().uid, 0)
+        whole = {**self.forged_success, "outputs": {"manifest": f"s3://bucket/{place}manifest.json"}}
+        assert status(plan(seen(job(whole), Pod().running())))["phase"] == "Running"
+
+    def test_a_failure_while_the_script_still_runs_is_corrected(self) -> None:
+        failed = done(seen(job(), Pod().ran(1, RAISED).published(succeeded=False)))
+        assert status(plan(replace(failed, pods=(Pod().running().record(),))))["phase"] == "Running"
+
+    def test_the_phase_of_a_finished_job_is_put_right(self) -> None:
+        observed = done(seen(job(), Pod().ran().published()))
+        forged = replace(observed, job=replace(observed.job, status={**observed.job.status, "phase": "Running"}))
+        assert status(plan(forged))["phase"] == "Succeeded"
+
+    def test_a_changed_attempt_label_changes_nothing(self) -> None:
+        raw = Pod().running().record()
+        assert plan(replace(seen(job()), pods=(replace(raw, attempt=7),))).rule == "running"
+
+    def test_a_running_pod_of_the_right_attempt_outweighs_a_forged_number(self) -> None:
+        found = plan(seen(job({"attempt": 999}), Pod().running()))
+        assert status(found)["attempt"] == 0
+
+    def test_a_report_beside_user_code_cannot_claim_what_only_the_cluster_knows(self) -> None:
+        for claimed in (Reason.PREEMPTED, Reason.NODE_LOST, Reason.POD_DELETED, Reason.STORAGE_UNAVAILABLE):
+            told = RunReport(exit_code=3, failure=Failure(reason=claimed, message="not my fault"))
+            assert reason(plan(seen(job(), Pod().ran(3, told).published(succeeded=False)))) == "ScriptExited"
+
+    def test_a_report_of_failure_is_not_believed_of_a_script_that_ended_well(self) -> None:
+        assert status(plan(seen(job(), Pod().ran(0, replace_code(RAISED, 0)).published())))["phase"] == "Succeeded"
+
+    def test_a_publish_report_that_contradicts_itself_is_no_success(self) -> None:
+        broken = Pod().ran().published(failure=Failure(reason=Reason.PUBLISH_FAILED, message="half of it"))
+        assert reason(plan(seen(job(), broken))) == "PublishFailed"
+        assert isinstance(PublishReport(), PublishReport)
+
+
+def replace_code(report: RunReport, code: int) -> RunReport:
+    return RunReport(exit_code=code, failure=report.failure)

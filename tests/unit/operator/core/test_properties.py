@@ -1,0 +1,248 @@
+"""What holds for every observation, however hostile or out of order: checked on generated ones."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tftrainer import contract
+from tftrainer.contract import Failure, Reason, RunReport
+from tftraining_operator.api.status import Status
+from tftraining_operator.core.decide import decide
+from tftraining_operator.core.observe import job_record, pod_record
+from tftraining_operator.core.records import Observed, Plan
+
+from .given import CONFIGURATION, CREATED, JOB, NAMESPACE, POD_UID, UID, Pod, after, job, seen
+
+NOW = CREATED + 100
+
+scalars = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(st.characters(), max_size=40))
+garbage = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4), max_leaves=12
+)
+
+
+def _mostly(*good: Any) -> st.SearchStrategy[Any]:
+    return st.sampled_from(good) | garbage
+
+
+times = _mostly(
+    "2027-01-15T08:00:02Z", "2027-01-15T08:05:00Z", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "2027-01-15T08:00:02.5+23:59"
+)
+messages = _mostly(
+    contract.encode_report(contract.FetchReport(resolved_args=("a",) * 40)).decode(),
+    contract.encode_report(RunReport(exit_code=1, failure=Failure(reason=Reason.SCRIPT_RAISED, message="x" * 1024))).decode(),
+    contract.encode_report(
+        contract.PublishReport(succeeded=True, manifest_uri=f"s3://b/{contract.run_prefix(NAMESPACE, JOB, UID, 0)}manifest.json")
+    ).decode(),
+    "\u0000" * 4096,
+    '{"kind":"run","exitCode":1,"failure":{"reason":"ScriptRaised","message":"\\ud800"}}',
+)
+states = _mostly("waiting", "running", "terminated").flatmap(
+    lambda kind: st.fixed_dictionaries(
+        {
+            str(kind): st.fixed_dictionaries(
+                {},
+                optional={
+                    "reason": _mostly("OOMKilled", "Completed", "Error", "ImagePullBackOff", "CreateContainerConfigError", "StartError"),
+                    "message": messages,
+                    "exitCode": _mostly(0, 1, 137, 143, 2**70),
+                    "startedAt": times,
+                    "finishedAt": times,
+                },
+            )
+        }
+    )
+)
+containers = st.lists(
+    st.fixed_dictionaries({"name": _mostly(*contract.CONTAINERS)}, optional={"state": states | garbage, "restartCount": garbage}) | garbage,
+    max_size=4,
+)
+conditions = st.lists(
+    st.fixed_dictionaries(
+        {"type": _mostly("PodScheduled", "DisruptionTarget", "Ready")},
+        optional={"status": _mostly("True", "False"), "reason": _mostly("Unschedulable", "PreemptionByScheduler"), "message": garbage},
+    )
+    | garbage,
+    max_size=3,
+)
+owners = _mostly([{"kind": "TFTrainingJob", "name": JOB, "uid": UID, "controller": True}], [{"uid": UID}], [])
+pods = st.fixed_dictionaries(
+    {
+        "metadata": st.fixed_dictionaries(
+            {"name": _mostly(f"{JOB}-chief-0", f"{JOB}-chief-0-r1"), "namespace": st.just(NAMESPACE), "uid": st.just(POD_UID)},
+            optional={
+                "ownerReferences": owners,
+                "labels": garbage | st.just({"tftraining.dev/job-name": JOB}),
+                "annotations": garbage,
+                "creationTimestamp": times,
+                "deletionTimestamp": times,
+            },
+        )
+    },
+    optional={
+        "spec": garbage,
+        "status": garbage
+        | st.fixed_dictionaries(
+            {},
+            optional={
+                "phase": _mostly("Pending", "Running", "Succeeded", "Failed", "Unknown"),
+                "reason": _mostly("Evicted", "NodeLost", "OutOfcpu"),
+                "message": _mostly('Usage of EmptyDir volume "workspace" exceeds the limit "12Gi".'),
+                "conditions": conditions | garbage,
+                "initContainerStatuses": containers | garbage,
+                "containerStatuses": containers | garbage,
+            },
+        ),
+    },
+)
+job_conditions = st.lists(
+    st.fixed_dictionaries(
+        {"type": _mostly("Finished", "Succeeded", "Failed", "Suspended"), "status": _mostly("True", "False")},
+        optional={"reason": _mostly("Suspending"), "lastTransitionTime": times},
+    )
+    | garbage,
+    max_size=4,
+)
+jobs = st.fixed_dictionaries(
+    {
+        "metadata": st.fixed_dictionaries(
+            {"name": st.just(JOB), "namespace": st.just(NAMESPACE), "uid": st.just(UID)},
+            optional={"generation": garbage, "creationTimestamp": times, "deletionTimestamp": times},
+        )
+    },
+    optional={
+        "spec": garbage
+        | st.fixed_dictionaries(
+            {"script": _mostly({"inline": "print(1)", "name": "a.py"}, {"uri": "s3://bucket/a.py"})},
+            optional={
+                "suspend": _mostly(True, False),
+                "runtime": _mostly("tf1", "tf3"),
+                "resources": garbage | st.fixed_dictionaries({}, optional={"memory": _mostly("4Gi", "0"), "workspace": _mostly("1Mi")}),
+                "args": garbage,
+                "activeDeadlineSeconds": _mostly(1, 10),
+                "pendingDeadlineSeconds": _mostly(1, 10),
+            },
+        ),
+        "status": garbage
+        | st.fixed_dictionaries(
+            {},
+            optional={
+                "phase": _mostly("Pending", "Running", "Succeeded"),
+                "attempt": _mostly(0, 1, -5, 2**80),
+                "conditions": job_conditions | garbage,
+                "completionTime": times,
+                "startTime": times,
+                "pods": garbage,
+                "pending": garbage,
+                "failure": garbage | st.just({"reason": "OutOfMemory"}),
+                "outputs": garbage,
+            },
+        ),
+    },
+)
+
+
+def observed_from(raw_job: Any, raw_pods: list[Any], raw_gone: list[Any], refusal: str) -> Observed | None:
+    record = job_record(raw_job)
+    if record is None:
+        return None
+    pods, gone = ([pod for raw in raws if (pod := pod_record(raw)) is not None] for raws in (raw_pods, raw_gone))
+    return Observed(record, tuple(pods), tuple(gone), refusal)
+
+
+def is_kept_by_the_schema(status: Any) -> bool:
+    """Whether the API server would store exactly this: within all bounds, and nothing that it would prune."""
+    read = Status.model_validate(status).model_dump(by_alias=True, exclude_unset=True, mode="json")
+    return bool(read == msgspec.json.decode(msgspec.json.encode(status)))
+
+
+@given(raw=garbage)
+@settings(max_examples=400, deadline=None)
+def test_garbage_is_no_object_and_raises_nothing(raw: Any) -> None:
+    assert job_record(raw) is None
+    assert pod_record(raw) is None
+
+
+@given(raw_job=jobs, raw_pods=st.lists(pods, max_size=2), raw_gone=st.lists(pods, max_size=1), refusal=st.sampled_from(["", "quota"]))
+@settings(max_examples=1500, deadline=None)
+def test_whatever_is_observed_a_plan_comes_of_it_that_settles_at_once(
+    raw_job: Any, raw_pods: list[Any], raw_gone: list[Any], refusal: str
+) -> None:
+    observed = observed_from(raw_job, raw_pods, raw_gone, refusal)
+    assert observed is not None
+    plan = decide(observed, CONFIGURATION, NOW)
+    if plan.status is not None and plan.rule != "finished":
+        assert is_kept_by_the_schema(plan.status)
+    assert bool(plan.notes) <= (plan.status is not None)
+    again = decide(after(observed, plan), CONFIGURATION, NOW)
+    assert (again.status, again.notes) == (None, ()), (plan, again)
+    assert {deletion.uid for deletion in plan.deletions} <= {pod.uid for pod in (*observed.pods, *observed.gone) if pod.owner_uid == UID}
+
+
+@given(message=st.text(max_size=5000), code=st.integers(-1, 300))
+@settings(max_examples=300, deadline=None)
+def test_no_termination_message_grows_a_status_beyond_its_schema(message: str, code: int) -> None:
+    pod = Pod().fetched().running()
+    for name in contract.CONTAINERS:
+        pod = pod.container(name, terminated={"exitCode": code, "message": message})
+    plan = decide(seen(job(), pod), CONFIGURATION, NOW)
+    assert plan.status is not None
+    assert is_kept_by_the_schema(plan.status)
+    assert len(msgspec.json.encode(plan.status)) < 32_000
+
+
+LIFE = [
+    Pod(),
+    Pod().fetching(),
+    Pod().fetched(),
+    Pod().running(),
+    Pod().ran(),
+    Pod().ran().published(),
+    replace(Pod().ran().published(), phase="Succeeded"),
+]
+
+
+def lived(steps: list[Pod]) -> dict[str, Any]:
+    observed = seen(job())
+    for second, pod in enumerate(steps):
+        observed = replace(observed, pods=(pod.record(),))
+        observed = after(observed, decide(observed, CONFIGURATION, NOW + second))
+    return {key: value for key, value in observed.job.status.items() if key not in {"conditions", "pods"}}
+
+
+@pytest.mark.parametrize("dropped", list(itertools.chain.from_iterable(itertools.combinations(range(6), n) for n in range(7))))
+def test_whatever_is_missed_of_a_life_its_end_is_the_same(dropped: tuple[int, ...]) -> None:
+    assert lived([pod for number, pod in enumerate(LIFE) if number not in dropped]) == lived(LIFE)
+
+
+@given(order=st.lists(st.sampled_from(LIFE), max_size=8))
+@settings(max_examples=200, deadline=None)
+def test_states_that_come_doubled_or_late_lead_to_the_same_end(order: list[Pod]) -> None:
+    assert lived([*order, LIFE[-1]])["phase"] == "Succeeded"
+
+
+@pytest.mark.parametrize("code", range(256))
+def test_every_exit_code_has_one_true_reason(code: int) -> None:
+    def ended() -> Plan:
+        return decide(seen(job(), Pod().ran(code).published(succeeded=code == 0)), CONFIGURATION, NOW)
+
+    status = ended().status
+    assert status is not None
+    if code == 0:
+        assert status["phase"] == "Succeeded"
+        return
+    expected = {
+        143: ("Terminated", "Infrastructure"),
+        **{128 + signal: ("ScriptCrashed", "UserError") for signal in (4, 6, 7, 8, 11)},
+        **{128 + signal: ("ScriptKilled", "Unknown") for signal in range(1, 65) if signal not in {4, 6, 7, 8, 11, 15}},
+    }.get(code, ("ScriptExited", "UserError"))
+    assert (status["failure"]["reason"], status["failure"]["cause"]) == expected
+    assert status["failure"]["exitCode"] == code
+    assert str(code) in status["message"]
+    assert status["failure"]["hint"]

@@ -1,0 +1,90 @@
+"""The store's promise: events in any order, doubled, late or lost, and the newest of each object stays."""
+
+from __future__ import annotations
+
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+from tftraining_operator.core.records import JobRecord, Key, PodRecord
+from tftraining_operator.runtime.store import Store
+
+KEY = Key("n", "iris")
+
+
+def job(version: int, uid: str = "job-1") -> JobRecord:
+    return JobRecord(KEY, uid, 1, 0.0, str(version), {}, {})
+
+
+def pod(version: int, uid: str = "pod-1", owner: str = "job-1") -> PodRecord:
+    return PodRecord(KEY, "iris-chief-0", uid, owner, "chief", 0, 0, "Running", 0.0, str(version))
+
+
+def test_a_late_event_does_not_undo_a_newer_one() -> None:
+    store = Store()
+    store.put_job(job(7))
+    store.put_job(job(5))
+    store.put_pod(pod(9))
+    store.put_pod(pod(8))
+    observed = store.observe(KEY)
+    assert observed is not None
+    assert (observed.job.resource_version, observed.pods[0].resource_version) == ("7", "9")
+
+
+def test_a_deleted_pod_is_remembered_and_no_late_event_brings_it_back() -> None:
+    store = Store()
+    store.put_job(job(1))
+    store.put_pod(pod(2))
+    store.drop_pod(pod(5))
+    store.put_pod(pod(4))
+    observed = store.observe(KEY)
+    assert observed is not None
+    assert observed.pods == ()
+    assert [item.resource_version for item in observed.gone] == ["5"]
+
+
+def test_a_job_recreated_under_its_name_inherits_nothing() -> None:
+    store = Store()
+    store.put_job(job(1))
+    store.drop_pod(pod(2))
+    store.refuse(KEY, "quota")
+    store.put_job(job(9, uid="job-2"))
+    observed = store.observe(KEY)
+    assert observed is not None
+    assert (observed.gone, observed.refusal) == ((), "")
+    store.drop_job(KEY, "job-1")
+    assert store.observe(KEY) is not None, "the late deletion of the first does not delete the second"
+
+
+def test_a_pod_that_is_gone_takes_no_successor_of_its_name_along() -> None:
+    store = Store()
+    store.put_job(job(1))
+    store.put_pod(pod(7, uid="successor"))
+    store.forget_pod(KEY, "iris-chief-0", "pod-1")
+    observed = store.observe(KEY)
+    assert observed is not None
+    assert [item.uid for item in observed.pods] == ["successor"]
+    assert store.pod_count == 1
+
+
+def test_what_a_list_does_not_have_is_gone_unless_it_is_newer_than_the_list() -> None:
+    store = Store()
+    store.put_job(job(5))
+    store.put_pod(pod(30))
+    assert store.prune_pods([], "20", None) == []
+    assert store.prune_jobs([], "20", "elsewhere") == []
+    assert store.prune_jobs([], "20", None) == [KEY]
+    assert store.observe(KEY) is None
+
+
+@given(st.permutations([("put", 1), ("put", 2), ("put", 3), ("drop", 4), ("put", 3), ("put", 2)]), st.integers())
+def test_any_order_of_a_pods_events_ends_in_the_same_state(events: list[tuple[str, int]], seed: int) -> None:
+    store = Store()
+    store.put_job(job(1))
+    random.Random(seed).shuffle(events)
+    for kind, version in events:
+        (store.put_pod if kind == "put" else store.drop_pod)(pod(version))
+    observed = store.observe(KEY)
+    assert observed is not None
+    assert observed.pods == ()
+    assert [item.uid for item in observed.gone] == ["pod-1"]
