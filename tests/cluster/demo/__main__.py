@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import subprocess
 import sys
 
 from demo.console import CommandError, Console
-from demo.target import TargetError, find_bucket, select_target
+from demo.target import TargetError, find_bucket, local_exports, select_target
 
 
 def main() -> int:
@@ -45,13 +46,16 @@ def _install(console: Console) -> int:
 def _env(_: Console) -> int:
     target = select_target()
     bucket = find_bucket(target)
-    if target.local:
-        print(f"export KUBECONFIG={target.environment['KUBECONFIG']}")
-        print(f"export PATH={target.environment['PATH']}")
-    print(f"export TFTRAINING_S3_ENDPOINT={bucket.endpoint}")
-    print(f"export TFTRAINING_S3_BUCKET={bucket.bucket}")
-    print(f"export AWS_ACCESS_KEY_ID={bucket.access_key}")
-    print(f"export AWS_SECRET_ACCESS_KEY={bucket.secret_key}")
+    for line in local_exports() if target.local else []:
+        print(line)
+    values = {
+        "TFTRAINING_S3_ENDPOINT": bucket.endpoint,
+        "TFTRAINING_S3_BUCKET": bucket.bucket,
+        "AWS_ACCESS_KEY_ID": bucket.access_key,
+        "AWS_SECRET_ACCESS_KEY": bucket.secret_key,
+    }
+    for name, value in values.items():
+        print(f"export {name}={shlex.quote(value)}")
     return 0
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+
+from images.catalogue import IMAGES
 
 from demo.code import EXAMPLES, archive
 from demo.console import CommandError, quiet
-from demo.target import LOCAL_IMAGES, REPOSITORY, Target
+from demo.target import REPOSITORY
+from images import base
 
 DATA = REPOSITORY / "helm" / "tftraining-operator" / "files" / "dev"
 _STOPWATCH = """
@@ -21,7 +25,7 @@ sys.exit(code)
 """
 
 
-def run_bare(_: Target) -> float:
+def run_bare() -> float:
     """Run the iris program once and return the seconds it took.
 
     Raises:
@@ -29,7 +33,7 @@ def run_bare(_: Target) -> float:
 
     """
     environment = dict(os.environ)
-    container = quiet(["buildah", "from", "--pull-never", LOCAL_IMAGES["tf1"]], environment).strip()
+    container = quiet(["buildah", "from", "--pull-never", _image(environment)], environment).strip()
     folder = Path(tempfile.mkdtemp(prefix="tftraining-bare-"))
     try:
         shutil.copy(EXAMPLES / "iris" / "premade_estimator.py", folder)
@@ -61,6 +65,13 @@ def run_bare(_: Target) -> float:
     finally:
         quiet(["buildah", "rm", container], environment, check=False)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _image(environment: Mapping[str, str]) -> str:
+    image = IMAGES["tf1"]
+    if not quiet(["buildah", "images", "--quiet", image.reference], environment, check=False):
+        quiet(["buildah", "pull", "--quiet", f"oci-archive:{image.archive(base.wanted())}"], environment)
+    return image.reference
 
 
 def _seconds(output: str) -> float:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import sys
 
+from images.catalogue import IMAGES
+
 from demo.console import Console, side_by_side
 from demo.target import NAMESPACE, RELEASE, REPOSITORY, Target, cluster_tool
+from images import base
 
 
 def image_tool(*arguments: str) -> list[str]:
@@ -30,18 +33,21 @@ def bring_up(console: Console, target: Target) -> None:
         if target.local:
             console.stream(image_tool("load"), environment, "images ")
         else:
-            console.stream(image_tool("push", os.environ["REGISTRY"]), environment, "images ")
+            console.stream(image_tool("push", target.registry), environment, "images ")
     with console.step(f"chart: release {RELEASE} in namespace {NAMESPACE}"):
         console.shown(helm_command(target), target.environment)
 
 
 def helm_command(target: Target) -> list[str]:
     """Return the command that installs or upgrades the release with the demo store."""
+    # Named by what they were built from: Helm rolls out what has changed, and nothing else.
+    base_image = base.wanted()
+    image = {name: item.keyed_reference(base_image, target.registry) for name, item in IMAGES.items()}
     values = {
-        "image.reference": target.images["operator"],
-        "runtimes.tf1.image": target.images["tf1"],
-        "runtimes.tf2.image": target.images["tf2"],
-        "dev.image": target.images["dev-s3"],
+        "image.reference": image["operator"],
+        "runtimes.tf1.image": image["tf1"],
+        "runtimes.tf2.image": image["tf2"],
+        "dev.image": image["dev-s3"],
         "dev.enabled": "true",
     }
     chart = os.path.relpath(REPOSITORY / "helm" / "tftraining-operator")

@@ -37,7 +37,7 @@ def show(console: Console, target: Target) -> Timing:
     with console.step("training job"):
         target.kubectl("delete", "tftj", "iris", "iris-predict", "--ignore-not-found", "--wait")
         seconds = run_job(console, target, "iris-job.yaml", "iris")
-        console.shown(["kubectl", "logs", "iris-chief-0", "--tail=25"], target.environment)
+        console.shown(["kubectl", "logs", "iris-chief-0", "--tail=9"], target.environment)
         console.shown(["kubectl", "get", "tftj"], target.environment)
     with console.step("the model in the bucket"):
         console.line(f"           {_model(target)}")
@@ -45,9 +45,9 @@ def show(console: Console, target: Target) -> Timing:
             console.line(f"             {key}")
     with console.step("prediction by a second job, from the model in the bucket"):
         run_job(console, target, "iris-predict-job.yaml", "iris-predict")
-        console.shown(["kubectl", "logs", "iris-predict-chief-0", "--tail=5"], target.environment)
+        console.shown(["kubectl", "logs", "iris-predict-chief-0", "--tail=2"], target.environment)
     with console.step("the same program without Kubernetes, same interpreter"):
-        bare = run_bare(target)
+        bare = run_bare()
     console.line(f"\nfrom apply to Succeeded {seconds:.1f} s; bare run {bare:.1f} s; difference {seconds - bare:+.1f} s")
     console.line("\nThe cluster stays up. To use it:\n")
     console.line(f"  export KUBECONFIG={target.environment['KUBECONFIG']}")

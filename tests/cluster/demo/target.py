@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,12 +22,6 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 RELEASE = "tftraining"
 NAMESPACE = "tftraining-system"
 STORAGE_SERVICE = "tftraining-dev-s3"
-LOCAL_IMAGES = {
-    "operator": "localhost/tftraining-operator:dev",
-    "tf1": "localhost/tftraining-trainer:tf1",
-    "tf2": "localhost/tftraining-trainer:tf2",
-    "dev-s3": "localhost/tftraining-dev-s3:dev",
-}
 
 
 class TargetError(RuntimeError):
@@ -35,11 +30,11 @@ class TargetError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to install: `environment` makes kubectl and helm speak to it; `images` are the references that its nodes pull."""
+    """Where to install: `environment` makes kubectl and helm speak to it; its nodes find the images below `registry`."""
 
     local: bool
     environment: Mapping[str, str]
-    images: Mapping[str, str]
+    registry: str
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """Run kubectl against the target and return its output. Raises CommandError when it fails."""
@@ -70,7 +65,7 @@ def select_target() -> Target:
     """
     choice = os.environ.get("CLUSTER", "local")
     if choice == "local":
-        return Target(local=True, environment=_local_environment(), images=LOCAL_IMAGES)
+        return Target(local=True, environment=_local_environment(), registry="localhost")
     if choice != "existing":
         raise TargetError(f"CLUSTER={choice!r}: expected `local` or `existing`")
     for variable in ("KUBECONFIG", "REGISTRY"):
@@ -78,9 +73,7 @@ def select_target() -> Target:
             raise TargetError(
                 f"CLUSTER=existing needs {variable}: set it to the cluster's kubeconfig and to a registry its nodes pull from"
             )
-    registry = os.environ["REGISTRY"].rstrip("/")
-    images = {name: reference.replace("localhost", registry, 1) for name, reference in LOCAL_IMAGES.items()}
-    return Target(local=False, environment=dict(os.environ), images=images)
+    return Target(local=False, environment=dict(os.environ), registry=os.environ["REGISTRY"].rstrip("/"))
 
 
 def find_bucket(target: Target) -> Bucket:
@@ -100,10 +93,15 @@ def find_bucket(target: Target) -> Bucket:
 
 def _local_environment() -> dict[str, str]:
     environment = dict(os.environ)
-    for line in quiet(cluster_tool("env"), environment).splitlines():
-        name, _, value = line.removeprefix("export ").partition("=")
-        environment[name] = os.path.expandvars(value.strip("'\""))
+    for line in local_exports():
+        name, _, value = shlex.split(line)[1].partition("=")
+        environment[name] = os.path.expandvars(value)
     return environment
+
+
+def local_exports() -> list[str]:
+    """Return the shell lines that make kubectl and helm speak to the local cluster."""
+    return quiet(cluster_tool("env"), os.environ).splitlines()
 
 
 __all__ = ["Bucket", "CommandError", "Target", "TargetError", "cluster_tool", "find_bucket", "select_target"]

@@ -35,9 +35,9 @@ class Image:
         """Return where the finished image of these sources is kept."""
         return cache() / f"{self.name}-{self.key(base)}.tar"
 
-    def keyed_reference(self, base: str) -> str:
-        """Return the reference under which a cluster remembers exactly this image."""
-        return f"{self.reference}-{self.key(base)}"
+    def keyed_reference(self, base: str, registry: str = "localhost") -> str:
+        """Return the reference that means exactly this image, in a registry or, by default, on the node itself."""
+        return f"{self.reference.replace('localhost', registry, 1)}-{self.key(base)}"
 
     def _files(self) -> Iterator[Path]:
         for source in (self.dockerfile, *self.sources):

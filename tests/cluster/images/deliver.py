@@ -49,7 +49,7 @@ def push(images: list[Image], base_image: str, registry: str, started: float) ->
     """
     for image in images:
         archive = build.build(image, base_image, started)
-        target = image.reference.replace("localhost", registry.rstrip("/"), 1)
+        target = image.keyed_reference(base_image, registry.rstrip("/"))
         programs.run(["buildah", "pull", "--quiet", f"oci-archive:{archive}"])
         programs.run(["buildah", "push", "--quiet", image.reference, f"docker://{target}"])
         build.tell(started, f"{image.name}: pushed as {target}")
