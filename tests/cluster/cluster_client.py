@@ -50,11 +50,11 @@ class Jobs:
         """Run kubectl in the namespace."""
         return self.cluster.kubectl("-n", self.namespace, *arguments)
 
-    def submit(self, name: str, script: str | None = None, **spec: Any) -> str:
+    def submit(self, name: str, inline: str | None = None, /, **spec: Any) -> str:
         """Create a job, small and on `tf1` unless `spec` says otherwise, and return its name."""
         body: Object = {"runtime": "tf1", "resources": SMALL, **spec}
-        if script is not None:
-            body["script"] = {"name": "script.py", "inline": script}
+        if inline is not None:
+            body["script"] = {"name": "script.py", "inline": inline}
         metadata = {"name": name, "namespace": self.namespace}
         self.cluster.apply({"apiVersion": "tftraining.dev/v1alpha1", "kind": "TFTrainingJob", "metadata": metadata, "spec": body})
         return name

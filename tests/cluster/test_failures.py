@@ -10,7 +10,7 @@ import zlib
 from typing import Any
 
 import pytest
-from cluster_client import SMALL, Jobs
+from cluster_client import SMALL, Jobs, eventually
 from demo.console import CommandError
 from demo.target import Bucket
 from minio import Minio
@@ -207,7 +207,9 @@ def test_a_pod_deleted_by_hand_fails_the_job_and_says_so(jobs: Jobs) -> None:
     jobs.kubectl("delete", "pod", "pod-deleted-chief-0", "--wait=false")
     status = jobs.wait("pod-deleted")
     assert status["failure"]["reason"] == "PodDeleted"
-    assert jobs.pods("pod-deleted") == []
+    left = [container for pod in jobs.pods("pod-deleted") for container in pod["status"]["containerStatuses"]]
+    assert [container for container in left if "terminated" not in container["state"]] == []
+    eventually(lambda: None if jobs.pods("pod-deleted") else True, lambda: "the pod is gone", 30)
 
 
 def test_a_script_that_ignores_sigterm_is_suspended_all_the_same_and_runs_again_when_resumed(jobs: Jobs) -> None:

@@ -286,6 +286,8 @@ def _kubelet(layout: Layout, binaries: Binaries) -> Component:
                 "eventRecordQPS": 0,
                 "registryPullQPS": 0,
                 "serializeImagePulls": False,
+                # Tests kill the operator again and again: minutes of pause after the fifth time would prove nothing.
+                "crashLoopBackOff": {"maxContainerRestartPeriod": "2s"},
                 "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "nodefs.inodesFree": "1%"},
                 # Loaded images cannot be pulled again, so none is ever collected.
                 "imageGCHighThresholdPercent": 100,

@@ -18,6 +18,7 @@ from tftraining_operator.core.records import JobRecord, PodRecord, Raw
 from tftraining_operator.core.situation import Situation
 
 _NUMBERS: Final = re.compile(r"[0-9]+")
+_WORD: Final = re.compile(r"[a-z]+(?=[\s,;:']|$)")
 
 
 def render(situation: Situation, job: JobRecord, now: float) -> dict[str, Any]:
@@ -56,12 +57,13 @@ def _steady(situation: Situation, previous: Raw) -> Situation:
 
 
 def sentence(*parts: str) -> str:
-    """Return parts as sentences: each with a capital at its start and a full stop at its end."""
+    """Return parts as sentences: each with a capital at its start, unless a name such as `train.py` is there, and a full stop."""
     ended = []
     for part in parts:
         stripped = part.strip()
         if stripped:
-            ended.append(stripped[0].upper() + stripped[1:] + ("" if stripped[-1] in ".!?" else "."))
+            begin = stripped[0].upper() if _WORD.match(stripped) else stripped[0]
+            ended.append(begin + stripped[1:] + ("" if stripped[-1] in ".!?" else "."))
     return " ".join(ended)[:MESSAGE_LIMIT]
 
 

@@ -125,9 +125,10 @@ def _by_signal(ending: Ending, plan: Plan, code: Path, dependencies: Path) -> Fa
 
 
 def _raised(found: Evidence, plan: Plan) -> Failure:
-    where = {"exception": found.type[:200], "file": found.file[:_TEXT_LIMIT], "traceback": found.traceback[-TRACEBACK_LIMIT:]}
     line = found.line if 0 < found.line <= _LINE_LIMIT else None
     text = found.message[:_TEXT_LIMIT]
+    exception = f"{found.type}: {text}" if text else found.type
+    where = {"exception": exception[:_TEXT_LIMIT], "file": found.file[:_TEXT_LIMIT], "traceback": found.traceback[-TRACEBACK_LIMIT:]}
     if found.errno == errno.EFBIG:
         return _workspace_full(f"The script wrote a single file of more than {_size(plan)}, the size of the workspace.", found.traceback)
     if found.syntax:
@@ -147,8 +148,8 @@ def _raised(found: Evidence, plan: Plan) -> Failure:
             line=line,
             **where,
         )
-    message = f"{found.type}: {text}" if text else found.type
-    return Failure(reason=Reason.SCRIPT_RAISED, message=message[:_TEXT_LIMIT], line=line, **where)
+    place = f"{found.file}, line {line}: " if found.file and line else ""
+    return Failure(reason=Reason.SCRIPT_RAISED, message=f"{place}{exception}"[:_TEXT_LIMIT], line=line, **where)
 
 
 def _exited(ending: Ending) -> Failure:
