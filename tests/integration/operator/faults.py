@@ -67,6 +67,11 @@ class FaultProxy:
         """Return the writes so far, by default without those of the Lease."""
         return [item for item in self.writes if leases or "/leases" not in item[1]]
 
+    @property
+    def watching(self) -> int:
+        """How many watches are open."""
+        return len(self._watches)
+
     def break_watches(self) -> None:
         """Tell all open watches of an error after which a watch cannot go on."""
         status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 500, "message": "etcdserver: leader changed"}

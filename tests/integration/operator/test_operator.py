@@ -349,6 +349,8 @@ def test_a_process_that_was_asleep_while_another_took_its_lease_writes_nothing_m
 def test_a_watch_that_cannot_go_on_ends_the_process_and_the_next_one_takes_over(
     operator: Operator, played: Played, proxy: FaultProxy
 ) -> None:
+    # It leads before it watches: a watch not yet open cannot be broken.
+    until(lambda: proxy.watching == 2, "jobs and pods are watched")
     proxy.break_watches()
     assert operator.ended(20) != 0
     assert "the process ends" in operator.log()

@@ -82,9 +82,11 @@ def test_a_record_of_an_earlier_process_with_the_same_number_names_nobody(tmp_pa
 
 
 def test_a_process_that_ignores_the_request_to_end_is_killed_and_its_neighbours_live() -> None:
-    stubborn = subprocess.Popen(["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"])
+    stubborn = subprocess.Popen(["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done"], stdout=subprocess.PIPE)
     neighbour = subprocess.Popen(["sleep", "60"])
     try:
+        assert stubborn.stdout is not None
+        assert stubborn.stdout.readline() == b"ready\n"
         started = processes.alive(stubborn.pid)
         assert started is not None
 
