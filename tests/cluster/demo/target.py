@@ -14,6 +14,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from demo.console import CommandError, quiet
@@ -28,13 +29,17 @@ class TargetError(RuntimeError):
     """The cluster that was asked for cannot be used. The text names the variable and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Target:
-    """Where to install: `environment` makes kubectl and helm speak to it; its nodes find the images below `registry`."""
+    """Where to install: its nodes find the images below `registry`."""
 
     local: bool
-    environment: Mapping[str, str]
     registry: str
+
+    @cached_property
+    def environment(self) -> Mapping[str, str]:
+        """What makes kubectl and helm speak to it. Raises CommandError while the local cluster is not up."""
+        return _local_environment() if self.local else dict(os.environ)
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """Run kubectl against the target and return its output. Raises CommandError when it fails."""
@@ -65,7 +70,7 @@ def select_target() -> Target:
     """
     choice = os.environ.get("CLUSTER", "local")
     if choice == "local":
-        return Target(local=True, environment=_local_environment(), registry="localhost")
+        return Target(local=True, registry="localhost")
     if choice != "existing":
         raise TargetError(f"CLUSTER={choice!r}: expected `local` or `existing`")
     for variable in ("KUBECONFIG", "REGISTRY"):
@@ -73,7 +78,7 @@ def select_target() -> Target:
             raise TargetError(
                 f"CLUSTER=existing needs {variable}: set it to the cluster's kubeconfig and to a registry its nodes pull from"
             )
-    return Target(local=False, environment=dict(os.environ), registry=os.environ["REGISTRY"].rstrip("/"))
+    return Target(local=False, registry=os.environ["REGISTRY"].rstrip("/"))
 
 
 def find_bucket(target: Target) -> Bucket:

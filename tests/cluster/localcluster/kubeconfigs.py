@@ -47,7 +47,7 @@ def check(target: Path) -> None:
     try:
         document = json.loads(target.read_text())
     except FileNotFoundError as missing:
-        raise ClusterError(f"The kubeconfig {target} does not exist; start the cluster with the command `up`.") from missing
+        raise ClusterError(f"The kubeconfig {target} does not exist; start the cluster with `make up`.") from missing
     except ValueError:
         document = {}
     context = document.get("current-context", "one that cannot be read")
