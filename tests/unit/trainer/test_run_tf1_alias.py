@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from tftrainer_tf1 import install, removed
+from tftrainer_tf1 import install, moved, removed
 
 
 @pytest.mark.parametrize(
@@ -70,3 +71,19 @@ def test_libraries_are_adapted_without_writing_into_linked_files(tmp_path: Path)
     ]
     assert "import tensorflow as tf" in (tmp_path / "cached.py").read_text()
     assert install.install(tmp_path / "site") == 0
+
+
+def test_a_moved_name_is_put_back_where_programs_import_it_and_a_present_one_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for old, names in moved._NEW_PLACES.items():
+        for module in (old, *names.values()):
+            path = (tmp_path / "inner" / module.replace(".", "/")).with_suffix(".py")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("".join(f"{name} = {module!r}\n" for name, new in names.items() if new == module))
+    (tmp_path / "inner/framework/ops.py").write_text("Tensor = 'kept'\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    moved.put_back("inner")
+    ops = importlib.import_module("inner.framework.ops")
+    assert (ops.Tensor, ops.IndexedSlices) == ("kept", "framework.indexed_slices")
+    assert importlib.import_module("inner.ops.control_flow_ops").while_loop == "ops.while_loop"

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tftrainer_tf1 import removed
+from tftrainer_tf1 import moved, removed
 
 
 def find_spec(name: str, path: Sequence[str] | None) -> ModuleSpec | None:
@@ -56,6 +56,7 @@ class VersionOne(ModuleType):
         super().__init__(real.__name__, real.__doc__)
         version_1 = real.compat.v1
         _switch_behaviour(version_1)
+        moved.put_back()
         public = {name: getattr(version_1, name) for name in dir(version_1) if not name.startswith("_")}
         self.__dict__.update(public)
         self.__dict__.update({name: value for name, value in vars(real).items() if name.startswith("__") and name != "__all__"})

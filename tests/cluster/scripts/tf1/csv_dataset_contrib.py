@@ -1,4 +1,3 @@
-# mypy: ignore-errors
 """tf.data with TextLineDataset and decode_csv, one-shot and initializable iterators, queues, TFRecords, and a user of tf.contrib."""
 import os
 import pickle

@@ -1,4 +1,3 @@
-# mypy: ignore-errors
 """A model_fn Estimator with tf.layers, tf.metrics, hooks, RunConfig and train_and_evaluate."""
 import numpy as np
 import tensorflow as tf

@@ -1,4 +1,3 @@
-# mypy: ignore-errors
 """tf.keras as TF 1.x programs used it: the import forms, sessions from the backend, fit with a generator, save and load, an RNN."""
 import os
 import tempfile

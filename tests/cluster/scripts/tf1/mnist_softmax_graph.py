@@ -1,4 +1,3 @@
-# mypy: ignore-errors
 """Graph and Session with a placeholder, a convolution, dropout, a Saver and a summary writer, on synthetic digits."""
 import sys
 

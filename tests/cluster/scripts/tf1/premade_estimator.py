@@ -1,4 +1,3 @@
-# mypy: ignore-errors
 """A DNNClassifier on iris-like data, in the way of the well-known TF 1.x getting-started program."""
 from __future__ import absolute_import, division, print_function
 

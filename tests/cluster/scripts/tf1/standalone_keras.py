@@ -1,4 +1,3 @@
-# mypy: ignore-errors
 """`import keras` as programs for multi-backend Keras did."""
 import keras
 import numpy as np

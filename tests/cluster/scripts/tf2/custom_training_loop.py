@@ -1,4 +1,3 @@
-# mypy: ignore-errors
 """GradientTape, tf.function, tf.data and a checkpoint, with pandas and scikit-learn beside them."""
 import tempfile
 

@@ -1,4 +1,3 @@
-# mypy: ignore-errors
 """The classic first Keras program: a small image classifier, with callbacks, saving, loading and a SavedModel export."""
 import os
 import tempfile

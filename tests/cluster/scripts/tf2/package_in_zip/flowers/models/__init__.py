@@ -1,0 +1,4 @@
+from .. import __version__
+from .dense import build
+
+__all__ = ["build", "__version__"]
