@@ -31,7 +31,9 @@ _FORM: Final = (
 
 RESERVED: Final = (
     r"LD_.*|AWS_.*|MINIO_.*|KUBERNETES_.*|TFTRAINING_.*|TF_CONFIG|PATH|HOME|"
-    r"PYTHON(PATH|HOME|STARTUP|INSPECT|EXECUTABLE|SAFEPATH|USERBASE|NOUSERSITE|PLATLIBDIR|BREAKPOINT|UNBUFFERED)"
+    r"PYTHON(PATH|HOME|STARTUP|INSPECT|EXECUTABLE|SAFEPATH|USERBASE|NOUSERSITE|PLATLIBDIR|BREAKPOINT|UNBUFFERED)|"
+    # A container runtime made for accelerators mounts whatever device these name, granted by the scheduler or not.
+    r"(NVIDIA|AMD|HABANA)_VISIBLE_DEVICES|NVIDIA_(DRIVER_CAPABILITIES|IMEX_CHANNELS|MIG_(CONFIG|MONITOR)_DEVICES)"
 )
 
 
@@ -98,8 +100,9 @@ VariableName = Annotated[
     Matches("[A-Za-z_][A-Za-z0-9_]*", "must be a variable name: letters, digits and _, not starting with a digit"),
     Matches(
         RESERVED,
-        "is reserved: LD_*, AWS_*, MINIO_*, KUBERNETES_*, TFTRAINING_*, TF_CONFIG, PATH, HOME and the PYTHON* variables that change "
-        "how Python starts are set by the operator, so that credentials and start-up stay out of a job's reach",
+        "is reserved: LD_*, AWS_*, MINIO_*, KUBERNETES_*, TFTRAINING_*, TF_CONFIG, PATH, HOME, the PYTHON* variables that change how "
+        "Python starts and the *_VISIBLE_DEVICES that hand out GPUs (ask for them in spec.resources.gpus) are set by the operator, so "
+        "that credentials, start-up and other jobs' devices stay out of a job's reach",
         refuse=True,
     ),
 ]
