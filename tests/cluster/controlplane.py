@@ -38,6 +38,11 @@ class ControlPlane:
         """Keys and certificates."""
         return self.folder / "pki"
 
+    @property
+    def audit_log(self) -> Path:
+        """What the API server says of each write that it was asked for, a line of JSON each."""
+        return self.folder / "audit.log"
+
 
 def free_port() -> int:
     """Return a port of the loopback that nobody listens on."""
@@ -117,7 +122,7 @@ def _api_server(programs: binaries.Binaries, plane: ControlPlane, etcd: str) -> 
         "--disable-admission-plugins=ServiceAccount",
         "--endpoint-reconciler-type=none",
         f"--audit-policy-file={policy}",
-        f"--audit-log-path={plane.folder}/audit.log",
+        f"--audit-log-path={plane.audit_log}",
         "--max-requests-inflight=1600",
         "--max-mutating-requests-inflight=800",
     ]

@@ -21,6 +21,23 @@ def running(pod: Object) -> Object:
     }
 
 
+def fetching(pod: Object) -> Object:
+    """Return the status of a pod that still fetches."""
+    status = running(pod)
+    return status | {
+        "phase": "Pending",
+        "initContainerStatuses": [_container("fetch", {"running": {"startedAt": STAMP}})],
+        "containerStatuses": [_container(item["name"], {"waiting": {"reason": "PodInitializing"}}) for item in pod["spec"]["containers"]],
+    }
+
+
+def publishing(pod: Object) -> Object:
+    """Return the status of a pod whose script has ended well and whose publisher still works."""
+    status = running(pod)
+    kept = [item for item in status["containerStatuses"] if item["name"] != "trainer"]
+    return status | {"containerStatuses": [*kept, _terminated(pod, "trainer", 0)]}
+
+
 def ended(pod: Object, exit_code: int = 0) -> Object:
     """Return the status of a pod whose containers have all ended, the trainer with that exit code, each with its report."""
     status = running(pod)

@@ -51,13 +51,16 @@ class Played:
     plane: ControlPlane
     namespace: str
 
-    def call(self, method: str, path: str, body: Any = None, content: str = "application/json") -> Object:
+    def call(
+        self, method: str, path: str, body: Any = None, content: str = "application/json", *, accept: str = "application/json"
+    ) -> Object:
         """Make one request and return the answer."""
         trust = ssl.create_default_context(cafile=str(self.plane.pki / "ca.crt"))
         trust.load_cert_chain(self.plane.pki / "admin.crt", self.plane.pki / "admin.key")
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trust))
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.plane.server + path, data=data, method=method, headers={"Content-Type": content})
+        headers = {"Content-Type": content, "Accept": accept}
+        request = urllib.request.Request(self.plane.server + path, data=data, method=method, headers=headers)
         try:
             with opener.open(request, timeout=30) as answer:
                 return dict(json.load(answer))
@@ -123,6 +126,10 @@ class Played:
         until(lambda: self.phase(name) == phase, f"job {name} is {phase}", seconds)
         return self.status(name)
 
+    def show(self, pod: Object, status: Object) -> None:
+        """Let a pod be in any state."""
+        self._report(pod, status)
+
     def run(self, pod: Object) -> None:
         """Let a pod's containers start."""
         self._report(pod, running(pod))
@@ -130,6 +137,15 @@ class Played:
     def end(self, pod: Object, exit_code: int = 0) -> None:
         """Let a pod's containers end."""
         self._report(pod, ended(pod, exit_code))
+
+    def operators_writes(self) -> list[tuple[str, str]]:
+        """Return (verb, resource) of the writes in this namespace that the API server's audit log ascribes to an operator."""
+        found = []
+        for entry in map(json.loads, self.plane.audit_log.read_text().splitlines()):
+            thing = entry.get("objectRef", {})
+            if entry.get("userAgent", "").startswith("tftraining-operator") and thing.get("namespace") == self.namespace:
+                found.append((str(entry["verb"]), "/".join(filter(None, (thing["resource"], thing.get("subresource"))))))
+        return found
 
     def remove(self, pod: Object) -> None:
         """Delete a pod, and take it away at once: no kubelet waits for anything."""

@@ -184,8 +184,10 @@ def decide(observed: Observed, configuration: Configuration, now: float) -> Plan
 
 
 def being_deleted(case: Case) -> Plan | None:
-    """Leave a job alone that is going: it takes its pods with it, and the garbage collector needs no help."""
-    return Plan(rule="being_deleted") if case.job.deleted_at is not None else None
+    """Free what a job holds that is going: another's finalizer can keep it, and until then the garbage collector lets its pods run."""
+    if case.job.deleted_at is None:
+        return None
+    return Plan(rule="being_deleted", deletions=() if case.job.orphaning else case.deletions())
 
 
 def finished(case: Case) -> Plan | None:

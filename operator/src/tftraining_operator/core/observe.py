@@ -38,6 +38,7 @@ def job_record(raw: Any) -> JobRecord | None:
         spec=mapping(mapping(raw).get("spec")),
         status=mapping(mapping(raw).get("status")),
         deleted_at=timestamp(metadata.get("deletionTimestamp")),
+        orphaning="orphan" in sequence(metadata.get("finalizers")),
     )
 
 

@@ -68,7 +68,10 @@ class PodRecord:
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """A TFTrainingJob as it was last seen: identity, the raw spec (checked when it is used), and the status as it stands."""
+    """A TFTrainingJob as it was last seen: identity, the raw spec (checked when it is used), and the status as it stands.
+
+    `orphaning` marks one whose deletion is meant to leave its pods where they are.
+    """
 
     key: Key
     uid: str
@@ -78,6 +81,7 @@ class JobRecord:
     spec: Raw
     status: Raw
     deleted_at: float | None = None
+    orphaning: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +119,7 @@ class Deletion:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do about a job, in this order: create `configmaps`, create `pods`, `deletions`, write `status`, post `notes`.
+    """What to do about a job, in this order: create `configmaps`, create `pods`, write `status`, post `notes`, `deletions`.
 
     `status` is the whole desired status, None when it stays as it is. `requeue_at` is the Unix second at which the job has to be looked
     at again although nothing changed, None for never. `rule` names the rule that decided, for the log.

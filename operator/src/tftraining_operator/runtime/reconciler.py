@@ -107,12 +107,13 @@ class Reconciler:
     async def _act(self, observed: Observed, plan: Plan) -> None:
         job = observed.job
         refusal = await self._create(job, plan)
-        for deletion in plan.deletions:
-            await self._delete_pod(job, deletion)
         if plan.status is not None and not await self._write_status(job, plan.status):
             return
         for note in plan.notes:
             self._recorder.post(job, note)
+        # Why a pod goes is written down first: killed in between, the next process would take it for deleted by somebody else.
+        for deletion in plan.deletions:
+            await self._delete_pod(job, deletion)
         if (plan.pods and refusal is None) or plan.deletions or plan.status is not None:
             _tell(job, plan, created=refusal is None)
         if refusal is not None:
@@ -141,9 +142,9 @@ class Reconciler:
         try:
             created = pod_record(await self._api.create(paths.collection(paths.PODS, job.key.namespace), body))
         except AlreadyExistsError:
+            # What was decided, was decided without it; a failure's delay keeps a name that stays taken from becoming a hot loop.
             await self._look_at(job.key, str(body["metadata"]["name"]))
-            self._queue.add(job.key)
-            return
+            raise
         self._store.refuse(job.key, "")
         if created is not None:
             # The watch may be late; the answer is not.
@@ -191,7 +192,7 @@ class Reconciler:
     def _again(self, key: Key, error: Exception, at_least: float) -> None:
         delay = self._queue.retry(key, at_least)
         self._metrics.failures.labels(type(error).__name__).inc()
-        if not isinstance(error, ConflictError):
+        if not isinstance(error, ConflictError | AlreadyExistsError):
             _log.warning("tried again", namespace=key.namespace, job=key.name, error=str(error), seconds=round(delay, 2))
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from tftraining_operator.core.records import JobRecord, Key, Observed, PodRecord
 
 _REMEMBERED = 4096
-"""Deleted pods that are remembered, so that a late event does not bring one back to life."""
+"""Deleted jobs, and deleted pods, that are remembered, so that a late event or list does not bring one back to life."""
 
 
 class Store:
@@ -24,6 +24,7 @@ class Store:
         self._gone: OrderedDict[str, PodRecord] = OrderedDict()
         self._gone_of: dict[Key, dict[str, PodRecord]] = {}
         self._refusals: dict[Key, str] = {}
+        self._gone_jobs: OrderedDict[str, None] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -41,16 +42,18 @@ class Store:
         return iter(list(self._jobs.values()))
 
     def put_job(self, job: JobRecord) -> None:
-        """Keep what was seen of a job, unless something newer is known."""
+        """Keep what was seen of a job, unless something newer is known, also a successor of its name, or it was deleted already."""
         known = self._jobs.get(job.key)
-        if known is not None and known.uid == job.uid and _older(job.resource_version, known.resource_version):
+        if job.uid in self._gone_jobs or (known is not None and _older(job.resource_version, known.resource_version)):
             return
         if known is not None and known.uid != job.uid:
+            self._bury(known.uid)
             self._forget(job.key)
         self._jobs[job.key] = job
 
     def drop_job(self, key: Key, uid: str) -> None:
         """Forget a job that was deleted; one of the same name that came after it stays."""
+        self._bury(uid)
         known = self._jobs.get(key)
         if known is not None and known.uid == uid:
             del self._jobs[key]
@@ -62,7 +65,7 @@ class Store:
             return
         pods = self._pods.setdefault(pod.key, {})
         known = pods.get(pod.name)
-        if known is not None and known.uid == pod.uid and _older(pod.resource_version, known.resource_version):
+        if known is not None and _older(pod.resource_version, known.resource_version):
             return
         pods[pod.name] = pod
 
@@ -125,8 +128,20 @@ class Store:
         return [pod.key for pod in ghosts]
 
     def adopt(self, key: Key, pod: PodRecord) -> None:
-        """Keep a pod under the job whose pod's name it has, whatever it says about itself."""
+        """Keep a pod that the server has just shown under the job whose pod's name it has, whatever it says about itself.
+
+        One that was taken for gone lives: the watch tells of a pod that has lost its label as of a deleted one.
+        """
+        gone = self._gone.get(pod.uid)
+        if gone is not None and not _older(pod.resource_version, gone.resource_version):
+            del self._gone[pod.uid]
+            self._gone_of.get(gone.key, {}).pop(pod.uid, None)
         self.put_pod(replace(pod, key=key))
+
+    def _bury(self, uid: str) -> None:
+        self._gone_jobs[uid] = None
+        if len(self._gone_jobs) > _REMEMBERED:
+            self._gone_jobs.popitem(last=False)
 
     def _forget(self, key: Key) -> None:
         self._gone_of.pop(key, None)

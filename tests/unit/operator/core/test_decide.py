@@ -61,8 +61,15 @@ def test_a_job_whose_script_lies_in_a_bucket_needs_no_configmap() -> None:
     assert plan(seen(job(script={"uri": "s3://bucket/train.py"}))).configmaps == ()
 
 
-def test_a_job_that_is_being_deleted_is_left_alone() -> None:
-    assert plan(seen(replace(job(), deleted_at=NOW), Pod().running())) == Plan(rule="being_deleted")
+def test_a_job_whose_deletion_somebody_delays_does_not_go_on_holding_a_node() -> None:
+    going = replace(job(), deleted_at=NOW)
+    assert [item.uid for item in plan(seen(going, Pod().running())).deletions] == [POD_UID]
+    assert plan(seen(going, Pod(deleted=NOW).running())) == Plan(rule="being_deleted")
+    assert plan(seen(going)) == Plan(rule="being_deleted"), "it gets no new pod"
+
+
+def test_a_job_that_is_deleted_without_its_pods_leaves_them_alone() -> None:
+    assert plan(seen(replace(job(), deleted_at=NOW, orphaning=True), Pod().running())) == Plan(rule="being_deleted")
 
 
 def test_an_ordinary_job_is_written_twice_and_told_of_twice() -> None:

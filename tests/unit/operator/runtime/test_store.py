@@ -88,3 +88,35 @@ def test_any_order_of_a_pods_events_ends_in_the_same_state(events: list[tuple[st
     assert observed is not None
     assert observed.pods == ()
     assert [item.uid for item in observed.gone] == ["pod-1"]
+
+
+def test_a_list_from_before_its_deletion_does_not_bring_a_job_back() -> None:
+    store = Store()
+    store.put_job(job(3))
+    store.drop_job(KEY, "job-1")
+    store.put_job(job(3))
+    assert store.observe(KEY) is None
+
+
+def test_a_list_from_before_it_does_not_put_a_predecessor_in_the_place_of_a_job_or_of_a_pod() -> None:
+    store = Store()
+    store.put_job(job(9, uid="job-2"))
+    store.put_pod(pod(8, uid="pod-2", owner="job-2"))
+    store.put_job(job(3))
+    store.put_pod(pod(4))
+    observed = store.observe(KEY)
+    assert observed is not None
+    assert (observed.job.uid, [item.uid for item in observed.pods]) == ("job-2", ["pod-2"])
+
+
+def test_a_pod_that_only_lost_its_label_is_alive_once_the_server_has_shown_it() -> None:
+    store = Store()
+    store.put_job(job(1))
+    store.put_pod(pod(2))
+    store.drop_pod(pod(5))
+    store.adopt(KEY, pod(4))
+    assert store.pod_count == 0, "an answer from before its deletion proves nothing"
+    store.adopt(KEY, pod(5))
+    observed = store.observe(KEY)
+    assert observed is not None
+    assert ([item.uid for item in observed.pods], observed.gone) == (["pod-1"], ())
