@@ -122,7 +122,7 @@ def test_the_pod_of_every_good_spec_is_admitted_under_the_restricted_standard(se
 def test_kubectl_get_shows_phase_reason_runtime_and_gpus(server: Server, name: str) -> None:
     create(server, name, EVERY)
     for status, reason in (
-        ({"pending": {"reason": "Unschedulable"}}, "Unschedulable"),
+        ({"runtime": "tf2", "pending": {"reason": "Unschedulable"}}, "Unschedulable"),
         ({"pending": None, "failure": {"cause": "OutOfMemory", "reason": "OutOfMemory"}}, "OutOfMemory"),
     ):
         server.call("PATCH", f"{server.jobs}/{name}/status", {"status": status}, content=MERGE)

@@ -437,6 +437,17 @@ def test_a_log_line_tells_job_attempt_rule_and_what_was_done(operator: Operator,
     assert len(lines) == 3
 
 
+def test_kubectl_get_shows_the_runtime_also_where_the_job_names_none(operator: Operator, played: Played) -> None:
+    def shown(name: str) -> str:
+        table = played.call("GET", f"{played.jobs_path}/{name}", accept="application/json;as=Table;v=v1;g=meta.k8s.io")
+        return str(table["rows"][0]["cells"][[column["name"] for column in table["columnDefinitions"]].index("Runtime")])
+
+    for name, runtime, expected in (("named", "tf1", "tf1"), ("unnamed", None, "tf2")):
+        played.submit(name, runtime=runtime, suspend=True)
+        played.wait_for_phase(name, "Suspended")
+        assert shown(name) == expected
+
+
 def test_a_pod_is_told_of_before_it_is_deleted_so_that_a_kill_in_between_blames_nobody_else(
     operator: Operator, played: Played, proxy: FaultProxy
 ) -> None:

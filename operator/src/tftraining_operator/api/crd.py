@@ -58,7 +58,7 @@ def _columns() -> list[dict[str, Any]]:
     return [
         column("Phase", ".status.phase", description="Where the job stands"),
         column("Reason", ".status['failure','pending'].reason", description="Why it failed, or what it is waiting for"),
-        column("Runtime", ".spec.runtime", description="The runtime that the job names"),
+        column("Runtime", ".status.runtime", description="The runtime that the job uses"),
         column("GPUs", ".spec.resources.gpus", "integer", description="GPUs that the job asks for"),
         column("Age", ".metadata.creationTimestamp", "date"),
         column("Attempt", ".status.attempt", "integer", priority=1),

@@ -156,6 +156,9 @@ class Status(Model):
     )
     message: Sentence = Field(default="", description="State, cause and remedy in one sentence.")
     attempt: Count | None = Field(default=None, description="Number of the attempt, from 0; while suspended, that of the next one.")
+    runtime: Word = Field(
+        default="", description="The runtime that the job uses; where spec.runtime names none, the default of its first attempt."
+    )
     start_time: Time | None = Field(default=None, description="When the attempt's pod began to fetch.")
     running_time: Time | None = Field(default=None, description="When the attempt's script started.")
     completion_time: Time | None = Field(default=None, description="When the job succeeded or failed.")

@@ -115,8 +115,10 @@ class Case:
 
     @property
     def runtime_name(self) -> str:
-        """The runtime that the job names, or the default."""
-        return self.spec.runtime or self.configuration.default_runtime
+        """The runtime that the job names; without one the default, or what the default was when the job was first judged."""
+        recorded = text(self.job.status.get("runtime"))
+        default = recorded if recorded in self.configuration.runtimes else self.configuration.default_runtime
+        return self.spec.runtime or default
 
     @cached_property
     def wanted(self) -> Effective:
@@ -140,7 +142,7 @@ class Case:
 
     def plan(self, rule: str, situation: Situation, **rest: Any) -> Plan:
         """Return the plan that makes the status say this, with an event if that is news; nothing if it says so already."""
-        status = render(situation, self.job, self.now)
+        status = render(situation, self.job, self.now, "" if isinstance(self.parsed, str) else self.runtime_name)
         if status == self.job.status:
             return Plan(rule=rule, **rest)
         return Plan(rule=rule, status=status, notes=_news(situation, self.job.status), **rest)

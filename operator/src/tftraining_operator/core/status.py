@@ -21,8 +21,8 @@ _NUMBERS: Final = re.compile(r"[0-9]+")
 _WORD: Final = re.compile(r"[a-z]+(?=[\s,;:']|$)")
 
 
-def render(situation: Situation, job: JobRecord, now: float) -> dict[str, Any]:
-    """Return the status that the job should have."""
+def render(situation: Situation, job: JobRecord, now: float, runtime: str) -> dict[str, Any]:
+    """Return the status that the job should have; `runtime` is empty where nobody can tell which it would be."""
     steady = _steady(situation, job.status)
     pod = steady.pod
     found: dict[str, Any] = {
@@ -30,6 +30,7 @@ def render(situation: Situation, job: JobRecord, now: float) -> dict[str, Any]:
         "phase": steady.phase.value,
         "message": steady.message,
         "attempt": steady.attempt,
+        "runtime": runtime,
         "startTime": _time(_started(pod, contract.FETCH), job.status, "startTime", steady),
         "runningTime": _time(_started(pod, contract.TRAINER), job.status, "runningTime", steady),
         "completionTime": rfc3339(min(steady.ended_at or now, now)) if steady.finished else None,

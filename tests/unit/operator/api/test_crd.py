@@ -92,7 +92,7 @@ def test_no_field_exists_that_does_not_work_yet() -> None:
         "cpu", "memory", "gpus", "gpuResource", "sharedMemory", "workspace",
     }  # fmt: skip
     assert set(SCHEMA["status"]["properties"]) == {
-        "observedGeneration", "phase", "message", "attempt", "startTime", "runningTime", "completionTime", "conditions", "pods",
+        "observedGeneration", "phase", "message", "attempt", "runtime", "startTime", "runningTime", "completionTime", "conditions", "pods",
         "resolvedArgs", "code", "pending", "failure", "model", "outputs", "logs",
     }  # fmt: skip
 

@@ -475,3 +475,15 @@ class TestForgery:
 
 def replace_code(report: RunReport, code: int) -> RunReport:
     return RunReport(exit_code=code, failure=report.failure)
+
+
+def test_a_later_attempt_keeps_the_default_runtime_of_the_first_also_when_an_admin_has_changed_it() -> None:
+    resumed = done(seen(job(suspend=True)))
+    assert resumed.job.status["runtime"] == "tf2"
+    changed = CONFIGURATION.model_copy(update={"default_runtime": "tf1"})
+    spec = {**resumed.job.spec, "suspend": False}
+    made = decide(replace(resumed, job=replace(resumed.job, spec=spec)), changed, NOW).pods[0]
+    assert made["spec"]["containers"][0]["image"] == CONFIGURATION.runtimes["tf2"].image
+    forged = replace(resumed.job, spec=spec, status={**resumed.job.status, "runtime": "unheard-of"})
+    made = decide(replace(resumed, job=forged), changed, NOW).pods[0]
+    assert made["spec"]["containers"][0]["image"] == CONFIGURATION.runtimes["tf1"].image
