@@ -333,11 +333,11 @@ def by_exit_code(code: int | None) -> Verdict:
     return verdict(Reason.SCRIPT_EXITED, f"the script ended with exit code {code}", "look at the end of the log", exit_code=code)
 
 
-def deleted(pod_name: str) -> Verdict:
-    """Return the verdict on a pod that somebody deleted before it had ended."""
+def deleted(pod_name: str, otherwise: str = "") -> Verdict:
+    """Return the verdict on a pod that somebody deleted before it had ended; `otherwise` is what else may have happened to it."""
     return verdict(
         Reason.POD_DELETED,
-        f"pod {pod_name} was deleted by somebody else before the job had ended",
+        f"pod {pod_name} was deleted by somebody else{otherwise} before the job had ended",
         "create the job again; to stop a job, set spec.suspend or delete the job itself",
         pod=pod_name,
     )

@@ -290,8 +290,9 @@ def pod_gone(case: Case) -> Plan | None:
         name = names.pod_name(case.job.key.name, names.CHIEF, 0, case.attempt)
         return case.failed("pod_gone", causes.deleted(name))
     found = causes.failed(replace(last, deleted_at=last.deleted_at or case.now), case.wanted)
-    if found.failure.reason is Reason.UNKNOWN:
-        found = causes.deleted(last.name)
+    if found.failure.reason in {Reason.UNKNOWN, Reason.POD_DELETED}:
+        # Where nobody saw it being told to go: to a watch, a pod that loses its label looks like one that is deleted at once.
+        found = causes.deleted(last.name, f" or lost its label {names.JOB_UID}" if last.deleted_at is None else "")
     plan = case.failed("pod_gone", found)
     # A pod whose labels somebody removed only looks gone: it must not run on unseen.
     return plan if claims.ended(last) or plan.status is None else replace(plan, deletions=(Deletion(last.name, last.uid),))

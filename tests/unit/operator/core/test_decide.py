@@ -290,7 +290,11 @@ class TestPodGone:
         assert conditions(plan(seen(job(), tainted)))["Running"] == "Unknown"
 
     def test_a_pod_whose_labels_were_removed_does_not_run_on_unseen(self) -> None:
-        assert [gone.uid for gone in plan(seen(job(), gone=(Pod().running(),))).deletions] == [POD_UID]
+        found = plan(seen(job(), gone=(Pod().running(),)))
+        assert [gone.uid for gone in found.deletions] == [POD_UID]
+        assert "or lost its label tftraining.dev/job-uid" in status(found)["message"]
+        seen_going = plan(seen(job(), gone=(replace(Pod().running(), deleted=NOW),)))
+        assert "label" not in status(seen_going)["message"]
 
 
 class TestWaiting:
