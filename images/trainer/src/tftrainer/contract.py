@@ -97,6 +97,8 @@ class Reason(enum.StrEnum):
     SCRIPT_KILLED = "ScriptKilled"
     SYNTAX_ERROR = "ScriptSyntaxError"
     IMPORT_MISSING = "ImportMissing"
+    INVALID_ARGUMENTS = "InvalidArguments"
+    CODE_CHANGED = "CodeChanged"
     # what the job names
     INVALID_SPEC = "InvalidSpec"
     UNKNOWN_RUNTIME = "UnknownRuntime"
@@ -163,11 +165,33 @@ class Input(Message, frozen=True):
     uri: str
 
 
+class Pinned(Message, frozen=True):
+    """What an object was when it was fetched: the code digests of the status."""
+
+    uri: Key
+    sha256: Annotated[str, Meta(max_length=64)]
+    bytes: Count = 0
+    etag: Annotated[str, Meta(max_length=128)] = ""
+
+
+class CodePins(Message, frozen=True):
+    """The code that a job runs, as its first attempt found it.
+
+    `files` are in the order of `spec.dependencies.files`; the digest of a folder is over the names and digests of its objects. A digest
+    may be cut to its head, when reports have to be short.
+    """
+
+    script: Pinned | None = None
+    archive: Pinned | None = None
+    files: Annotated[tuple[Pinned, ...], Meta(max_length=64)] = ()
+
+
 class Plan(Message, frozen=True):
     """All that a pod needs to know of its job. Carries no secret.
 
     `args` are verbatim, placeholders unresolved. Times are seconds, sizes bytes. `implicit_fetch_bytes` bounds a folder that is
-    fetched only because an argument names it. `workspace_bytes` bounds what the script may store.
+    fetched only because an argument names it. `workspace_bytes` bounds what the script may store. `pins` is the code of earlier
+    attempts: with other code, `fetch` refuses.
     """
 
     namespace: str
@@ -187,6 +211,7 @@ class Plan(Message, frozen=True):
     workspace_bytes: int = 10 * 1024**3
     gpus: int = 0
     implicit_fetch_bytes: int = 2 * 1024**3
+    pins: CodePins | None = None
 
 
 class Failure(Message, frozen=True):
@@ -205,24 +230,17 @@ class Failure(Message, frozen=True):
     traceback: Annotated[str, Meta(max_length=TRACEBACK_LIMIT * 2)] = ""
 
 
-class Pinned(Message, frozen=True):
-    """What an object was when it was fetched: the code digests of the status."""
-
-    uri: Key
-    sha256: Annotated[str, Meta(max_length=64)]
-    bytes: Count = 0
-    etag: Annotated[str, Meta(max_length=128)] = ""
-
-
 class FetchReport(Message, frozen=True, tag="fetch", tag_field="kind"):
     """What `fetch` did. Without `failure`, everything the script needs lies in the workspace.
 
-    `resolved_args` are the arguments as the script sees them; cut off when they would not fit (`resolved_args_cut`).
+    `script`, `archive` and `files` are the code, as in `CodePins`. `resolved_args` are the arguments as the script sees them; cut off
+    when they would not fit (`resolved_args_cut`).
     """
 
     failure: Failure | None = None
     script: Pinned | None = None
     archive: Pinned | None = None
+    files: Annotated[tuple[Pinned, ...], Meta(max_length=64)] = ()
     resolved_args: tuple[Key, ...] = ()
     resolved_args_cut: bool = False
     objects: Count = 0
@@ -332,6 +350,12 @@ def _ever_shorter(report: Report) -> Iterator[Report]:
     if isinstance(report, FetchReport) and report.resolved_args:
         for keep in (32, 16, 8, 4, 2, 1, 0):
             report = msgspec.structs.replace(report, resolved_args=report.resolved_args[:keep], resolved_args_cut=True)
+            yield report
+    if isinstance(report, FetchReport) and report.files:
+        # Sixteen digits still tell any two contents apart that anybody has, and the operator knows the URIs itself.
+        brief = tuple(Pinned(uri="", sha256=each.sha256[:16]) for each in report.files)
+        for files in (brief, ()):
+            report = msgspec.structs.replace(report, files=files)
             yield report
     failure = report.failure
     if failure is None:

@@ -90,10 +90,16 @@ class PinnedObject(Model):
 
 
 class Code(Model):
-    """The code that ran, pinned when it was fetched."""
+    """The code that runs, pinned when it was first fetched: later attempts run the same or none."""
 
     script: PinnedObject | None = Field(default=None, description="The script.")
     archive: PinnedObject | None = Field(default=None, description="The zip of modules.")
+    files: tuple[PinnedObject, ...] = Field(
+        default=(),
+        max_length=64,
+        json_schema_extra=_list("atomic"),
+        description="The entries of spec.dependencies.files in their order; the digest of a folder is over the names and digests it holds.",
+    )
 
 
 class PublishedModel(Model):
@@ -174,7 +180,10 @@ class Status(Model):
     resolved_args: tuple[Location, ...] = Field(
         default=(), max_length=256, json_schema_extra=_list("atomic"), description="The arguments as the script saw them."
     )
-    code: Code | None = Field(default=None, description="The code that ran, pinned when it was fetched.")
+    code: Code | None = Field(
+        default=None,
+        description="The code that runs, pinned when it was first fetched: with other code, a later attempt fails as CodeChanged.",
+    )
     pending: PendingStatus | None = Field(default=None, description="What a job that does not run yet is waiting for.")
     failure: FailureStatus | None = Field(default=None, description="Why the job failed.")
     model: PublishedModel | None = Field(default=None, description="The newest SavedModel that the run wrote.")

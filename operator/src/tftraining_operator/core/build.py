@@ -10,7 +10,7 @@ from tftrainer import contract, placeholders
 
 from tftraining_operator.api import API_VERSION, KIND
 from tftraining_operator.api.spec import Spec
-from tftraining_operator.core import names
+from tftraining_operator.core import names, pins
 from tftraining_operator.core.configuration import Configuration, Runtime
 from tftraining_operator.core.quantities import amount
 from tftraining_operator.core.records import JobRecord, Raw
@@ -162,6 +162,7 @@ def _plan(job: JobRecord, wanted: Effective, configuration: Configuration, attem
         workspace_bytes=wanted.workspace_bytes,
         gpus=spec.resources.gpus,
         implicit_fetch_bytes=configuration.implicit_fetch_bytes,
+        pins=pins.for_plan(job.status),
     )
 
 

@@ -35,6 +35,8 @@ CAUSES: Final[Mapping[Reason, Cause]] = {
     Reason.SCRIPT_KILLED: Cause.UNKNOWN,
     Reason.SYNTAX_ERROR: Cause.USER_ERROR,
     Reason.IMPORT_MISSING: Cause.USER_ERROR,
+    Reason.INVALID_ARGUMENTS: Cause.USER_ERROR,
+    Reason.CODE_CHANGED: Cause.USER_ERROR,
     Reason.INVALID_SPEC: Cause.SPEC,
     Reason.UNKNOWN_RUNTIME: Cause.SPEC,
     Reason.OBJECT_NOT_FOUND: Cause.USER_ERROR,

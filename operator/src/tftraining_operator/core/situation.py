@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tftrainer.contract import Reason
+from tftrainer.contract import FETCH, Cause, Reason
 
 from tftraining_operator.api.status import Phase
 from tftraining_operator.core.causes import Verdict
@@ -12,6 +12,9 @@ from tftraining_operator.core.pending import Pending
 from tftraining_operator.core.records import PodRecord
 
 NOT_ACCEPTED = frozenset({Reason.INVALID_SPEC, Reason.UNKNOWN_RUNTIME, Reason.NAME_CONFLICT})
+"""Faults of the spec, whoever finds them."""
+NOT_WRITABLE = frozenset({Reason.STORAGE_DENIED, Reason.BUCKET_NOT_FOUND, Reason.STORAGE_MISCONFIGURED})
+"""Faults of storage that no waiting mends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,4 +43,10 @@ class Situation:
     @property
     def accepted(self) -> bool:
         """Whether the job was fit to be run at all."""
-        return self.verdict is None or self.verdict.failure.reason not in NOT_ACCEPTED
+        return self.verdict is None or not (self.verdict.failure.reason in NOT_ACCEPTED or self._refused_by_fetch(self.verdict))
+
+    def _refused_by_fetch(self, found: Verdict) -> bool:
+        """Whether the checks before the start said no; the same reason found while the script ran is another matter."""
+        fetch = self.pod.container(FETCH) if self.pod is not None else None
+        refused = fetch is not None and fetch.state == "terminated" and fetch.exit_code not in {0, None}
+        return refused and (found.cause in {Cause.USER_ERROR, Cause.SPEC} or found.failure.reason in NOT_WRITABLE)

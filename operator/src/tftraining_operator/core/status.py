@@ -10,6 +10,7 @@ import msgspec
 from tftrainer import contract
 
 from tftraining_operator.api.status import MESSAGE_LIMIT
+from tftraining_operator.core import pins
 from tftraining_operator.core.causes import Verdict, published, report
 from tftraining_operator.core.conditions import conditions, rfc3339
 from tftraining_operator.core.observe import mapping, text, timestamp
@@ -38,6 +39,7 @@ def render(situation: Situation, job: JobRecord, now: float, runtime: str) -> di
         "pods": [_pod(pod)] if pod is not None else None,
         "pending": _pending(steady.pending),
         "failure": _failure(steady.verdict, steady.attempt),
+        "code": pins.render(job, _fetched(pod)),
         **(_reported(pod, job) if pod is not None else {}),
     }
     cleaned: dict[str, Any] = _clean(found)
@@ -110,10 +112,9 @@ def _failure(verdict: Verdict | None, attempt: int) -> dict[str, Any] | None:
 
 def _reported(pod: PodRecord, job: JobRecord) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    fetched = report(pod.container(contract.FETCH), contract.FetchReport)
+    fetched = _fetched(pod)
     if fetched is not None:
         found["resolvedArgs"] = list(fetched.resolved_args[:256])
-        found["code"] = {"script": _pinned(fetched.script), "archive": _pinned(fetched.archive)}
     final = report(pod.container(contract.PUBLISHER), contract.PublishReport)
     if final is not None and final.logs_uri:
         found["logs"] = {"uri": final.logs_uri}
@@ -129,8 +130,8 @@ def _reported(pod: PodRecord, job: JobRecord) -> dict[str, Any]:
     return found
 
 
-def _pinned(pinned: contract.Pinned | None) -> dict[str, Any] | None:
-    return None if pinned is None else {"uri": pinned.uri, "sha256": pinned.sha256, "etag": pinned.etag, "bytes": pinned.bytes}
+def _fetched(pod: PodRecord | None) -> contract.FetchReport | None:
+    return report(pod.container(contract.FETCH), contract.FetchReport) if pod is not None else None
 
 
 def _clean(value: Any) -> Any:

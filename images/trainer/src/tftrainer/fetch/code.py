@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import warnings
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from tftrainer import archive
 from tftrainer.archive import InvalidArchiveError
-from tftrainer.contract import Pinned, Plan, Reason
+from tftrainer.contract import CodePins, Pinned, Plan, Reason
+from tftrainer.fetch.sources import ARCHIVE_FIELD, SCRIPT_FIELD, Wanted, file_field
 from tftrainer.layout import Layout
-from tftrainer.phase_error import PhaseError
+from tftrainer.phase_error import PhaseError, clip
+from tftrainer.preflight import check as preflight
+from tftrainer.preflight.check import this_image
+from tftrainer.preflight.finding import Findings
 from tftrainer.uri import UriError, segments
 
 _UNPACKED: Final = ".unpacked"
@@ -60,34 +66,59 @@ def place_inline_script(plan: Plan, layout: Layout) -> Pinned:
     return Pinned(uri=f"inline:{plan.script.name}", sha256=sha256, bytes=len(data))
 
 
-def check_syntax(script: Path) -> None:
-    """Make sure that the script compiles; nothing of it is run.
+def examine(plan: Plan, layout: Layout, path: tuple[str, ...] | None, arguments: tuple[str, ...]) -> Findings:
+    """Return what pre-flight says of the script; nothing of it is run.
 
-    Raises:
-        PhaseError: `ScriptSyntaxError` with file and line.
+    `path` is what follows the script's folder on `sys.path`; None where the code is not complete, so that nothing can be said to be
+    missing.
     """
-    source = script.read_bytes()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            compile(source, script.name, "exec", dont_inherit=True)
-    except SyntaxError as error:
-        place = f"line {error.lineno}" if error.lineno else "an unknown line"
-        shown = f": {error.text.strip()[:120]}" if error.text and error.text.strip() else ""
-        raise PhaseError(
-            Reason.SYNTAX_ERROR,
-            f"{script.name}, {place}: {error.msg}{shown}",
-            "correct the script; it is read by Python 3" if "print" in (error.msg or "") else "correct the script",
-            file=script.name,
-            line=error.lineno,
-        ) from None
-    except ValueError as error:
-        raise PhaseError(
-            Reason.SYNTAX_ERROR, f"{script.name} is not Python source: {error}", "name the .py file itself", file=script.name
-        ) from None
-    except (RecursionError, MemoryError):
-        # Too deep for the check; the interpreter that runs it may still take it.
-        return
+    source = (layout.code / plan.script.name).read_bytes()
+    image = this_image(plan.runtime)
+    if path is None:
+        image = replace(image, has=lambda _name: True)
+    return preflight.examine(plan.script.name, source, (str(layout.code), *(path or ())), image, arguments)
+
+
+def pin(plan: Plan, wanted: Sequence[Wanted], found: Sequence[Pinned], inline: Pinned | None) -> CodePins:
+    """Return what the code is, given what was fetched of it, in the order of `wanted`."""
+    by_field: dict[str, list[tuple[str, Pinned]]] = defaultdict(list)
+    for each, pinned in zip(wanted, found, strict=True):
+        by_field[each.field].append((str(each.target), pinned))
+    script, archive = (by_field.get(field, [("", None)])[0][1] for field in (SCRIPT_FIELD, ARCHIVE_FIELD))
+    files = tuple(_together(reference.uri, by_field.get(file_field(index), [])) for index, reference in enumerate(plan.files))
+    return CodePins(script=inline or script, archive=archive, files=files)
+
+
+def _together(uri: str, found: list[tuple[str, Pinned]]) -> Pinned:
+    """Return what one entry of `dependencies.files` is: an object as itself, a folder by the digest of its list."""
+    if len(found) == 1 and not uri.endswith("/"):
+        return found[0][1]
+    together = hashlib.sha256()
+    for target, pinned in sorted(found, key=lambda each: each[0]):
+        together.update(f"{len(target)}:{target} {pinned.sha256}\n".encode("utf-8", "surrogateescape"))
+    return Pinned(uri=clip(uri, 1200), sha256=together.hexdigest(), bytes=sum(pinned.bytes for _, pinned in found))
+
+
+def check_unchanged(plan: Plan, found: CodePins) -> list[PhaseError]:
+    """Return one failure for each piece of code that is not what an earlier attempt of this job ran."""
+    if plan.pins is None:
+        return []
+    pairs: list[tuple[Pinned | None, Pinned | None, str]] = [
+        (plan.pins.script, found.script, "script"),
+        (plan.pins.archive, found.archive, "dependencies.archive"),
+    ]
+    pairs += [
+        (old, new, f"dependencies.files[{index}]") for index, (old, new) in enumerate(zip(plan.pins.files, found.files, strict=False))
+    ]
+    return [
+        PhaseError(
+            Reason.CODE_CHANGED,
+            f"{new.uri} (spec.{field}) has the SHA-256 {new.sha256}, but an earlier attempt of this job ran {old.sha256}",
+            "put the old content back, or create a new job to run the new one",
+        )
+        for old, new, field in pairs
+        if old is not None and new is not None and old.sha256 and not new.sha256.startswith(old.sha256)
+    ]
 
 
 def prepare_archive(plan: Plan, file: Path, layout: Layout) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import functools
 import os
+import shutil
 import signal
 import threading
 import time
@@ -16,15 +17,15 @@ from typing import Final, NoReturn
 import msgspec
 
 from tftrainer import contract, handover, manifest, placeholders
-from tftrainer.contract import Failure, FetchReport, Pinned, Plan, Reason
-from tftrainer.fetch.code import check_script_name, check_syntax, place_inline_script, prepare_archive
-from tftrainer.fetch.download import Progress, all_findings, fetch_all, make_folder
+from tftrainer.contract import CodePins, Failure, FetchReport, Pinned, Plan, Reason
+from tftrainer.fetch.code import check_script_name, check_unchanged, examine, pin, place_inline_script, prepare_archive
+from tftrainer.fetch.download import CODE_ROLES, Progress, all_findings, fetch_all, make_folder
 from tftrainer.fetch.environment import aliases, make_folders
-from tftrainer.fetch.sources import Buckets, Found, LookUp, Wanted, check_targets, look_ups, size
+from tftrainer.fetch.sources import Buckets, Found, LookUp, Wanted, check_inline_script, check_targets, facts, look_ups, size
 from tftrainer.handover import Baseline, FetchedFile, Resolved
 from tftrainer.layout import Layout
 from tftrainer.manifest import Manifest
-from tftrainer.phase_error import PhaseError, clip, sentence, unexpected
+from tftrainer.phase_error import TEXT_LIMIT, PhaseError, clip, sentence, unexpected
 from tftrainer.storage.credentials import Credentials
 from tftrainer.storage.store import Store
 
@@ -105,7 +106,7 @@ class _Fetch:
         except FindingsError as findings:
             for failed in findings.all:
                 say(sentence(failed.failure))
-            report = FetchReport(failure=findings.all[0].failure)
+            report = FetchReport(failure=findings.failure)
         except PhaseError as failed:
             say(sentence(failed.failure))
             report = FetchReport(failure=failed.failure)
@@ -119,21 +120,58 @@ class _Fetch:
         if earlier is not None:
             return self._end_as(earlier)
         wanted, folders, findings = self._look_up(buckets)
-        if findings:
-            raise FindingsError(findings)
-        self._check_space(wanted)
+        total = sum(each.info.size for each in wanted)
+        findings += self._space(wanted, total)
+        # Code first: what is wrong with it shows before hours are spent on data, and in one report with all that is missing.
+        code, data = ([each for each in wanted if (each.role in CODE_ROLES) is is_code] for is_code in (True, False))
+        if wanted and not findings:
+            say(f"fetching {len(wanted)} objects, {size(total)}")
+        pins, path, faults = self._code(code, arguments, complete=not findings)
+        if findings or faults:
+            raise FindingsError([*findings, *faults])
         for folder in folders:
             make_folder(folder)
+        inputs = self._download(data)
+        self._hand_over(arguments, path, pins, inputs, [*code, *data])
+        return FetchReport(script=pins.script, archive=pins.archive, files=pins.files, objects=len(wanted), bytes=total)
+
+    def _code(
+        self, wanted: list[Wanted], arguments: tuple[str, ...], *, complete: bool
+    ) -> tuple[CodePins, tuple[str, ...], list[PhaseError]]:
+        """Fetch and check the code: what it is, what goes on `sys.path`, and all that is wrong with it.
+
+        Code that is not `complete`, because some of it could not be found, is checked as far as it goes.
+        """
+        script = self._layout.code / self._plan.script.name
+        findings: list[PhaseError] = []
+        try:
+            found = self._download(wanted)
+            inline = None if self._plan.script.uri else place_inline_script(self._plan, self._layout)
+        except PhaseError as failed:
+            return CodePins(), (), [failed]
+        pins = pin(self._plan, wanted, found, inline)
+        findings += check_unchanged(self._plan, pins)
+        archive = next((each.target for each in wanted if each.role == "archive"), None)
+        path: tuple[str, ...] | None = ()
+        if archive is not None:
+            try:
+                path = prepare_archive(self._plan, archive, self._layout)
+            except PhaseError as failed:
+                findings.append(failed)
+                path = None
+        if script.is_file():
+            findings += self._preflight(path if complete else None, arguments)
+        return pins, path or (), findings
+
+    def _preflight(self, path: tuple[str, ...] | None, arguments: tuple[str, ...]) -> list[PhaseError]:
+        found = examine(self._plan, self._layout, path, arguments)
+        for text in (*found.facts, *(f"warning: {warning}" for warning in found.warnings)):
+            say(clip(f"pre-flight: {text}"))
+        return [PhaseError(each.reason, each.message, each.hint, file=each.file, line=each.line) for each in found.errors]
+
+    def _download(self, wanted: list[Wanted]) -> list[Pinned]:
         total = sum(each.info.size for each in wanted)
-        if wanted:
-            say(f"fetching {len(wanted)} objects, {size(total)}")
-        pins = fetch_all(wanted, self._layout.workspace / STAGING, Progress(len(wanted), total, say))
-        by_role = [(each.role, pin) for each, pin in zip(wanted, pins, strict=True)]
-        script = next((pin for role, pin in by_role if role == "script"), None) or place_inline_script(self._plan, self._layout)
-        archive = next((pin for role, pin in by_role if role == "archive"), None)
-        path = self._check_code(next((each.target for each in wanted if each.role == "archive"), None))
-        self._hand_over(arguments, path, script, archive, by_role, wanted)
-        return FetchReport(script=script, archive=archive, objects=len(wanted), bytes=total)
+        return fetch_all(wanted, self._layout.workspace / STAGING, Progress(len(wanted), total, say)) if wanted else []
 
     def _make_folders(self) -> None:
         at = self._layout
@@ -199,12 +237,17 @@ class _Fetch:
         tasks: list[Callable[[], None]] = [functools.partial(task, each) for each in look_ups(self._plan, self._layout, buckets)]
         tasks.append(functools.partial(self._announce, buckets.storage))
         findings = all_findings(tasks)
+        # In the order of the spec, whichever answer came first: an object that is named twice counts for the first of its names.
+        every = sorted((each for result in found for each in result.wanted), key=lambda each: (str(each.target), each.field))
         wanted: list[Wanted] = []
-        if not findings:
-            try:
-                wanted = check_targets(sorted((each for result in found for each in result.wanted), key=lambda each: str(each.target)))
-            except PhaseError as failed:
-                findings.append(failed)
+        try:
+            wanted = check_targets(every)
+            check_inline_script(self._plan, self._layout, wanted)
+        except PhaseError as failed:
+            findings.append(failed)
+            wanted = []
+        for text in facts(wanted):
+            say(clip(f"pre-flight: {text}"))
         return wanted, [folder for result in found for folder in result.folders], findings
 
     def _announce(self, store: Store) -> None:
@@ -212,50 +255,44 @@ class _Fetch:
         note = {"job": f"{self._plan.namespace}/{self._plan.job}", "uid": self._plan.uid, "attempt": self._plan.attempt}
         store.write(store.credentials.key(manifest.folder(self._plan) + ATTEMPT_NAME), msgspec.json.encode(note))
 
-    def _check_space(self, wanted: list[Wanted]) -> None:
-        total = sum(each.info.size for each in wanted)
+    def _space(self, wanted: list[Wanted], total: int) -> list[PhaseError]:
         if total > self._plan.workspace_bytes:
             largest = max(wanted, key=lambda each: each.info.size)
-            raise PhaseError(
-                Reason.INPUT_TOO_LARGE,
-                f"the job's {len(wanted)} objects take {size(total)}, the workspace {size(self._plan.workspace_bytes)}; "
-                f"the largest is {largest.uri}",
-                "raise spec.resources.workspace, or fetch less",
-            )
-
-    def _check_code(self, archive: Path | None) -> tuple[str, ...]:
-        findings: list[PhaseError] = []
-        path: tuple[str, ...] = ()
-        try:
-            check_syntax(self._layout.code / self._plan.script.name)
-        except PhaseError as failed:
-            findings.append(failed)
-        if archive is not None:
-            try:
-                path = prepare_archive(self._plan, archive, self._layout)
-            except PhaseError as failed:
-                findings.append(failed)
-        if findings:
-            raise FindingsError(findings)
-        return path
+            return [
+                PhaseError(
+                    Reason.INPUT_TOO_LARGE,
+                    f"the job's {len(wanted)} objects take {size(total)}, the workspace {size(self._plan.workspace_bytes)}; "
+                    f"the largest is {largest.uri}",
+                    "raise spec.resources.workspace, or fetch less",
+                )
+            ]
+        free = shutil.disk_usage(self._layout.workspace).free
+        if total > free:
+            return [
+                PhaseError(
+                    Reason.WORKSPACE_FULL,
+                    f"the job's {len(wanted)} objects take {size(total)}, but the node's disk has only {size(free)} left",
+                    "fetch less, or ask an admin for a node with more disk",
+                )
+            ]
+        return []
 
     def _hand_over(
         self,
         arguments: tuple[str, ...],
         path: tuple[str, ...],
-        script: Pinned,
-        archive: Pinned | None,
-        pins: list[tuple[str, Pinned]],
+        pins: CodePins,
+        inputs: list[Pinned],
         wanted: list[Wanted],
     ) -> None:
         at = self._layout
         make_folders(at)
         baseline = Baseline(
             files=tuple(_fetched(each.target, at.bucket) for each in wanted if each.target.is_relative_to(at.bucket)),
-            script=script,
-            archive=archive,
-            code=tuple(pin for role, pin in pins if role == "files"),
-            inputs=tuple(pin for role, pin in pins if role == "data"),
+            script=pins.script,
+            archive=pins.archive,
+            code=pins.files,
+            inputs=tuple(inputs),
             resolved_args=arguments,
         )
         handover.write(baseline, at.baseline)
@@ -271,6 +308,15 @@ class FindingsError(Exception):
     def __init__(self, found: list[PhaseError]) -> None:
         super().__init__(str(found[0]))
         self.all = found
+
+    @property
+    def failure(self) -> Failure:
+        """The first failure, which says how many more the log has."""
+        first = self.all[0].failure
+        if len(self.all) == 1:
+            return first
+        more = f" (and {len(self.all) - 1} more, see the log of container {contract.FETCH})"
+        return msgspec.structs.replace(first, message=clip(first.message, TEXT_LIMIT - len(more)) + more)
 
 
 def _fetched(path: Path, root: Path) -> FetchedFile:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from tftrainer import placeholders, uri
 from tftrainer.contract import Plan, Reason
@@ -14,10 +15,22 @@ from tftrainer.phase_error import PhaseError
 from tftrainer.storage.store import ObjectInfo, Store
 from tftrainer.uri import Root, Uri
 
+SCRIPT_FIELD: Final = "spec.script.uri"
+ARCHIVE_FIELD: Final = "spec.dependencies.archive.uri"
+FACTS_LIMIT: Final = 32
+
+
+def file_field(index: int) -> str:
+    """Return the field that names an entry of `dependencies.files`."""
+    return f"spec.dependencies.files[{index}].uri"
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One object to fetch. `role` is `script`, `archive`, `files` or `data`; `sha256` what the job demands."""
+    """One object to fetch, named by `field` of the spec.
+
+    `role` is `script`, `archive`, `files` or `data`; `sha256` what the job demands.
+    """
 
     store: Store
     info: ObjectInfo
@@ -81,9 +94,9 @@ def look_ups(plan: Plan, layout: Layout, buckets: Buckets) -> list[LookUp]:
     finder = _Finder(plan, layout, buckets)
     found: list[LookUp] = []
     if plan.script.uri is not None:
-        found.append(partial(finder.code, "spec.script.uri", plan.script.uri, plan.script.sha256, "script"))
+        found.append(partial(finder.code, SCRIPT_FIELD, plan.script.uri, plan.script.sha256, "script"))
     if plan.archive is not None:
-        found.append(partial(finder.code, "spec.dependencies.archive.uri", plan.archive.uri, plan.archive.sha256, "archive"))
+        found.append(partial(finder.code, ARCHIVE_FIELD, plan.archive.uri, plan.archive.sha256, "archive"))
     found += [partial(finder.file, index, each.uri, each.sha256) for index, each in enumerate(plan.files)]
     found += [partial(finder.input, each.name, each.uri) for each in plan.inputs]
     found += [partial(finder.argument, index, each) for index, each in enumerate(plan.args)]
@@ -124,6 +137,31 @@ def _check_folders(by_target: Mapping[Path, Wanted]) -> None:
                 )
 
 
+def check_inline_script(plan: Plan, layout: Layout, wanted: Iterable[Wanted]) -> None:
+    """Make sure that no object would take the place of an inline script.
+
+    Raises:
+        PhaseError: `InputConflict`.
+    """
+    script = layout.code / plan.script.name
+    for each in wanted if plan.script.uri is None else ():
+        if each.target == script or script in each.target.parents:
+            raise PhaseError(
+                Reason.INPUT_CONFLICT,
+                f"spec.script.inline and {each.field} ({each.uri}) would both become {plan.script.name!r}",
+                "give the script another name in spec.script.name, or rename the object",
+            )
+
+
+def facts(wanted: Iterable[Wanted]) -> list[str]:
+    """Return in words what was found for each field of the spec: how many objects, how many bytes."""
+    sizes: dict[str, list[int]] = {}
+    for each in wanted:
+        sizes.setdefault(each.field, []).append(each.info.size)
+    texts = [f"{field}: {len(found)} object{'s' * (len(found) != 1)}, {size(sum(found))}" for field, found in sizes.items()]
+    return texts if len(texts) <= FACTS_LIMIT else [*texts[:FACTS_LIMIT], f"and {len(texts) - FACTS_LIMIT} fields more"]
+
+
 class _Finder:
     def __init__(self, plan: Plan, layout: Layout, buckets: Buckets) -> None:
         self._plan = plan
@@ -140,7 +178,7 @@ class _Finder:
 
     def file(self, index: int, text: str, sha256: str | None) -> Found:
         """Look up a file or folder that is copied beside the script."""
-        field = f"spec.dependencies.files[{index}].uri"
+        field = file_field(index)
         name = _parse(field, text)
         target = self._layout.code / name.name
         if not name.is_folder:

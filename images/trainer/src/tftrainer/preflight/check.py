@@ -1,0 +1,60 @@
+"""All checks of the user's code, in their order."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Sequence
+
+from tftrainer.preflight import arguments, parser
+from tftrainer.preflight.finding import Findings
+from tftrainer.preflight.imports import Image, Walk
+from tftrainer.preflight.names import Names
+from tftrainer.preflight.quiet import Quiet
+
+
+def examine(name: str, source: bytes, places: Sequence[str], image: Image, args: Sequence[str]) -> Findings:
+    """Return what is to be said of a script before it runs. Nothing of it is imported or executed.
+
+    `places` are what goes on `sys.path` before the runtime's own: the script's folder, then the archive. `args` are the arguments as the
+    script will see them.
+    """
+    importlib.invalidate_caches()
+    findings = Findings()
+    walk = Walk(places, image, findings)
+    read = walk.script(name, source)
+    if read is None:
+        return findings
+    tree, passed = read
+    findings.facts.append(f"{name} is Python" + (f", and so are {walk.own} modules that it imports" if walk.own else ""))
+    names = Names(tree)
+    found = parser.read(tree, passed, Quiet(names, walk.is_own), names) if not walk.is_own("argparse") else None
+    if found is not None:
+        arguments.check(found, args, name, findings)
+    return findings
+
+
+def this_image(runtime: str) -> Image:
+    """Return what the image that this process runs in provides."""
+    return Image(runtime, _is_here, _removed)
+
+
+def _is_here(name: str) -> bool:
+    try:
+        # Of a name without a dot this imports nothing.
+        return importlib.util.find_spec(name) is not None
+    except ImportError:
+        return False
+    except ValueError:
+        # Something of that name is loaded, and does not say from where.
+        return True
+
+
+def _removed(name: str, line: str) -> str:
+    if "tftrainer_tf1" not in sys.modules:
+        return ""
+    from tftrainer_tf1 import removed
+
+    package = next((package for package in removed.PACKAGES if f"{name}.".startswith(f"{package}.")), None)
+    return removed.package_message(package, line) if package else ""

@@ -1,0 +1,142 @@
+"""Statements that surely come to their end and change nothing that matters to what follows.
+
+What follows is an import, or the reading of arguments. A statement that may end the program, or change the places of modules or
+the arguments, makes everything after it uncertain. So does one that calls what is not known: the known are few, and enough for
+the beginnings of most programs.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from tftrainer.preflight.names import Function, Names, words
+
+_MODULES: Final = words(
+    "__future__ abc absl argparse collections contextlib copy csv dataclasses datetime enum functools h5py hashlib itertools json keras"
+    " logging math matplotlib numpy operator pandas pickle pprint random re scipy sklearn statistics string struct tensorflow textwrap"
+    " time types typing typing_extensions uuid warnings"
+)
+"""Modules whose functions neither end the program nor touch the places of modules, but for those of `_LOUD`."""
+_PARTS: Final = {
+    "os": words("path environ getenv cpu_count getcwd getpid sep linesep name pathsep makedirs mkdir"),
+    "sys": words("argv version_info version platform stdout stderr stdin maxsize executable byteorder flags hexversion"),
+}
+"""Modules of which only a part is harmless."""
+_LOUD: Final = words(
+    "run parse_args parse_known_args parse_intermixed_args parse_known_intermixed_args exit error abort kill system print_help"
+    " gfile io get_file load_library load_op_library load_file_system_library multi_process_runner test main load loads"
+    " meta_path path_hooks path_importer_cache modules argv __path__ __dict__ __globals__ __builtins__ __subclasses__"
+)
+"""Attributes that are not harmless, whatever they are of."""
+_FUNCTIONS: Final = words(
+    "abs all any bool bytes complex dict divmod enumerate filter float format frozenset hash hex id int isinstance issubclass iter len"
+    " list map max min object oct ord pow print property range repr reversed round set slice sorted staticmethod classmethod str sum"
+    " super tuple type zip"
+)
+_FORBIDDEN: Final = words(
+    "__import__ __builtins__ breakpoint compile delattr eval exec exit getattr globals input locals open quit setattr vars"
+)
+
+IsLocal = Callable[[str], bool]
+
+
+class Quiet:
+    """Tells quiet statements of one module. `is_local` says whether a module name is one of the user's own."""
+
+    def __init__(self, names: Names, is_local: IsLocal) -> None:
+        self._names = names
+        self._is_local = is_local
+
+    def all(self, statements: Iterable[ast.stmt]) -> bool:
+        """Whether all the statements are quiet."""
+        return all(self.is_quiet(statement) for statement in statements)
+
+    def is_quiet(self, statement: ast.stmt) -> bool:
+        """Whether the statement is quiet."""
+        if isinstance(statement, ast.Import):
+            return not any(self._is_local(alias.name.partition(".")[0]) for alias in statement.names)
+        if isinstance(statement, ast.ImportFrom):
+            return self._imports_quietly(statement)
+        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+            return self._defines_quietly(statement)
+        if isinstance(statement, ast.ClassDef):
+            outer = [*statement.bases, *(keyword.value for keyword in statement.keywords)]
+            return self._decorates(statement.decorator_list) and all(map(self.is_calm, outer)) and self.all(statement.body)
+        if isinstance(statement, ast.If | ast.For | ast.Try):
+            blocks = [child for child in ast.iter_child_nodes(statement) if isinstance(child, ast.stmt)]
+            blocks += [child for handler in getattr(statement, "handlers", ()) for child in handler.body]
+            return self.all(blocks) and all(map(self.is_calm, _heads(statement)))
+        if isinstance(statement, ast.Expr | ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Delete | ast.Pass):
+            return all(self.is_calm(child) for child in ast.iter_child_nodes(statement) if isinstance(child, ast.expr))
+        return False
+
+    def is_calm(self, expression: ast.expr) -> bool:
+        """Whether evaluating the expression is harmless."""
+        return all(self._is_harmless(node) for node in ast.walk(expression))
+
+    def _is_harmless(self, node: ast.AST) -> bool:
+        if isinstance(node, ast.Name):
+            return node.id not in _FORBIDDEN and not self._is_local(self._names.dotted(node).strip(".").partition(".")[0] or "\0")
+        if isinstance(node, ast.Attribute):
+            return self._is_harmless_attribute(node)
+        if isinstance(node, ast.Call):
+            return self._is_harmless_call(node.func)
+        return not isinstance(node, ast.Await | ast.Yield | ast.YieldFrom)
+
+    def _is_harmless_attribute(self, node: ast.Attribute) -> bool:
+        module, _, rest = self._names.dotted(node).partition(".")
+        if module and not isinstance(node.ctx, ast.Load):
+            # Another meaning for a name of a module reaches everything that uses it.
+            return False
+        if module in _PARTS:
+            return rest.partition(".")[0] in _PARTS[module]
+        return node.attr not in _LOUD
+
+    def _is_harmless_call(self, function: ast.expr) -> bool:
+        dotted = self._names.dotted(function)
+        if dotted:
+            module, _, rest = dotted.partition(".")
+            if module in _PARTS:
+                return rest.partition(".")[0] in _PARTS[module]
+            return module in _MODULES and not _LOUD.intersection(rest.split("."))
+        if isinstance(function, ast.Name):
+            return function.id in _FUNCTIONS and self._names.is_free(function.id)
+        root: ast.expr = function
+        while isinstance(root, ast.Attribute):
+            root = root.value
+        # Calls on what a call returned are judged by that call, which is a node of its own.
+        return isinstance(function, ast.Attribute) and (
+            (isinstance(root, ast.Name) and self._names.is_value(root.id)) or isinstance(root, ast.Constant | ast.Call | ast.JoinedStr)
+        )
+
+    def _imports_quietly(self, statement: ast.ImportFrom) -> bool:
+        module = (statement.module or "").partition(".")[0]
+        if statement.level or self._is_local(module):
+            return False
+        parts = _PARTS.get(module)
+        return parts is None or statement.module != module or all(alias.name in parts - {"argv"} for alias in statement.names)
+
+    def _defines_quietly(self, statement: Function) -> bool:
+        defaults = [*statement.args.defaults, *(default for default in statement.args.kw_defaults if default is not None)]
+        return self._decorates(statement.decorator_list) and all(map(self.is_calm, defaults))
+
+    def _decorates(self, decorators: list[ast.expr]) -> bool:
+        return all(
+            self.is_calm(each) and (isinstance(each, ast.Call) or self._is_harmless_call(each) or _is_accessor(each)) for each in decorators
+        )
+
+
+def _is_accessor(node: ast.expr) -> bool:
+    """Tell `@size.setter`, which belongs to a property."""
+    return isinstance(node, ast.Attribute) and node.attr in {"setter", "deleter", "getter"} and isinstance(node.value, ast.Name)
+
+
+def _heads(statement: ast.If | ast.For | ast.Try) -> Iterator[ast.expr]:
+    if isinstance(statement, ast.If):
+        yield statement.test
+    elif isinstance(statement, ast.For):
+        yield from (statement.target, statement.iter)
+    else:
+        yield from (handler.type for handler in statement.handlers if handler.type is not None)

@@ -1,0 +1,382 @@
+"""Arguments against the script's parser: what argparse refuses is found, and what it accepts is never refused."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from unittest import mock
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tftrainer.contract import Reason
+from tftrainer.preflight.check import examine
+from tftrainer.preflight.finding import Findings
+from tftrainer.preflight.imports import Image
+
+IMAGE = Image("tf2", lambda name: name in sys.stdlib_module_names or name in {"tensorflow", "numpy", "absl"})
+
+
+def examined(source: str, args: Sequence[str]) -> Findings:
+    return examine("train.py", source.encode(), ("/nonexistent",), IMAGE, args)
+
+
+def refused(source: str, args: Sequence[str]) -> bool:
+    return any(each.reason is Reason.INVALID_ARGUMENTS for each in examined(source, args).errors)
+
+
+def argparse_refuses(source: str, args: Sequence[str]) -> bool:
+    return outcome(source, args) == "refused"
+
+
+def outcome(source: str, args: Sequence[str]) -> str:
+    """Run the script itself and tell what came of it: accepted, refused by argparse (exit code 2), or broken."""
+    run = ModuleType("app")
+    run.run = lambda main=None, argv=None: main(argv or sys.argv)  # type: ignore[attr-defined]
+    tensorflow = mock.MagicMock(app=run)
+    names = {"tensorflow": tensorflow, "tensorflow.compat": mock.MagicMock(), "tensorflow.compat.v1": tensorflow}
+    scope: dict[str, Any] = {"__name__": "__main__"}
+    quiet = io.StringIO()
+    with (
+        mock.patch.object(sys, "argv", ["train.py", *args]),
+        mock.patch.dict(sys.modules, names),
+        contextlib.redirect_stdout(quiet),
+        contextlib.redirect_stderr(quiet),
+    ):
+        try:
+            exec(compile(source, "train.py", "exec"), scope)
+        except SystemExit as ended:
+            return "refused" if ended.code == 2 else "accepted"
+        except Exception:
+            return "broken"
+    return "accepted"
+
+
+def script(body: str) -> str:
+    return textwrap.dedent(body).lstrip()
+
+
+PLAIN = script(
+    """
+    import argparse
+    import tensorflow as tf
+
+    parser = argparse.ArgumentParser(description="x", formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--train_path", required=True)
+    parser.add_argument("--epochs", "-e", type=int, default=3)
+    parser.add_argument("--rate", type=float, default=0.1)
+    parser.add_argument("--mode", choices=["train", "eval"])
+    parser.add_argument("--verbose", action="store_true")
+    args = parser.parse_args()
+    """
+)
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--train_path", "x", "--epochz", "3"], ["spec.args[2]", "--epochz", "train.py", "did you mean --epochs"]),
+        (["--train_path", "x", "--nothing_like_it"], ["--nothing_like_it", "it knows --epochs, --mode"]),
+        (["--epochs", "3"], ["required", "--train_path"]),
+        (["--train_path", "x", "--epochs", "three"], ["--epochs", "'three'", "int", "line 6"]),
+        (["--train_path", "x", "--rate=fast"], ["--rate", "'fast'", "float"]),
+        (["--train_path", "x", "--mode", "test"], ["--mode", "'test'", "'train', 'eval'"]),
+        (["--train_path", "x", "--epochs"], ["--epochs", "expected one argument"]),
+        (["--train_path", "x", "stray"], ["spec.args[2]", "'stray'", "no place"]),
+        (["--train_path", "x", "--verbose=1"], ["--verbose", "ignored explicit argument"]),
+    ],
+)
+def test_what_argparse_would_refuse_is_said_before_the_start_with_its_place_and_a_remedy(args: list[str], words: list[str]) -> None:
+    found = examined(PLAIN, args).errors
+    assert found, "nothing was refused"
+    assert argparse_refuses(PLAIN, args)
+    text = " ".join(f"{each.message} {each.hint}" for each in found)
+    assert [word for word in words if word not in text] == []
+    assert {(each.reason, each.file) for each in found} == {(Reason.INVALID_ARGUMENTS, "train.py")}
+
+
+def test_all_that_is_wrong_with_the_arguments_is_found_at_once() -> None:
+    found = examined(PLAIN, ["--epochs", "three", "--mode", "test", "--epochz"]).errors
+    assert len(found) == 4
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--train_path", "x"],
+        ["--train_path=x", "-e3", "--rate", "-1.5"],
+        ["--train", "x", "--ep", "3", "--verb"],
+        ["--train_path", "-"],
+        ["--help"],
+        ["--epochs", "3", "-h"],
+        ["--train_path", "x", "--mode", "eval", "--epochs", " 7 "],
+    ],
+)
+def test_what_argparse_accepts_is_left_alone(args: list[str]) -> None:
+    assert not argparse_refuses(PLAIN, args)
+    assert examined(PLAIN, args).errors == []
+
+
+FORMS = {
+    "main guard": """
+        import argparse, sys
+        if __name__ == "__main__":
+            parser = argparse.ArgumentParser()
+            parser.add_argument("--epochs", type=int)
+            FLAGS = parser.parse_args(sys.argv[1:])
+            print(FLAGS)
+    """,
+    "function main": """
+        import argparse
+        def main():
+            ap = argparse.ArgumentParser()
+            ap.add_argument("--epochs", type=int)
+            args = vars(ap.parse_args())
+            print(args)
+        if __name__ == "__main__":
+            main()
+    """,
+    "function parse_args called by main": """
+        from argparse import ArgumentParser
+        import sys
+        def parse_args():
+            p = ArgumentParser()
+            g = p.add_argument_group("training")
+            g.add_argument("--epochs", type=int)
+            return p.parse_args()
+        def main() -> int:
+            args = parse_args()
+            return 0
+        if __name__ == "__main__":
+            sys.exit(main())
+    """,
+    "argv handed on": """
+        import argparse
+        def main(argv=None):
+            parser = argparse.ArgumentParser()
+            parser.add_argument("--epochs", type=int)
+            args = parser.parse_args(argv)
+        if __name__ == "__main__":
+            main()
+    """,
+    "tf.app.run": """
+        import argparse
+        import tensorflow as tf
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--epochs", type=int)
+        def main(argv):
+            args = parser.parse_args(argv[1:])
+        if __name__ == "__main__":
+            tf.logging.set_verbosity(tf.logging.INFO)
+            tf.app.run(main)
+    """,
+    "parse_known_args": """
+        import argparse, sys
+        import tensorflow.compat.v1 as tf
+        def main(_):
+            print(FLAGS)
+        if __name__ == "__main__":
+            parser = argparse.ArgumentParser()
+            parser.add_argument("--epochs", type=int)
+            FLAGS, unparsed = parser.parse_known_args()
+            tf.app.run(main=main, argv=[sys.argv[0]] + unparsed)
+    """,
+    "exclusive group": """
+        import argparse
+        parser = argparse.ArgumentParser()
+        either = parser.add_mutually_exclusive_group(required=False)
+        either.add_argument("--epochs", type=int)
+        either.add_argument("--steps", type=int)
+        args = parser.parse_args()
+    """,
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_parser_is_found_in_every_form_that_programs_are_written_in(form: str) -> None:
+    source = script(FORMS[form])
+    assert argparse_refuses(source, ["--epochs", "x"])
+    assert refused(source, ["--epochs", "x"])
+    assert examined(source, ["--epochs", "3"]).errors == []
+
+
+def test_what_a_parser_does_not_know_may_be_a_flag_of_absl_and_is_then_only_a_warning() -> None:
+    found = examined(script(FORMS["tf.app.run"]), ["--epochz", "3"])
+    assert found.errors == []
+    assert "--epochz" in found.warnings[0]
+    assert not refused(script(FORMS["tf.app.run"]), ["--flagfile=x", "--epochs", "x"])
+
+
+def test_what_parse_known_args_does_not_know_is_nobodys_business() -> None:
+    found = examined(script(FORMS["parse_known_args"]), ["--epochz", "3"])
+    assert (found.errors, found.warnings) == ([], [])
+
+
+UNCERTAIN = {
+    "subparsers": 'p = argparse.ArgumentParser()\ns = p.add_subparsers()\nt = s.add_parser("train")\nt.add_argument("--x")\np.parse_args()',
+    "parents": (
+        'a = argparse.ArgumentParser(add_help=False)\na.add_argument("--x")\np = argparse.ArgumentParser(parents=[a])\np.parse_args()'
+    ),
+    "a library adds arguments": "import tensorflow as tf\np = argparse.ArgumentParser()\ntf.add_to(p)\np.parse_args()",
+    "arguments in a loop": 'p = argparse.ArgumentParser()\nfor n in ["x"]:\n    p.add_argument("--" + n)\np.parse_args()',
+    "arguments under a condition": 'p = argparse.ArgumentParser()\nif True:\n    p.add_argument("--x")\np.parse_args()',
+    "a name that is computed": 'N = "--x"\np = argparse.ArgumentParser()\np.add_argument(N)\np.parse_args()',
+    "options from a dictionary": 'O = {"nargs": "?"}\np = argparse.ArgumentParser()\np.add_argument("--x", **O)\np.parse_args()',
+    "arguments of its own": 'p = argparse.ArgumentParser()\np.parse_args(["--y"][:0])',
+    "arguments are changed": "import sys\nsys.argv = sys.argv[:1]\np = argparse.ArgumentParser()\np.parse_args()",
+    "arguments are looked at": 'import sys\nif "--x" in sys.argv:\n    sys.exit(0)\np = argparse.ArgumentParser()\np.parse_args()',
+    "the end comes before": "import sys\nsys.exit(0)\np = argparse.ArgumentParser()\np.parse_args()",
+    "a function may end it": "def f():\n    raise SystemExit(0)\nf()\np = argparse.ArgumentParser()\np.parse_args()",
+    "errors are caught": "p = argparse.ArgumentParser()\ntry:\n    p.parse_args()\nexcept SystemExit:\n    pass",
+    "errors are replaced": "p = argparse.ArgumentParser()\np.error = print\np.parse_args()",
+    "a subclass": "class P(argparse.ArgumentParser):\n    def error(self, m):\n        pass\np = P()\np.parse_args()",
+    "never called": 'def main():\n    p = argparse.ArgumentParser()\n    p.add_argument("--y")\n    p.parse_args()',
+    "called under a condition": "def main():\n    p = argparse.ArgumentParser()\n    p.parse_args()\nif False:\n    main()",
+    "an action is changed": (
+        'p = argparse.ArgumentParser()\na = p.add_argument("--y", required=True)\na.required = False\np.add_argument("--x")\np.parse_args()'
+    ),
+    "a hook": "p = argparse.ArgumentParser()\np.parse_args = lambda: None\np.parse_args()",
+    "a custom action": (
+        "class A(argparse.Action):\n"
+        "    def __call__(self, *a):\n"
+        "        pass\n"
+        "p = argparse.ArgumentParser()\n"
+        'p.add_argument("--x", action=A)\n'
+        "p.parse_args()"
+    ),
+    "a file of arguments": 'p = argparse.ArgumentParser(fromfile_prefix_chars="@")\np.add_argument("--x")\np.parse_args()',
+    "a decorator": (
+        "import functools\n"
+        "def d(f):\n"
+        "    return lambda: None\n"
+        "@d\n"
+        "def main():\n"
+        "    p = argparse.ArgumentParser()\n"
+        "    p.parse_args()\n"
+        "main()"
+    ),
+    "a star import": "from os.path import *\np = argparse.ArgumentParser()\np.parse_args()",
+    "a second parser": "p = argparse.ArgumentParser()\nq = argparse.ArgumentParser()\nq.parse_known_args()\np.parse_known_args()",
+    "returned": "def build():\n    p = argparse.ArgumentParser()\n    return p\np2 = build()\np2.add_argument('--x')\np2.parse_args()",
+    "intermixed": "p = argparse.ArgumentParser()\np.parse_intermixed_args([])",
+    "later arguments": "def late():\n    p.parse_args()\np = argparse.ArgumentParser()\nlate()\np.add_argument('--x')",
+    "absl.app": "from absl import app\np = argparse.ArgumentParser()\ndef main(argv):\n    p.parse_args(argv[1:])\napp.run(main)",
+}
+
+
+@pytest.mark.parametrize("name", UNCERTAIN)
+@pytest.mark.parametrize("args", [["--x", "1"], ["--x=1", "train", "-5"], []])
+def test_a_parser_that_the_text_does_not_tell_is_not_judged(name: str, args: list[str]) -> None:
+    found = examined("import argparse\n" + UNCERTAIN[name] + "\n", args)
+    assert [each for each in found.errors if each.reason is Reason.INVALID_ARGUMENTS] == []
+
+
+def test_a_converter_of_the_scripts_own_takes_every_value() -> None:
+    source = script(
+        """
+        import argparse
+        def int(text):
+            return text == "yes"
+        p = argparse.ArgumentParser()
+        p.add_argument("--x", type=int)
+        p.add_argument("--y", type=lambda s: s.split(","), choices=[["a"]])
+        p.parse_args()
+        """
+    )
+    assert not argparse_refuses(source, ["--x", "yes", "--y", "a"])
+    assert examined(source, ["--x", "yes", "--y", "a"]).errors == []
+
+
+flags = st.sampled_from(["--epochs", "--epoch_size", "--rate", "--mode", "--data-dir", "-n", "-v", "--no-cache", "--cache", "-1"])
+values = st.sampled_from(["3", "-3", "-1.5", "x", "train", "", "a=b", "--", "-", "1e3", "-x y", "0x10", "1_000", "é"])
+kinds = st.sampled_from(["", ", type=int", ", type=float", ", type=str", ", type=bool", ", type=lambda s: s"])
+shapes = st.sampled_from(
+    ["", ", nargs='?'", ", nargs='*'", ", nargs='+'", ", nargs=2", ", nargs=argparse.REMAINDER", ", required=True", ", default=7"]
+)
+bare = st.sampled_from(
+    [
+        ", action='store_true'",
+        ", action='count'",
+        ", action='store_const', const=1",
+        ", action=argparse.BooleanOptionalAction",
+        ", action='version', version='1'",
+    ]
+)
+choices = st.sampled_from(["", "", ", choices=['train', 'x']", ", choices=[3, -3]", ", choices=[f for f in ('x',)]"])
+
+
+@st.composite
+def scripts(draw: st.DrawFn) -> str:
+    options = draw(st.sampled_from(["", "allow_abbrev=False", "add_help=False", "prefix_chars='-+'", "argument_default=argparse.SUPPRESS"]))
+    lines = [f"p = argparse.ArgumentParser({options})"]
+    owner = "p"
+    for flag in draw(st.lists(flags, unique=True, max_size=5)):
+        if draw(st.booleans()) and owner == "p":
+            lines.append(draw(st.sampled_from(["g = p.add_argument_group()", "g = p.add_mutually_exclusive_group()"])))
+            owner = "g"
+        rest = draw(bare) if draw(st.booleans()) else draw(kinds) + draw(shapes) + draw(choices)
+        lines.append(f"{draw(st.sampled_from(['p', owner]))}.add_argument('{flag}'{rest})")
+    for number in range(draw(st.integers(0, 2))):
+        shape = draw(shapes).replace(", required=True", "")
+        lines.append(f"p.add_argument('place{number}'{draw(kinds)}{shape}{draw(choices)})")
+    if draw(st.booleans()):
+        lines.append("p.set_defaults(epochs=1)")
+    method = draw(st.sampled_from(["parse_args", "parse_known_args"]))
+    wrap = draw(st.sampled_from(["module", "guard", "main", "twice"]))
+    if wrap == "module":
+        body = "\n".join([*lines, f"args = p.{method}()"])
+    else:
+        inside = textwrap.indent("\n".join([*lines, f"args = p.{method}()"]), "    ")
+        body = {
+            "guard": f"if __name__ == '__main__':\n{inside}",
+            "main": f"def main():\n{inside}\nmain()",
+            "twice": f"def parse_args():\n{inside}\n    return args\ndef main():\n    x = parse_args()\nif __name__ == '__main__':\n"
+            "    main()",
+        }[wrap]
+    return f"import argparse\nimport sys\n{body}\n"
+
+
+words = st.one_of(
+    flags,
+    values,
+    st.builds("{}={}".format, flags, values),
+    st.builds("{}{}".format, flags, values),
+    st.sampled_from(["--ep", "--e", "--no", "--unknown", "-h", "-vv"]),
+)
+
+
+@given(source=scripts(), args=st.lists(words, max_size=6))
+@settings(max_examples=1200, deadline=None)
+def test_nothing_that_argparse_accepts_is_refused_and_what_it_refuses_is_found(source: str, args: list[str]) -> None:
+    found = examined(source, args)
+    assert all(each.reason is Reason.INVALID_ARGUMENTS for each in found.errors)
+    came_of_it = outcome(source, args)
+    if found.errors:
+        assert came_of_it != "accepted", found.errors
+    elif not any(word in source for word in ("lambda", "for f in", "SUPPRESS", "type=bool")):
+        assert came_of_it != "refused"
+
+
+@given(args=st.lists(st.text(max_size=12) | words, max_size=6))
+@settings(max_examples=300, deadline=None)
+def test_a_plain_parser_is_judged_exactly_as_argparse_judges(args: list[str]) -> None:
+    assert refused(PLAIN, args) == argparse_refuses(PLAIN, args)
+
+
+def test_the_scripts_of_this_repository_are_accepted_with_the_arguments_of_their_jobs() -> None:
+    root = Path(__file__).parents[3]
+    source = (root / "examples" / "iris" / "premade_estimator.py").read_bytes()
+    places = (str(root / "examples" / "iris"),)
+    args = ["--train_path", "/a/x.csv", "--test_path", "/a/y.csv", "--export_dir", "/b/tf_model"]
+    found = examine("premade_estimator.py", source, places, IMAGE, args)
+    assert found.errors == []
+    assert "the arguments fit the parser of premade_estimator.py" in found.facts
+    missing = examine("premade_estimator.py", source, places, IMAGE, ["--train_pth", *args[1:]]).errors
+    assert "--train_path" in missing[0].message
+    assert "did you mean --train_path instead of --train_pth?" in missing[0].hint
