@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections import defaultdict
 from collections.abc import Sequence
@@ -79,11 +80,11 @@ def examine(plan: Plan, layout: Layout, path: tuple[str, ...] | None, arguments:
     return preflight.examine(plan.script.name, source, (str(layout.code), *(path or ())), image, arguments)
 
 
-def pin(plan: Plan, wanted: Sequence[Wanted], found: Sequence[Pinned], inline: Pinned | None) -> CodePins:
+def pin(plan: Plan, layout: Layout, wanted: Sequence[Wanted], found: Sequence[Pinned], inline: Pinned | None) -> CodePins:
     """Return what the code is, given what was fetched of it, in the order of `wanted`."""
     by_field: dict[str, list[tuple[str, Pinned]]] = defaultdict(list)
     for each, pinned in zip(wanted, found, strict=True):
-        by_field[each.field].append((str(each.target), pinned))
+        by_field[each.field].append((os.path.relpath(each.target, layout.code), pinned))
     script, archive = (by_field.get(field, [("", None)])[0][1] for field in (SCRIPT_FIELD, ARCHIVE_FIELD))
     files = tuple(_together(reference.uri, by_field.get(file_field(index), [])) for index, reference in enumerate(plan.files))
     return CodePins(script=inline or script, archive=archive, files=files)

@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -89,6 +90,16 @@ def _disk(error: OSError) -> PhaseError:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Code:
+    """The code of the job: its pins, what goes on `sys.path`, each object of `dependencies.files`, and all that is wrong with it."""
+
+    pins: CodePins = field(default_factory=CodePins)
+    path: tuple[str, ...] = ()
+    files: tuple[Pinned, ...] = ()
+    findings: tuple[PhaseError, ...] = ()
+
+
 class _Fetch:
     """One run of the container; its methods are the phases."""
 
@@ -126,42 +137,37 @@ class _Fetch:
         code, data = ([each for each in wanted if (each.role in CODE_ROLES) is is_code] for is_code in (True, False))
         if wanted and not findings:
             say(f"fetching {len(wanted)} objects, {size(total)}")
-        pins, path, faults = self._code(code, arguments, complete=not findings)
-        if findings or faults:
-            raise FindingsError([*findings, *faults])
+        found = self._code(code, arguments, complete=not findings)
+        if findings or found.findings:
+            raise FindingsError([*findings, *found.findings])
         for folder in folders:
             make_folder(folder)
         inputs = self._download(data)
-        self._hand_over(arguments, path, pins, inputs, [*code, *data])
+        self._hand_over(arguments, found, inputs, [*code, *data])
+        pins = found.pins
         return FetchReport(script=pins.script, archive=pins.archive, files=pins.files, objects=len(wanted), bytes=total)
 
-    def _code(
-        self, wanted: list[Wanted], arguments: tuple[str, ...], *, complete: bool
-    ) -> tuple[CodePins, tuple[str, ...], list[PhaseError]]:
-        """Fetch and check the code: what it is, what goes on `sys.path`, and all that is wrong with it.
-
-        Code that is not `complete`, because some of it could not be found, is checked as far as it goes.
-        """
-        script = self._layout.code / self._plan.script.name
-        findings: list[PhaseError] = []
+    def _code(self, wanted: list[Wanted], arguments: tuple[str, ...], *, complete: bool) -> _Code:
+        """Fetch and check the code. What is not `complete`, because some of it could not be found, is checked as far as it goes."""
         try:
             found = self._download(wanted)
             inline = None if self._plan.script.uri else place_inline_script(self._plan, self._layout)
         except PhaseError as failed:
-            return CodePins(), (), [failed]
-        pins = pin(self._plan, wanted, found, inline)
-        findings += check_unchanged(self._plan, pins)
+            return _Code(findings=(failed,))
+        pins = pin(self._plan, self._layout, wanted, found, inline)
+        findings = check_unchanged(self._plan, pins)
         archive = next((each.target for each in wanted if each.role == "archive"), None)
-        path: tuple[str, ...] | None = ()
+        path: tuple[str, ...] = ()
         if archive is not None:
             try:
                 path = prepare_archive(self._plan, archive, self._layout)
             except PhaseError as failed:
                 findings.append(failed)
-                path = None
-        if script.is_file():
+                complete = False
+        if (self._layout.code / self._plan.script.name).is_file():
             findings += self._preflight(path if complete else None, arguments)
-        return pins, path or (), findings
+        files = tuple(pinned for each, pinned in zip(wanted, found, strict=True) if each.role == "files")
+        return _Code(pins, path, files, tuple(findings))
 
     def _preflight(self, path: tuple[str, ...] | None, arguments: tuple[str, ...]) -> list[PhaseError]:
         found = examine(self._plan, self._layout, path, arguments)
@@ -246,6 +252,8 @@ class _Fetch:
         except PhaseError as failed:
             findings.append(failed)
             wanted = []
+        if not findings:
+            say(f"pre-flight: bucket {buckets.storage.credentials.bucket} can be written")
         for text in facts(wanted):
             say(clip(f"pre-flight: {text}"))
         return wanted, [folder for result in found for folder in result.folders], findings
@@ -280,8 +288,7 @@ class _Fetch:
     def _hand_over(
         self,
         arguments: tuple[str, ...],
-        path: tuple[str, ...],
-        pins: CodePins,
+        code: _Code,
         inputs: list[Pinned],
         wanted: list[Wanted],
     ) -> None:
@@ -289,15 +296,19 @@ class _Fetch:
         make_folders(at)
         baseline = Baseline(
             files=tuple(_fetched(each.target, at.bucket) for each in wanted if each.target.is_relative_to(at.bucket)),
-            script=pins.script,
-            archive=pins.archive,
-            code=pins.files,
+            script=code.pins.script,
+            archive=code.pins.archive,
+            code=code.files,
             inputs=tuple(inputs),
             resolved_args=arguments,
         )
         handover.write(baseline, at.baseline)
         resolved = Resolved(
-            script=str(at.code / self._plan.script.name), cwd=str(at.code), argv=arguments, path=path, environment=aliases(self._plan, at)
+            script=str(at.code / self._plan.script.name),
+            cwd=str(at.code),
+            argv=arguments,
+            path=code.path,
+            environment=aliases(self._plan, at),
         )
         handover.write(resolved, at.resolved)
 

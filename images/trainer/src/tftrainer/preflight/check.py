@@ -27,10 +27,13 @@ def examine(name: str, source: bytes, places: Sequence[str], image: Image, args:
     if read is None:
         return findings
     tree, passed = read
-    findings.facts.append(f"{name} is Python" + (f", and so are {walk.own} modules that it imports" if walk.own else ""))
+    own = {0: "", 1: ", and so is the module of yours that it imports"}.get(
+        walk.own, f", and so are {walk.own} modules of yours that it imports"
+    )
+    findings.facts.append(f"{name} is Python{own}")
     names = Names(tree)
     found = parser.read(tree, passed, Quiet(names, walk.is_own), names) if not walk.is_own("argparse") else None
-    if found is not None:
+    if found is not None and not (found.through_absl and walk.defines_flags):
         arguments.check(found, args, name, findings)
     return findings
 

@@ -16,7 +16,7 @@ from tftrainer.contract import Reason
 from tftrainer.preflight import syntax
 from tftrainer.preflight.finding import Finding, Findings
 from tftrainer.preflight.names import Names
-from tftrainer.preflight.quiet import Quiet
+from tftrainer.preflight.quiet import Quiet, is_known, takes_quietly
 
 DEPTH_LIMIT: Final = 64
 MODULES_LIMIT: Final = 500
@@ -69,6 +69,8 @@ class Walk:
         self.certain = True
         self.own = 0
         """Number of the user's own modules that were read."""
+        self.defines_flags = False
+        """Whether any of the code may define flags of absl."""
 
     def script(self, name: str, source: bytes) -> tuple[ast.Module, int] | None:
         """Follow the script; return its tree and how many of its statements are surely passed, None if it is no Python."""
@@ -79,6 +81,7 @@ class Walk:
         return self._find(name, self._places) is not None
 
     def _visit(self, module: _Module) -> tuple[ast.Module, int] | None:
+        self.defines_flags = self.defines_flags or b"DEFINE" in module.source
         tree = syntax.read(module.source, module.file)
         if isinstance(tree, Finding):
             self._findings.add(tree, certain=self.certain)
@@ -93,7 +96,8 @@ class Walk:
         for statement in tree.body:
             if isinstance(statement, ast.Import | ast.ImportFrom):
                 self._import(statement, module, lines)
-            if not isinstance(statement, ast.Import | ast.ImportFrom) or _is_of_system(statement):
+                self.certain = self.certain and (isinstance(statement, ast.Import) or takes_quietly(statement))
+            else:
                 self.certain = self.certain and quiet.is_quiet(statement)
             if not self.certain and module.package is not None:
                 break
@@ -120,6 +124,8 @@ class Walk:
             self._missing(name, f"{module.file}, line {statement.lineno}: {gone}", "change the import", statement, module)
         elif not self._image.has(top):
             self._nowhere(top, statement, module)
+        elif not is_known(top):
+            self.certain = False
 
     def _follow(self, name: str, statement: ast.stmt, module: _Module) -> list[str] | None:
         """Visit a module of the user's own, and the packages above it, in the order in which Python executes them.
@@ -212,10 +218,6 @@ def _names(statement: ast.Import | ast.ImportFrom, package: str | None) -> list[
         return []
     base = above[: len(above) - statement.level + 1]
     return [".".join([*base, statement.module] if statement.module else base)]
-
-
-def _is_of_system(statement: ast.Import | ast.ImportFrom) -> bool:
-    return isinstance(statement, ast.ImportFrom) and not statement.level and statement.module in {"os", "sys"}
 
 
 def _source(spec: ModuleSpec) -> bytes | None:

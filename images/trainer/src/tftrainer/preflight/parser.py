@@ -195,10 +195,7 @@ class _Reader:
             free = isinstance(value, ast.Name) and self._names.is_free(value.id)
             options["type"] = value.id if isinstance(value, ast.Name) and free and value.id in {"int", "float", "str"} else "?"
         elif keyword.arg == "choices":
-            try:
-                options["choices"] = tuple(_literal(value))
-            except (_UncertainError, TypeError):
-                options["choices"] = None
+            options["choices"] = _choices(value)
         elif keyword.arg in {"const", "default"}:
             options[keyword.arg] = None
         else:
@@ -379,6 +376,15 @@ def _literal(node: ast.expr) -> Any:
         return ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         raise _UncertainError from None
+
+
+def _choices(node: ast.expr) -> tuple[Any, ...] | None:
+    """Return the allowed values; None where they are no literals, or a text, of which every part is allowed."""
+    try:
+        found = _literal(node)
+    except _UncertainError:
+        return None
+    return tuple(found) if isinstance(found, list | tuple | set | dict) else None
 
 
 def _text(node: ast.expr) -> str:

@@ -8,6 +8,7 @@ the beginnings of most programs.
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
@@ -19,6 +20,12 @@ _MODULES: Final = words(
     " time types typing typing_extensions uuid warnings"
 )
 """Modules whose functions neither end the program nor touch the places of modules, but for those of `_LOUD`."""
+_KNOWN: Final = _MODULES | words(
+    "PIL cv2 google joblib keras_preprocessing packaging psutil requests seaborn six tensorboard tensorflow_datasets tensorflow_estimator"
+    " tensorflow_hub tensorflow_probability tf_keras tf_slim tqdm yaml"
+    " ConfigParser Queue StringIO Tkinter cPickle cStringIO urllib2 urlparse"
+)
+"""Modules of images, and of Python 2, whose import does nothing of the kind either."""
 _PARTS: Final = {
     "os": words("path environ getenv cpu_count getcwd getpid sep linesep name pathsep makedirs mkdir"),
     "sys": words("argv version_info version platform stdout stderr stdin maxsize executable byteorder flags hexversion"),
@@ -31,13 +38,17 @@ _LOUD: Final = words(
 )
 """Attributes that are not harmless, whatever they are of."""
 _FUNCTIONS: Final = words(
-    "abs all any bool bytes complex dict divmod enumerate filter float format frozenset hash hex id int isinstance issubclass iter len"
-    " list map max min object oct ord pow print property range repr reversed round set slice sorted staticmethod classmethod str sum"
+    "abs all any bool bytes complex dict divmod enumerate float format frozenset hash hex id int isinstance issubclass len"
+    " list max min object oct ord pow print property range repr reversed round set slice sorted staticmethod classmethod str sum"
     " super tuple type zip"
 )
 _FORBIDDEN: Final = words(
-    "__import__ __builtins__ breakpoint compile delattr eval exec exit getattr globals input locals open quit setattr vars"
+    "__import__ __builtins__ __loader__ __package__ __path__ __spec__ breakpoint compile delattr eval exec exit getattr globals input"
+    " locals open quit setattr vars"
 )
+
+_CALLED_BY_CLASSES: Final = words("__init_subclass__ __set_name__")
+"""Methods that the definition of a class runs."""
 
 IsLocal = Callable[[str], bool]
 
@@ -56,18 +67,25 @@ class Quiet:
     def is_quiet(self, statement: ast.stmt) -> bool:
         """Whether the statement is quiet."""
         if isinstance(statement, ast.Import):
-            return not any(self._is_local(alias.name.partition(".")[0]) for alias in statement.names)
+            return not any(self._is_local(_top(alias.name)) for alias in statement.names) and all(
+                is_known(_top(alias.name)) for alias in statement.names
+            )
         if isinstance(statement, ast.ImportFrom):
-            return self._imports_quietly(statement)
+            module = _top(statement.module or "")
+            return not statement.level and not self._is_local(module) and is_known(module) and takes_quietly(statement)
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
             return self._defines_quietly(statement)
         if isinstance(statement, ast.ClassDef):
+            if any(keyword.arg == "metaclass" and not self._is_harmless_call(keyword.value) for keyword in statement.keywords):
+                return False
             outer = [*statement.bases, *(keyword.value for keyword in statement.keywords)]
             return self._decorates(statement.decorator_list) and all(map(self.is_calm, outer)) and self.all(statement.body)
         if isinstance(statement, ast.If | ast.For | ast.Try):
             blocks = [child for child in ast.iter_child_nodes(statement) if isinstance(child, ast.stmt)]
             blocks += [child for handler in getattr(statement, "handlers", ()) for child in handler.body]
             return self.all(blocks) and all(map(self.is_calm, _heads(statement)))
+        if isinstance(statement, ast.Global | ast.Nonlocal):
+            return True
         if isinstance(statement, ast.Expr | ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Delete | ast.Pass):
             return all(self.is_calm(child) for child in ast.iter_child_nodes(statement) if isinstance(child, ast.expr))
         return False
@@ -111,21 +129,29 @@ class Quiet:
             (isinstance(root, ast.Name) and self._names.is_value(root.id)) or isinstance(root, ast.Constant | ast.Call | ast.JoinedStr)
         )
 
-    def _imports_quietly(self, statement: ast.ImportFrom) -> bool:
-        module = (statement.module or "").partition(".")[0]
-        if statement.level or self._is_local(module):
-            return False
-        parts = _PARTS.get(module)
-        return parts is None or statement.module != module or all(alias.name in parts - {"argv"} for alias in statement.names)
-
     def _defines_quietly(self, statement: Function) -> bool:
         defaults = [*statement.args.defaults, *(default for default in statement.args.kw_defaults if default is not None)]
-        return self._decorates(statement.decorator_list) and all(map(self.is_calm, defaults))
+        return statement.name not in _CALLED_BY_CLASSES and self._decorates(statement.decorator_list) and all(map(self.is_calm, defaults))
 
     def _decorates(self, decorators: list[ast.expr]) -> bool:
         return all(
             self.is_calm(each) and (isinstance(each, ast.Call) or self._is_harmless_call(each) or _is_accessor(each)) for each in decorators
         )
+
+
+def is_known(module: str) -> bool:
+    """Whether the import of a module is known to change nothing that matters here."""
+    return module in sys.stdlib_module_names or module in _KNOWN
+
+
+def takes_quietly(statement: ast.ImportFrom) -> bool:
+    """Whether all that is taken from the module is harmless to have; `path` of `sys` is not."""
+    parts = _PARTS.get(statement.module or "")
+    return parts is None or all(alias.name in parts and alias.name != "argv" for alias in statement.names)
+
+
+def _top(name: str) -> str:
+    return name.partition(".")[0]
 
 
 def _is_accessor(node: ast.expr) -> bool:

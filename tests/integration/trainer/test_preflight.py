@@ -1,0 +1,198 @@
+"""Everything that is wrong with a job, said at once before its script starts; and code that stays what it was."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import msgspec
+from tftrainer import contract, handover
+from tftrainer.contract import CodePins, FetchReport, Input, Plan, Reason, Reference, Script
+from tftrainer.handover import Baseline
+
+from tests.integration.trainer.pods import Pod
+
+SCRIPT = """import argparse
+
+import helper
+import no_such_module
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--epochs", type=int)
+args = parser.parse_args()
+"""
+
+
+def zipped(files: dict[str, str]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return buffer.getvalue()
+
+
+def refused(pod: Pod, plan: Plan) -> tuple[contract.Failure, str]:
+    ended, report = pod.fetch(plan)
+    assert ended.code == 1, ended.output
+    assert "Traceback" not in ended.output
+    assert report.failure is not None
+    assert not (pod.state / "resolved.json").exists(), "the script could start"
+    return report.failure, ended.output
+
+
+def test_all_that_is_wrong_is_said_in_one_report_and_no_data_is_fetched_before(pod: Pod, plan: Plan) -> None:
+    pod.put("code/train.py", SCRIPT)
+    pod.put("code/lib.zip", zipped({"helper.py": "import also_missing\n"}))
+    pod.put("data/large.bin", b"x" * 1000)
+    plan = msgspec.structs.replace(
+        plan,
+        archive=Reference(uri="${bucket}/code/lib.zip"),
+        inputs=(Input(name="large", uri="${bucket}/data/"),),
+        args=("--epochs", "many", "--epoch", "3", "--bad"),
+    )
+    failure, log = refused(pod, plan)
+    assert (failure.reason, failure.file, failure.line) == (Reason.IMPORT_MISSING, "helper.py", 1)
+    assert "'also_missing'" in failure.message
+    assert failure.message.endswith("(and 3 more, see the log of container fetch)")
+    for words in ("train.py, line 4", "'no_such_module'", "spec.dependencies.archive", "--epochs is 'many', expected int", "--bad is not"):
+        assert words in log
+    assert not list((pod.workspace / "inputs").rglob("*.bin"))
+
+
+def test_what_is_missing_in_the_bucket_does_not_hide_what_is_wrong_with_the_code(pod: Pod, plan: Plan) -> None:
+    pod.put("code/train.py", "import helper\ndef f(:\n")
+    plan = msgspec.structs.replace(
+        plan, archive=Reference(uri="${bucket}/code/none.zip"), inputs=(Input(name="mnist", uri="${bucket}/none/"),)
+    )
+    failure, log = refused(pod, plan)
+    assert failure.reason is Reason.OBJECT_NOT_FOUND
+    assert "and 2 more" in failure.message
+    for words in ("spec.dependencies.archive.uri", "spec.inputs[mnist].uri", "train.py, line 2"):
+        assert words in log
+
+
+def test_a_module_of_code_that_could_not_be_found_is_not_called_missing(pod: Pod, plan: Plan) -> None:
+    pod.put("code/train.py", "import helper\n")
+    failure, log = refused(pod, msgspec.structs.replace(plan, files=(Reference(uri="${bucket}/code/helper.py"),)))
+    assert failure.reason is Reason.OBJECT_NOT_FOUND
+    assert "ImportMissing" not in log
+
+
+def test_a_job_in_order_is_told_what_was_checked_and_how_much_there_is(pod: Pod, plan: Plan) -> None:
+    pod.put(
+        "code/train.py",
+        "import argparse\nimport conf.names\np = argparse.ArgumentParser()\np.add_argument('--n', type=int)\np.parse_args()\n",
+    )
+    pod.put("code/conf/names.py", "X = 1\n")
+    pod.put("mnist/a", "12345")
+    pod.put("mnist/b", "12345")
+    plan = msgspec.structs.replace(
+        plan, files=(Reference(uri="${bucket}/code/conf/"),), inputs=(Input(name="mnist", uri="${bucket}/mnist/"),), args=("--n=3",)
+    )
+    ended, report = pod.fetch(plan)
+    assert report.failure is None, ended.output
+    for words in ("spec.inputs[mnist].uri: 2 objects, 10 B", "train.py is Python", "the arguments fit the parser of train.py"):
+        assert f"pre-flight: {words}" in ended.output
+
+
+def test_a_script_that_is_asked_for_its_help_or_that_nobody_can_judge_starts(pod: Pod, plan: Plan) -> None:
+    pod.put("code/train.py", "import argparse\np = argparse.ArgumentParser()\np.add_argument('--x', required=True)\np.parse_args()\n")
+    ended, report = pod.fetch(msgspec.structs.replace(plan, args=("--help",)))
+    assert report.failure is None, ended.output
+
+
+def next_attempt(pod: Pod, root: Path, plan: Plan, report: FetchReport) -> tuple[Pod, Plan]:
+    """Return the pod of a resumed job, and its plan as the operator makes it from the first attempt's report."""
+    pins = CodePins(script=report.script, archive=report.archive, files=report.files)
+    return Pod(root, pod.server, pod.bucket, pod.datasets), msgspec.structs.replace(plan, attempt=plan.attempt + 1, pins=pins)
+
+
+def with_code(pod: Pod, plan: Plan) -> Plan:
+    pod.put("code/train.py", "import lib\n")
+    pod.put("code/lib.zip", zipped({"lib.py": "X = 1\n"}))
+    pod.put("code/one.json", "{}")
+    pod.put("code/conf/a.json", "{}")
+    pod.put("code/conf/b.json", "{}")
+    return msgspec.structs.replace(
+        plan,
+        archive=Reference(uri="${bucket}/code/lib.zip"),
+        files=(Reference(uri="${bucket}/code/one.json"), Reference(uri="${bucket}/code/conf/")),
+    )
+
+
+def test_the_next_attempt_runs_the_same_code_and_refuses_every_piece_that_was_changed(pod: Pod, plan: Plan, tmp_path: Path) -> None:
+    plan = with_code(pod, plan)
+    ended, first = pod.fetch(plan)
+    assert first.failure is None, ended.output
+    assert first.script is not None
+    assert [each.uri for each in first.files] == [f"s3://{pod.bucket}/code/one.json", "${bucket}/code/conf/"]
+    assert [each.uri for each in handover.read(Baseline, pod.state / "baseline.json").code] == [
+        f"s3://{pod.bucket}/code/{name}" for name in ("conf/a.json", "conf/b.json", "one.json")
+    ]
+
+    same, second = next_attempt(pod, tmp_path / "same", plan, first)
+    ended, report = same.fetch(second)
+    assert report.failure is None, ended.output
+    assert (report.script, report.files) == (first.script, first.files)
+
+    pod.put("code/train.py", "import lib  # other\n")
+    pod.put("code/conf/c.json", "{}")
+    changed, second = next_attempt(pod, tmp_path / "changed", plan, first)
+    failure, log = refused(changed, second)
+    assert failure.reason is Reason.CODE_CHANGED
+    new = hashlib.sha256(b"import lib  # other\n").hexdigest()
+    for words in (f"s3://{pod.bucket}/code/train.py", "spec.script", new, first.script.sha256, "and 1 more"):
+        assert words in failure.message
+    assert "create a new job" in failure.hint
+    assert "${bucket}/code/conf/ (spec.dependencies.files[1])" in log
+
+
+def test_a_demanded_digest_that_does_not_fit_keeps_the_script_from_starting(pod: Pod, plan: Plan) -> None:
+    plan = with_code(pod, plan)
+    right = hashlib.sha256(b"{}").hexdigest()
+    wrong = hashlib.sha256(b"{ }").hexdigest()
+    failure, _ = refused(pod, msgspec.structs.replace(plan, files=(Reference(uri="${bucket}/code/one.json", sha256=wrong),)))
+    assert failure.reason is Reason.DIGEST_MISMATCH
+    for words in (right, wrong, "spec.dependencies.files[0].sha256", "code/one.json"):
+        assert words in failure.message
+
+
+def test_two_things_that_would_be_one_file_are_an_error_and_none_overwrites_the_other(pod: Pod, plan: Plan) -> None:
+    pod.put("a/train.py", "print('other')\n")
+    inline = pod.root / contract.INLINE_FOLDER.lstrip("/")
+    inline.mkdir(parents=True)
+    (inline / "train.py").write_text("print('mine')\n")
+    plan = msgspec.structs.replace(plan, script=Script(name="train.py"), files=(Reference(uri="${bucket}/a/train.py"),))
+    failure, _ = refused(pod, plan)
+    assert failure.reason is Reason.INPUT_CONFLICT
+    for words in ("spec.script.inline", "spec.dependencies.files[0].uri", "a/train.py"):
+        assert words in failure.message
+
+
+def test_a_folder_and_an_object_that_meet_in_one_file_are_both_named(pod: Pod, plan: Plan) -> None:
+    pod.put("code/train.py", "print(1)\n")
+    pod.put("one/conf/a.json", "{}")
+    pod.put("two/conf/a.json", "[]")
+    plan = msgspec.structs.replace(plan, files=(Reference(uri="${bucket}/one/conf/"), Reference(uri="${bucket}/two/conf/")))
+    failure, _ = refused(pod, plan)
+    assert failure.reason is Reason.INPUT_CONFLICT
+    for words in ("spec.dependencies.files[0].uri", "spec.dependencies.files[1].uri", "one/conf/a.json", "two/conf/a.json"):
+        assert words in failure.message
+
+
+def test_the_checks_load_no_tensorflow_and_nothing_slow() -> None:
+    code = (
+        "import sys, time; import tftrainer.contract; before = time.process_time(); "
+        "import tftrainer.preflight.check; took = time.process_time() - before; "
+        "print(took, 'tensorflow' in sys.modules, 'numpy' in sys.modules)"
+    )
+    best = 1.0
+    for _ in range(5):
+        output = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True).stdout.split()
+        assert output[1:] == ["False", "False"]
+        best = min(best, float(output[0]))
+    assert best < 0.1
