@@ -231,6 +231,11 @@ UNCERTAIN = {
     "arguments of its own": 'p = argparse.ArgumentParser()\np.parse_args(["--y"][:0])',
     "arguments are changed": "import sys\nsys.argv = sys.argv[:1]\np = argparse.ArgumentParser()\np.parse_args()",
     "arguments are looked at": 'import sys\nif "--x" in sys.argv:\n    sys.exit(0)\np = argparse.ArgumentParser()\np.parse_args()',
+    "arguments are taken away": "import sys\nif 1:\n    del sys.argv[1:]\np = argparse.ArgumentParser()\np.parse_args()",
+    "arguments are taken away in main": (
+        "import sys\ndef main():\n    p = argparse.ArgumentParser()\n    sys.argv.clear()\n    p.parse_args()\nmain()"
+    ),
+    "arguments under another name": "import sys as s\na = s.argv\na.clear()\np = argparse.ArgumentParser()\np.parse_args()",
     "the end comes before": "import sys\nsys.exit(0)\np = argparse.ArgumentParser()\np.parse_args()",
     "a function may end it": "def f():\n    raise SystemExit(0)\nf()\np = argparse.ArgumentParser()\np.parse_args()",
     "errors are caught": "p = argparse.ArgumentParser()\ntry:\n    p.parse_args()\nexcept SystemExit:\n    pass",
@@ -277,6 +282,17 @@ UNCERTAIN = {
 def test_a_parser_that_the_text_does_not_tell_is_not_judged(name: str, args: list[str]) -> None:
     found = examined("import argparse\n" + UNCERTAIN[name] + "\n", args)
     assert [each for each in found.errors if each.reason is Reason.INVALID_ARGUMENTS] == []
+
+
+@pytest.mark.parametrize(
+    "text", ["import sys\nsys.argv.clear()\n", "import sys\ndel sys.argv[1:]\n", "from sys import argv\nargv.clear()\n"]
+)
+def test_arguments_that_a_module_of_the_users_takes_away_are_not_judged(tmp_path: Path, text: str) -> None:
+    (tmp_path / "own.py").write_text(text)
+    source = "import own\nimport argparse\np = argparse.ArgumentParser()\np.parse_args()\n"
+    assert examine("train.py", source.encode(), (str(tmp_path),), IMAGE, ("--x",)).errors == []
+    (tmp_path / "own.py").write_text("X = 1\n")
+    assert len(examine("train.py", source.encode(), (str(tmp_path),), IMAGE, ("--x",)).errors) == 1
 
 
 def test_a_converter_of_the_scripts_own_takes_every_value() -> None:

@@ -105,7 +105,6 @@ class _Reader:
             _demand(at.index > max([place.index, *(index for index, _ in steps)]))
         through_absl = self._reach(at, place, max([place.index, *(index for index, _ in steps)]), reading)
         self._all_mentions_understood({name, *(step.name for _, step in steps if step.kind != "argument")})
-        self._arguments_untouched(reading)
         return Parser(
             line=made.lineno,
             name=name,
@@ -321,7 +320,6 @@ class _Reader:
         given = [*runs[0].args, *(keyword.value for keyword in runs[0].keywords if keyword.arg == "main")]
         for keyword in runs[0].keywords:
             _demand(keyword.arg == "main" or (keyword.arg == "argv" and self._names.dotted(keyword.value) == "sys.argv"))
-            self._accounted.add(id(keyword.value))
         _demand(given == mentions if mentions else not given and function.name == "main")
         return runs[0], self._place_of(runs[0]), True
 
@@ -332,16 +330,6 @@ class _Reader:
         for node in ast.walk(self._tree):
             if isinstance(node, ast.Name) and node.id in owners and isinstance(node.ctx, ast.Load):
                 _demand(id(node) in self._accounted)
-
-    def _arguments_untouched(self, reading: ast.Call) -> None:
-        """Demand that nothing else looks at `sys.argv`, but for the program's name, so that nothing else decides by it."""
-        allowed = {id(inner) for inner in ast.walk(reading)}
-        for node in ast.walk(self._tree):
-            if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant) and node.slice.value == 0:
-                allowed.add(id(node.value))
-        for node in ast.walk(self._tree):
-            if isinstance(node, ast.Name | ast.Attribute) and self._names.dotted(node) == "sys.argv":
-                _demand(id(node) in allowed or id(node) in self._accounted)
 
 
 def _passed_on(given: ast.expr | None, function: ast.FunctionDef, call: ast.Call, *, is_app: bool) -> ast.expr | None:

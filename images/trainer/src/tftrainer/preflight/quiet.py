@@ -28,7 +28,7 @@ _KNOWN: Final = _MODULES | words(
 """Modules of images, and of Python 2, whose import does nothing of the kind either."""
 _PARTS: Final = {
     "os": words("path environ getenv cpu_count getcwd getpid sep linesep name pathsep makedirs mkdir"),
-    "sys": words("argv version_info version platform stdout stderr stdin maxsize executable byteorder flags hexversion"),
+    "sys": words("version_info version platform stdout stderr stdin maxsize executable byteorder flags hexversion"),
 }
 """Modules of which only a part is harmless."""
 _LOUD: Final = words(
@@ -147,7 +147,7 @@ def is_known(module: str) -> bool:
 def takes_quietly(statement: ast.ImportFrom) -> bool:
     """Whether all that is taken from the module is harmless to have; `path` of `sys` is not."""
     parts = _PARTS.get(statement.module or "")
-    return parts is None or all(alias.name in parts and alias.name != "argv" for alias in statement.names)
+    return parts is None or all(alias.name in parts for alias in statement.names)
 
 
 def _top(name: str) -> str:
