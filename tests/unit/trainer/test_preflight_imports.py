@@ -211,9 +211,17 @@ def test_a_runtime_that_has_lost_a_package_says_what_takes_its_place(tmp_path: P
 
 def test_a_module_of_the_image_is_looked_for_without_importing_it(tmp_path: Path) -> None:
     sys.modules.pop("wave", None)
-    found = examined(tmp_path, "import wave\nimport surely_not_here_1\n", image=this_image("tf2"))
+    found = examined(tmp_path, "import wave\nimport surely_not_here_1\n", image=this_image("tf2", {}))
     assert [each.line for each in found.errors] == [2]
     assert "wave" not in sys.modules
+
+
+def test_what_an_image_adds_to_the_module_path_by_a_variable_is_found_although_fetch_is_isolated_from_it(tmp_path: Path) -> None:
+    write(tmp_path / "opt", {"extra_of_the_image.py": ""})
+    source = "import extra_of_the_image\n"
+    assert len(examined(tmp_path, source, image=this_image("tf2", {})).errors) == 1
+    assert examined(tmp_path, source, image=this_image("tf2", {"PYTHONPATH": f"/none:{tmp_path / 'opt'}"})).errors == []
+    assert examined(tmp_path, source, image=this_image("tf2", {"PYTHONUSERBASE": "/opt/user"})).errors == []
 
 
 def test_nothing_of_the_users_code_is_run_and_nothing_written(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -67,14 +67,16 @@ def place_inline_script(plan: Plan, layout: Layout) -> Pinned:
     return Pinned(uri=f"inline:{plan.script.name}", sha256=sha256, bytes=len(data))
 
 
-def examine(plan: Plan, layout: Layout, path: tuple[str, ...] | None, arguments: tuple[str, ...]) -> Findings:
+def examine(
+    plan: Plan, layout: Layout, path: tuple[str, ...] | None, arguments: tuple[str, ...], environment: Mapping[str, str]
+) -> Findings:
     """Return what pre-flight says of the script; nothing of it is run.
 
     `path` is what follows the script's folder on `sys.path`; None where the code is not complete, so that nothing can be said to be
     missing.
     """
     source = (layout.code / plan.script.name).read_bytes()
-    image = this_image(plan.runtime)
+    image = this_image(plan.runtime, environment)
     if path is None:
         image = replace(image, has=lambda _name: True)
     return preflight.examine(plan.script.name, source, (str(layout.code), *(path or ())), image, arguments)

@@ -170,7 +170,7 @@ class _Fetch:
         return _Code(pins, path, files, tuple(findings))
 
     def _preflight(self, path: tuple[str, ...] | None, arguments: tuple[str, ...]) -> list[PhaseError]:
-        found = examine(self._plan, self._layout, path, arguments)
+        found = examine(self._plan, self._layout, path, arguments, self._environment)
         for text in (*found.facts, *(f"warning: {warning}" for warning in found.warnings)):
             say(clip(f"pre-flight: {text}"))
         return [PhaseError(each.reason, each.message, each.hint, file=each.file, line=each.line) for each in found.errors]

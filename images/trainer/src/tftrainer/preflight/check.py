@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib.machinery import PathFinder
 
 from tftrainer.preflight import arguments, parser
 from tftrainer.preflight.finding import Findings
@@ -38,15 +40,20 @@ def examine(name: str, source: bytes, places: Sequence[str], image: Image, args:
     return findings
 
 
-def this_image(runtime: str) -> Image:
-    """Return what the image that this process runs in provides."""
-    return Image(runtime, _is_here, _removed)
+def this_image(runtime: str, environment: Mapping[str, str]) -> Image:
+    """Return what the image that this process runs in provides to a script.
+
+    This process is isolated from the variables of the image that add to the module path; the script's is not.
+    """
+    added = [each for each in environment.get("PYTHONPATH", "").split(os.pathsep) if each]
+    elsewhere = any(environment.get(name) for name in ("PYTHONHOME", "PYTHONUSERBASE"))
+    return Image(runtime, lambda name: elsewhere or _is_here(name, added), _removed)
 
 
-def _is_here(name: str) -> bool:
+def _is_here(name: str, added: list[str]) -> bool:
     try:
         # Of a name without a dot this imports nothing.
-        return importlib.util.find_spec(name) is not None
+        return importlib.util.find_spec(name) is not None or PathFinder.find_spec(name, added) is not None
     except ImportError:
         return False
     except ValueError:
