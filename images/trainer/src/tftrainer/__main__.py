@@ -1,4 +1,7 @@
-"""`python3 -I -m tftrainer fetch|run|publish`: one phase per container, each importing no more than its own phase."""
+"""`python3 -I -m tftrainer fetch|run|publish`: one phase per container, each importing no more than its own phase.
+
+`describe` needs no plan: it tells what the runtime holds.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,18 @@ from typing import Final
 from tftrainer.contract import PLAN_VARIABLE, ContractError, Plan, decode_plan
 
 PHASES: Final = ("fetch", "run", "publish")
+DESCRIBE: Final = "describe"
 USAGE_ERROR: Final = 64
 
 
 def main(arguments: list[str]) -> int:
     """Run one phase; the exit code is the container's."""
+    if arguments[:1] == [DESCRIBE]:
+        from tftrainer.describe import main as describe
+
+        return describe(arguments[1:])
     if len(arguments) != 1 or arguments[0] not in PHASES:
-        print(f"tftrainer: got {arguments!r}, expected one of: {', '.join(PHASES)}", file=sys.stderr)
+        print(f"tftrainer: got {arguments!r}, expected one of: {', '.join((*PHASES, DESCRIBE))}", file=sys.stderr)
         return USAGE_ERROR
     text = os.environ.get(PLAN_VARIABLE)
     if not text:
