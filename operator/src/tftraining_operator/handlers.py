@@ -45,7 +45,7 @@ def settings() -> kopf.OperatorSettings:
     chosen.posting.enabled = False
     chosen.persistence.diffbase_storage = NoDiffBase()
     chosen.persistence.progress_storage = NoProgress()
-    chosen.watching.chunk_size = 500
+    chosen.watching.chunk_size = 100
     chosen.watching.connect_timeout = 10
     chosen.watching.label_selectors["pods"] = POD_SELECTOR
     chosen.queueing.idle_timeout = chosen.queueing.exit_timeout = 0.5

@@ -20,7 +20,8 @@ def main() -> int:
     try:
         return _COMMANDS[command](console)
     except (CommandError, TargetError) as error:
-        console.line(f"\nerror: {error}")
+        # Not to standard output: that of `env` is read by a shell.
+        print(f"\nerror: {error}", file=sys.stderr, flush=True)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -45,7 +46,11 @@ def _install(console: Console) -> int:
 
 def _env(_: Console) -> int:
     target = select_target()
-    bucket = find_bucket(target)
+    try:
+        bucket = find_bucket(target)
+    except CommandError as error:
+        reason = str(error).strip().rpartition("\n")[2]
+        raise TargetError(f"the cluster does not tell where the demo store is; `make up` starts and installs both ({reason})") from error
     for line in local_exports() if target.local else []:
         print(line)
     values = {

@@ -38,7 +38,7 @@ class Target:
 
     @cached_property
     def environment(self) -> Mapping[str, str]:
-        """What makes kubectl and helm speak to it. Raises CommandError while the local cluster is not up."""
+        """What makes kubectl and helm speak to it. Raises TargetError while the local cluster is not up."""
         return _local_environment() if self.local else dict(os.environ)
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
@@ -105,8 +105,16 @@ def _local_environment() -> dict[str, str]:
 
 
 def local_exports() -> list[str]:
-    """Return the shell lines that make kubectl and helm speak to the local cluster."""
-    return quiet(cluster_tool("env"), os.environ).splitlines()
+    """Return the shell lines that make kubectl and helm speak to the local cluster.
+
+    Raises:
+        TargetError: it is not up.
+
+    """
+    try:
+        return quiet(cluster_tool("env"), os.environ).splitlines()
+    except CommandError as error:
+        raise TargetError("the local cluster is not up: start it with `make up`, or `make demo` for the whole tour") from error
 
 
 __all__ = ["Bucket", "CommandError", "Target", "TargetError", "cluster_tool", "find_bucket", "select_target"]

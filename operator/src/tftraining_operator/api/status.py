@@ -65,7 +65,6 @@ class Condition(Model):
     status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds: True, False or Unknown.")
     reason: Word = Field(description="Why, in one word.")
     message: Sentence = Field(default="", description="Why, in one sentence.")
-    observed_generation: int = Field(description="The metadata.generation that this was found for.")
     last_transition_time: Time = Field(description="When status last changed.")
 
 
@@ -73,9 +72,6 @@ class PodStatus(Model):
     """One pod of the job."""
 
     name: Name = Field(description="Name of the pod; kubectl logs NAME shows the script's output.")
-    role: Word = Field(description="What the pod does in the job: chief.")
-    index: Count = Field(description="Number among the pods of its role, from 0.")
-    attempt: Count = Field(description="The attempt that it belongs to, from 0.")
     phase: Word = Field(description="The pod's own phase: Pending, Running, Succeeded, Failed or Unknown.")
     node: Name = Field(default="", description="The node that it was placed on.")
 
@@ -85,8 +81,6 @@ class PinnedObject(Model):
 
     uri: Location = Field(description="Where it was fetched from.")
     sha256: Digest = Field(description="Digest of its content.")
-    etag: Annotated[str, Field(max_length=128)] = Field(default="", description="The object store's own version mark.")
-    bytes: Count = Field(default=0, description="Its size in bytes.")
 
 
 class Code(Model):

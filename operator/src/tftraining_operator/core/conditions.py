@@ -36,10 +36,10 @@ def rfc3339(seconds: float) -> str:
     return datetime.fromtimestamp(int(min(max(seconds, 0.0), _LATEST)), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def conditions(situation: Situation, previous: Raw, generation: int, now: float) -> list[dict[str, Any]]:
+def conditions(situation: Situation, previous: Raw, now: float) -> list[dict[str, Any]]:
     """Return all conditions of the job, dated against those of the `previous` status."""
     before = {entry["type"]: entry for entry in read(previous)}
-    return [_dated(fact, before.get(fact.type, {}), generation, now) for fact in _facts(situation, before)]
+    return [_dated(fact, before.get(fact.type, {}), now) for fact in _facts(situation, before)]
 
 
 def read(status: Raw) -> Iterator[dict[str, str]]:
@@ -57,9 +57,11 @@ def _facts(situation: Situation, before: Mapping[str, Any]) -> Iterator[Fact]:
         yield Fact(ConditionType.ACCEPTED, "True", "Accepted")
     else:
         yield Fact(ConditionType.ACCEPTED, "False", reason, message)
-    if not situation.finished and phase is not Phase.SUSPENDED:
-        yield _scheduled(situation)
-    yield _running(situation)
+    # At the end, the two below say it all, and a description of the job fits a screen.
+    if not situation.finished:
+        if phase is not Phase.SUSPENDED:
+            yield _scheduled(situation)
+        yield _running(situation)
     if phase is Phase.SUSPENDED:
         yield Fact(ConditionType.SUSPENDED, "True", "Suspended", message)
     elif situation.suspending:
@@ -88,19 +90,18 @@ def _running(situation: Situation) -> Fact:
     if situation.lost:
         return Fact(ConditionType.RUNNING, "Unknown", situation.reason, situation.message)
     if situation.phase is not Phase.RUNNING:
-        return Fact(ConditionType.RUNNING, "False", situation.reason, at=situation.ended_at)
+        return Fact(ConditionType.RUNNING, "False", situation.reason)
     trainer = situation.pod.container(TRAINER) if situation.pod is not None else None
     return Fact(ConditionType.RUNNING, "True", situation.reason, situation.message, trainer.started_at if trainer else None)
 
 
-def _dated(fact: Fact, before: Mapping[str, Any], generation: int, now: float) -> dict[str, Any]:
+def _dated(fact: Fact, before: Mapping[str, Any], now: float) -> dict[str, Any]:
     happened = now if fact.at is None else min(fact.at, now)
     since = before["lastTransitionTime"] if before.get("status") == fact.status else rfc3339(happened)
     condition = {
         "type": fact.type.value,
         "status": fact.status,
         "reason": fact.reason[:64],
-        "observedGeneration": generation,
         "lastTransitionTime": since,
     }
     return condition | ({"message": fact.message[:2048]} if fact.message else {})

@@ -220,7 +220,7 @@ def succeeded(case: Case) -> Plan | None:
     situation = Situation(
         phase=Phase.SUCCEEDED,
         reason="Published",
-        message=sentence(f"the script succeeded and {objects} published, listed in {final.manifest_uri}"),
+        message=sentence(f"the script succeeded and {objects} published"),
         attempt=case.attempt,
         pod=pod,
         ended_at=_ended_at(pod) or case.now,

@@ -57,8 +57,8 @@ def _new(found: Pinned | None, uri: str = "") -> dict[str, Any] | None:
     named = (found.uri or uri) if found is not None else ""
     if found is None or not named or not found.sha256:
         return None
-    return {"uri": named, "sha256": found.sha256, "etag": found.etag, "bytes": found.bytes}
+    return {"uri": named, "sha256": found.sha256}
 
 
 def _raw(found: PinnedObject | None) -> dict[str, Any] | None:
-    return None if found is None else {"uri": found.uri, "sha256": found.sha256, "etag": found.etag, "bytes": found.bytes}
+    return None if found is None else {"uri": found.uri, "sha256": found.sha256}

@@ -35,7 +35,7 @@ def render(situation: Situation, job: JobRecord, now: float, runtime: str) -> di
         "startTime": _time(_started(pod, contract.FETCH), job.status, "startTime", steady),
         "runningTime": _time(_started(pod, contract.TRAINER), job.status, "runningTime", steady),
         "completionTime": rfc3339(min(steady.ended_at or now, now)) if steady.finished else None,
-        "conditions": conditions(steady, job.status, job.generation, now),
+        "conditions": conditions(steady, job.status, now),
         "pods": [_pod(pod)] if pod is not None else None,
         "pending": _pending(steady.pending),
         "failure": _failure(steady.verdict, steady.attempt),
@@ -84,7 +84,17 @@ def _time(seen: float | None, previous: Raw, field: str, situation: Situation) -
 
 
 def _pod(pod: PodRecord) -> dict[str, Any]:
-    return {"name": pod.name, "role": pod.role[:64], "index": pod.index, "attempt": pod.attempt, "phase": pod.phase, "node": pod.node[:253]}
+    return {"name": pod.name, "phase": _pod_phase(pod), "node": pod.node[:253]}
+
+
+def _pod_phase(pod: PodRecord) -> str:
+    """Return the phase that follows from the containers: the kubelet writes the pod's own up to two seconds after they have ended."""
+    codes = {container.name: container.exit_code for container in pod.containers if container.state == "terminated"}
+    if codes.get(contract.FETCH, 0) != 0:
+        return "Failed"
+    if contract.TRAINER in codes and contract.PUBLISHER in codes:
+        return "Succeeded" if codes[contract.TRAINER] == codes[contract.PUBLISHER] == 0 else "Failed"
+    return pod.phase
 
 
 def _pending(pending: Pending | None) -> dict[str, Any] | None:
@@ -124,7 +134,7 @@ def _reported(pod: PodRecord, job: JobRecord) -> dict[str, Any]:
             "sha256": final.manifest_sha256,
             "objects": final.objects,
             "bytes": final.bytes,
-            "skipped": final.skipped,
+            "skipped": final.skipped or None,
         }
         found["model"] = None if final.model is None else msgspec.to_builtins(final.model)
     return found

@@ -16,7 +16,7 @@ from tftraining_operator.kube.credentials import Credentials
 from tftraining_operator.kube.errors import ApiError, UnavailableError, error_of
 
 Raw = Mapping[str, Any]
-PAGE = 500
+PAGE = 100
 """Objects of one page of a list."""
 _TIMEOUT_SECONDS = 30.0
 

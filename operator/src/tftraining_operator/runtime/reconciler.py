@@ -87,6 +87,8 @@ class Reconciler:
         self._metrics.reconciles.labels(plan.rule).inc()
         await self._act(observed, plan)
         self._queue.forget(key)
+        if plan.rule == "finished":
+            self._store.lighten(observed.job)
         if plan.requeue_at is not None:
             self._queue.add_after(key, plan.requeue_at - self._clock())
 

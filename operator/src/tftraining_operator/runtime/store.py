@@ -51,6 +51,12 @@ class Store:
             self._forget(job.key)
         self._jobs[job.key] = job
 
+    def lighten(self, job: JobRecord) -> None:
+        """Drop the inline script of a job that has ended: thousands of them are kept, of up to 256 KiB each, and none runs again."""
+        script = job.spec.get("script")
+        if self._jobs.get(job.key) is job and isinstance(script, dict) and script.get("inline"):
+            self._jobs[job.key] = replace(job, spec={**job.spec, "script": {**script, "inline": ""}})
+
     def drop_job(self, key: Key, uid: str) -> None:
         """Forget a job that was deleted; one of the same name that came after it stays."""
         self._bury(uid)

@@ -97,15 +97,27 @@ def test_a_running_job_says_where_it_runs_and_since_when() -> None:
     found = plan(seen(job(), Pod().running()))
     assert status(found)["phase"] == "Running"
     assert status(found)["runningTime"] == rfc3339(CREATED + 4)
-    assert status(found)["pods"] == [
-        {"name": "iris-chief-0", "role": "chief", "index": 0, "attempt": 0, "phase": "Running", "node": "node-a"}
-    ]
+    assert status(found)["pods"] == [{"name": "iris-chief-0", "phase": "Running", "node": "node-a"}]
     assert conditions(found) == {"Accepted": "True", "Scheduled": "True", "Running": "True"}
+
+
+@pytest.mark.parametrize(
+    ("pod", "phase"),
+    [
+        (Pod().ran().published(), "Succeeded"),
+        (Pod().ran(exit_code=3).published(succeeded=False), "Failed"),
+        (Pod().ran().published(exit_code=1), "Failed"),
+        (Pod().fetched(exit_code=1), "Failed"),
+        (Pod().ran(exit_code=3), "Running"),
+    ],
+)
+def test_a_pods_phase_is_that_of_its_containers_before_the_kubelet_says_so(pod: Pod, phase: str) -> None:
+    assert [entry["phase"] for entry in status(plan(seen(job(), pod), CREATED + 90))["pods"]] == [phase]
 
 
 def test_a_job_succeeds_when_its_script_ended_well_and_its_manifest_is_there() -> None:
     found = plan(seen(job(), Pod().ran().published(model=contract.PublishedModel(uri="s3://bucket/tf_model/1/"))))
-    assert conditions(found) == {"Accepted": "True", "Running": "False", "Succeeded": "True", "Finished": "True"}
+    assert conditions(found) == {"Accepted": "True", "Succeeded": "True", "Finished": "True"}
     assert status(found)["completionTime"] == rfc3339(CREATED + 61)
     assert status(found)["model"] == {"uri": "s3://bucket/tf_model/1/"}
     assert status(found)["outputs"]["objects"] == 4
@@ -138,7 +150,7 @@ def test_a_script_that_raised_is_only_judged_when_what_it_wrote_is_published() -
         "attempt": 0,
         "pod": "iris-chief-0",
     }
-    assert conditions(found) == {"Accepted": "True", "Running": "False", "Failed": "True", "Finished": "True", "Stalled": "True"}
+    assert conditions(found) == {"Accepted": "True", "Failed": "True", "Finished": "True", "Stalled": "True"}
     assert status(found)["outputs"]["objects"] == 4
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tftraining_operator.core.records import JobRecord, Key, PodRecord
+from tftraining_operator.core.records import JobRecord, Key, Observed, PodRecord
 from tftraining_operator.runtime.store import Store
 
 KEY = Key("n", "iris")
@@ -120,3 +121,15 @@ def test_a_pod_that_only_lost_its_label_is_alive_once_the_server_has_shown_it() 
     observed = store.observe(KEY)
     assert observed is not None
     assert ([item.uid for item in observed.pods], observed.gone) == (["pod-1"], ())
+
+
+def test_the_script_of_an_ended_job_is_dropped_unless_the_job_has_changed_meanwhile() -> None:
+    store, spec = Store(), {"runtime": "tf2", "script": {"name": "a.py", "inline": "print()"}}
+    first, second = replace(job(1), spec=spec), replace(job(2), spec=spec)
+    store.put_job(second)
+    store.lighten(first)
+    assert store.observe(KEY) == Observed(second)
+    store.lighten(second)
+    observed = store.observe(KEY)
+    assert observed is not None
+    assert observed.job.spec == {"runtime": "tf2", "script": {"name": "a.py", "inline": ""}}
