@@ -1,4 +1,4 @@
-"""The program of a package: everything but this file is in the archive."""
+"""A package of several modules with relative imports and data files in the zip; only the program itself is outside."""
 import settings
 from flowers import __version__, data
 from flowers.models import build
