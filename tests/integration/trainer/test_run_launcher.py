@@ -318,6 +318,35 @@ def test_a_script_that_ignores_sigterm_is_killed_after_the_grace_with_its_stack_
     assert b"in stubborn" in ran.err
 
 
+def test_the_stacks_of_all_threads_come_on_request_and_the_script_runs_on(pod: Pod) -> None:
+    process = pod.start(
+        """
+        import sys, threading
+        def worker():
+            print("ready", flush=True)
+            threading.Event().wait(timeout=60)
+        threading.Thread(target=worker, daemon=True).start()
+        threading.Event().wait(timeout=1.5)
+        print("done", flush=True)
+        """
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGUSR1)
+    ran = pod.finish(process)
+    assert (ran.code, ran.out) == (0, b"done\n")
+    assert b"in worker" in ran.err
+
+
+def test_a_program_that_would_die_of_the_request_for_stacks_is_not_asked(pod: Pod) -> None:
+    process = pod.start("import os, sys\nos.execvp('sh', ['sh', '-c', 'echo ready; read x; sleep 1; echo done'])\n")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGUSR1)
+    ran = pod.finish(process)
+    assert (ran.code, ran.out) == (0, b"done\n")
+
+
 def test_a_deadline_ends_the_script_even_if_it_then_exits_with_0(pod: Pod) -> None:
     ran = pod.run("import signal, sys, time\nsignal.signal(15, lambda *_: sys.exit(0))\ntime.sleep(60)\n", active_deadline_seconds=1)
     assert (ran.code, ran.reason) == (143, Reason.DEADLINE_EXCEEDED)

@@ -1,6 +1,7 @@
 """`python3 -I -m tftrainer fetch|run|publish`: one phase per container, each importing no more than its own phase.
 
-`describe` needs no plan: it tells what the runtime holds.
+Two need no plan: `describe` tells what the runtime holds; `stacks`, called in the container `trainer`, makes the running script
+print where each of its threads is.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from tftrainer.contract import PLAN_VARIABLE, ContractError, Plan, decode_plan
 
 PHASES: Final = ("fetch", "run", "publish")
 DESCRIBE: Final = "describe"
+STACKS: Final = "stacks"
 USAGE_ERROR: Final = 64
 
 
@@ -23,8 +25,12 @@ def main(arguments: list[str]) -> int:
         from tftrainer.describe import main as describe
 
         return describe(arguments[1:])
+    if arguments == [STACKS]:
+        from tftrainer.run.stacks import main as stacks
+
+        return stacks()
     if len(arguments) != 1 or arguments[0] not in PHASES:
-        print(f"tftrainer: got {arguments!r}, expected one of: {', '.join((*PHASES, DESCRIBE))}", file=sys.stderr)
+        print(f"tftrainer: got {arguments!r}, expected one of: {', '.join((*PHASES, DESCRIBE, STACKS))}", file=sys.stderr)
         return USAGE_ERROR
     text = os.environ.get(PLAN_VARIABLE)
     if not text:

@@ -15,6 +15,7 @@ from tftrainer.run.outcome import Stop
 from tftrainer.run.streams import Stream
 
 _FORWARDED = (signal.SIGTERM, signal.SIGINT)
+_HEARD = (*_FORWARDED, signal.SIGCHLD, signal.SIGUSR1)
 _WORKSPACE_MARK = 0
 _DUMP_SECONDS = 0.5
 _DRAIN_SECONDS = 5.0
@@ -27,7 +28,7 @@ class Wakeup:
         self.reader, self._writer = os.pipe()
         os.set_blocking(self.reader, False)
         os.set_blocking(self._writer, False)
-        self._previous = [(number, signal.signal(number, lambda *_: None)) for number in (*_FORWARDED, signal.SIGCHLD)]
+        self._previous = [(number, signal.signal(number, lambda *_: None)) for number in _HEARD]
         self._previous_writer = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
 
     def workspace_passed(self) -> None:
@@ -129,6 +130,8 @@ class Supervisor:
             self._reap()
         elif mark == _WORKSPACE_MARK:
             self._end_script(Stop.WORKSPACE, signal.SIGTERM)
+        elif mark == signal.SIGUSR1:
+            process.ask_for_stacks(self._script)
         elif mark in _FORWARDED:
             self._end_script(Stop.ASKED, mark)
 
@@ -149,8 +152,7 @@ class Supervisor:
             self._end_script(Stop.DEADLINE, signal.SIGTERM)
         if self._dump_at is not None and now >= self._dump_at:
             # The script's interpreter answers with the stacks of all threads: why it does not end is in the log.
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._script, signal.SIGUSR1)
+            process.ask_for_stacks(self._script)
             self._dump_at = None
             self._kill_at = now + _DUMP_SECONDS
         if self._kill_at is not None and now >= self._kill_at:
