@@ -35,7 +35,8 @@ static:
 
 .PHONY: bench
 bench: venv ## the benchmarks, each beside its baseline in the same run
-	@$(PYTHON) -m demo bench
+	@$(PYTHON) -m localcluster build
+	@$(PYTHON) tests/bench
 
 .PHONY: up
 up: venv ## only the cluster, the images and the chart

@@ -35,6 +35,17 @@ class Api:
         async with self.session.patch(self.url + path, data=json.dumps(body), headers=MERGE, raise_for_status=True) as response:
             await response.read()
 
+    async def names(self, path: str) -> list[str]:
+        """Return the names of a collection's objects."""
+        async with self.session.get(self.url + path, raise_for_status=True) as response:
+            return [item["metadata"]["name"] for item in (await response.json())["items"]]
+
+    async def clear(self, path: str) -> None:
+        """Delete all objects of a collection at once."""
+        body = {"gracePeriodSeconds": 0, "propagationPolicy": "Background"}
+        async with self.session.delete(self.url + path, json=body, raise_for_status=True) as response:
+            await response.read()
+
     async def watch(self, path: str) -> AsyncIterator[tuple[str, Object]]:
         """Yield (event type, object) of a collection, from its present state on, without end."""
         query = {"watch": "true", "sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan", "allowWatchBookmarks": "true"}

@@ -1,11 +1,11 @@
-"""The load: jobs of one kind, created one by one or in a burst, timed by a separate watch on pods."""
+"""The load: jobs of one kind, created at a pace or in a burst, timed by watches of this process, which is neither operator nor server."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from api import Api, Object
@@ -16,6 +16,8 @@ POD_SPEC: Object = {
     "terminationGracePeriodSeconds": 0,
     "containers": [{"name": "main", "image": "bench", "command": ["true"], "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}}}],
 }
+_IN_FLIGHT = 16
+_SECONDS = 240.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,37 +42,47 @@ def _named(api: str, kind: str, spec: Object) -> Callable[[str], Object]:
     return lambda name: {"apiVersion": api, "kind": kind, "metadata": {"name": name}, "spec": spec}
 
 
-KINDS = {
-    "bare": Kind(
-        "bare POST of the pod",
-        "/api/v1/namespaces/{}/pods",
-        _named("v1", "Pod", POD_SPEC),
-        lambda pod: pod.get("status", {}).get("phase") == "Succeeded",
-    ),
-    "job": Kind(
-        "batch/v1 Job",
-        "/apis/batch/v1/namespaces/{}/jobs",
-        _named("batch/v1", "Job", {"template": {"spec": POD_SPEC}}),
-        _condition("Complete"),
-    ),
-    "tftj": Kind(
-        "TFTrainingJob",
-        "/apis/tftraining.dev/v1alpha1/namespaces/{}/tftrainingjobs",
-        _named("tftraining.dev/v1alpha1", "TFTrainingJob", {"runtime": "tf1", "script": {"uri": "${bucket}/train.py"}}),
-        _condition("Finished"),
-    ),
-}
+BARE = Kind(
+    "bare POST of a pod",
+    "/api/v1/namespaces/{}/pods",
+    _named("v1", "Pod", POD_SPEC),
+    lambda pod: pod.get("status", {}).get("phase") == "Succeeded",
+)
+JOB = Kind(
+    "batch/v1 Job",
+    "/apis/batch/v1/namespaces/{}/jobs",
+    _named("batch/v1", "Job", {"template": {"spec": POD_SPEC}}),
+    _condition("Complete"),
+)
+TFTJ = Kind(
+    "TFTrainingJob",
+    "/apis/tftraining.dev/v1alpha1/namespaces/{}/tftrainingjobs",
+    _named("tftraining.dev/v1alpha1", "TFTrainingJob", {"runtime": "tf1", "script": {"uri": "${bucket}/train.py"}}),
+    _condition("Finished"),
+)
+KINDS = (BARE, JOB, TFTJ)
 
 
 @dataclass(slots=True)
 class Times:
-    """Monotonic seconds at which each job of a run was created, had its pod, had it finished, and was seen as finished."""
+    """Monotonic seconds at which each job was created, had its pod, had it ended, and was itself seen as finished."""
 
     created: dict[str, float] = field(default_factory=dict)
     pod: dict[str, float] = field(default_factory=dict)
-    done: dict[str, float] = field(default_factory=dict)
+    ended: dict[str, float] = field(default_factory=dict)
     finished: dict[str, float] = field(default_factory=dict)
-    complete: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def to_pod(self) -> list[float]:
+        """Return the seconds from each creation's begin to its pod."""
+        return [self.pod[name] - at for name, at in self.created.items()]
+
+    def to_status(self) -> list[float]:
+        """Return the seconds from each pod's end to its job's."""
+        return [self.finished[name] - at for name, at in self.ended.items()]
+
+    def rate(self, ends: dict[str, float]) -> float:
+        """Return jobs per second from the first creation to the last of `ends`."""
+        return len(ends) / (max(ends.values()) - min(self.created.values()))
 
 
 def owner(pod: Object) -> str:
@@ -79,65 +91,89 @@ def owner(pod: Object) -> str:
     return str(references[0]["name"] if references else pod["metadata"]["name"])
 
 
-async def run(api: Api, kind: Kind, namespace: str, count: int, *, every: float | None, in_flight: int = 16) -> Times:
-    """Create `count` jobs, one each `every` seconds or, with None, as fast as `in_flight` creators can, and wait for all their ends."""
-    times = Times()
-    watches = [
-        asyncio.create_task(_watch_pods(api, namespace, times)),
-        asyncio.create_task(_watch_jobs(api, kind, namespace, times, count)),
-    ]
-    await asyncio.sleep(0.5)  # not for synchronisation: keeps the watches' start out of the first figure
+@asynccontextmanager
+async def namespace(api: Api, name: str) -> AsyncIterator[str]:
+    """Give a namespace, and leave nothing in it afterwards."""
+    await api.create("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     try:
-        await _create(api, kind, namespace, count, times, every, in_flight)
-        async with asyncio.timeout(240):
-            await times.complete.wait()
+        yield name
     finally:
-        for watch in watches:
-            watch.cancel()
+        for kind in (TFTJ, JOB, BARE):
+            await api.clear(kind.path.format(name))
+        async with asyncio.timeout(_SECONDS):
+            while await api.names(BARE.path.format(name)) or await api.names(TFTJ.path.format(name)):  # noqa: ASYNC110 - happens elsewhere
+                await asyncio.sleep(0.2)
+
+
+async def run(api: Api, kind: Kind, place: str, count: int, *, every: float | None = None, whole: bool = False, first: int = 0) -> Times:
+    """Create `count` jobs, one each `every` seconds or as fast as 16 creators can, and wait for all their pods.
+
+    With `whole`, each pod also runs and ends at once, as a kubelet would report it, and the end of all jobs is waited for.
+    """
+    times = Times()
+    watching = asyncio.Event()
+    tasks = [asyncio.create_task(_watch_pods(api, place, times, watching, whole=whole))]
+    if whole:
+        tasks.append(asyncio.create_task(_watch_jobs(api, kind, place, times)))
+    try:
+        async with asyncio.timeout(_SECONDS):
+            await watching.wait()
+            await _create(api, kind, place, range(first, first + count), times, every)
+            wanted = times.created.keys()
+            while not (wanted <= times.pod.keys() and (not whole or wanted <= times.finished.keys())):
+                for task in tasks:
+                    if task.done():
+                        task.result()
+                await asyncio.sleep(0.01)
+    finally:
+        for task in tasks:
+            task.cancel()
             with suppress(asyncio.CancelledError):
-                await watch
+                await task
     return times
 
 
-async def _create(api: Api, kind: Kind, namespace: str, count: int, times: Times, every: float | None, in_flight: int) -> None:
-    gate = asyncio.Semaphore(in_flight)
+async def _create(api: Api, kind: Kind, place: str, indices: range, times: Times, every: float | None) -> None:
+    gate = asyncio.Semaphore(_IN_FLIGHT)
 
     async def one(index: int) -> None:
         name = f"job-{index}"
         async with gate:
             times.created[name] = time.monotonic()
-            await api.create(kind.path.format(namespace), kind.make(name))
+            await api.create(kind.path.format(place), kind.make(name))
 
     if every is None:
-        await asyncio.gather(*(one(index) for index in range(count)))
+        await asyncio.gather(*(one(index) for index in indices))
         return
-    for index in range(count):
+    for index in indices:
         await asyncio.gather(one(index), asyncio.sleep(every))
 
 
-async def _watch_jobs(api: Api, kind: Kind, namespace: str, times: Times, count: int) -> None:
-    async for event, item in api.watch(kind.path.format(namespace)):
+async def _watch_jobs(api: Api, kind: Kind, place: str, times: Times) -> None:
+    async for event, item in api.watch(kind.path.format(place)):
         if event != "BOOKMARK" and kind.finished(item):
             times.finished.setdefault(item["metadata"]["name"], time.monotonic())
-            if len(times.finished) == count:
-                times.complete.set()
 
 
-async def _watch_pods(api: Api, namespace: str, times: Times) -> None:
-    """Note when pods appear, and play the kubelet: each pod runs, and ends, as soon as it is there."""
+async def _watch_pods(api: Api, place: str, times: Times, watching: asyncio.Event, *, whole: bool) -> None:
+    """Note when pods appear and, for whole lives, play the kubelet."""
     writers: set[asyncio.Task[None]] = set()
-    gate = asyncio.Semaphore(16)
+    gate = asyncio.Semaphore(_IN_FLIGHT)
 
     async def play(pod: Object) -> None:
         async with gate:
-            path = f"/api/v1/namespaces/{namespace}/pods/{pod['metadata']['name']}/status"
+            path = f"{BARE.path.format(place)}/{pod['metadata']['name']}/status"
             await api.merge(path, {"status": running(pod)})
             await api.merge(path, {"status": ended(pod)})
-            times.done[owner(pod)] = time.monotonic()
+            times.ended[owner(pod)] = time.monotonic()
 
-    async for event, pod in api.watch(f"/api/v1/namespaces/{namespace}/pods"):
-        if event == "ADDED" and owner(pod) not in times.pod:
+    async for event, pod in api.watch(BARE.path.format(place)):
+        # The bookmark says that all that was there before has been shown.
+        if event == "BOOKMARK":
+            watching.set()
+        if event == "ADDED" and watching.is_set() and owner(pod) not in times.pod:
             times.pod[owner(pod)] = time.monotonic()
-            writer = asyncio.create_task(play(pod))
-            writers.add(writer)
-            writer.add_done_callback(writers.discard)
+            if whole:
+                writer = asyncio.create_task(play(pod))
+                writers.add(writer)
+                writer.add_done_callback(writers.discard)

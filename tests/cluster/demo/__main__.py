@@ -1,10 +1,9 @@
-"""`python -m demo run | install | env | test | bench`."""
+"""`python -m demo run | install | env | test`."""
 
 from __future__ import annotations
 
 import argparse
 import shlex
-import subprocess
 import sys
 
 from demo.console import CommandError, Console
@@ -14,7 +13,7 @@ from demo.target import TargetError, find_bucket, local_exports, select_target
 def main() -> int:
     """Run one command and return its exit code; failures are one clear message."""
     parser = argparse.ArgumentParser(prog="demo", description=__doc__)
-    parser.add_argument("command", choices=["run", "install", "env", "test", "bench"])
+    parser.add_argument("command", choices=["run", "install", "env", "test"])
     command = parser.parse_args().command
     console = Console()
     try:
@@ -70,14 +69,7 @@ def _test(console: Console) -> int:
     return run_tests(console, select_target())
 
 
-def _bench(console: Console) -> int:
-    from demo.install import bring_up
-
-    bring_up(console, select_target())
-    return subprocess.run([sys.executable, "-m", "pytest", "--version"], check=False).returncode
-
-
-_COMMANDS = {"run": _run, "install": _install, "env": _env, "test": _test, "bench": _bench}
+_COMMANDS = {"run": _run, "install": _install, "env": _env, "test": _test}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,0 +1,122 @@
+"""The operator as its image runs it, a process of its own, and what it costs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from controlplane import ControlPlane, free_port
+
+_READY_SECONDS = 60.0
+_TICKS = os.sysconf("SC_CLK_TCK")
+_LEASE = "leases"
+
+
+@dataclass(slots=True)
+class Subject:
+    """The operator on a control plane; `restart` begins it anew after a kill without warning."""
+
+    plane: ControlPlane
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Subject:
+        """Start it and wait until it leads."""
+        runtimes = {name: {"image": f"localhost/{name}:bench"} for name in ("tf1", "tf2")}
+        config = {
+            "leaseNamespace": "default",
+            "defaultRuntime": "tf2",
+            "runtimes": runtimes,
+            "httpAddress": "127.0.0.1",
+            "httpPort": self.port,
+        }
+        self._config.write_text(json.dumps(config))
+        self.restart()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Kill it."""
+        self.kill()
+
+    def restart(self) -> None:
+        """Kill it if it runs, start it, and wait until it leads. Raises RuntimeError, with its log's end, if it does not."""
+        self.kill()
+        argv = [sys.executable, "-I", "-m", "tftraining_operator", "run", "--config", str(self._config)]
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*argv, "--kubeconfig", str(self.plane.kubeconfig)],
+                env={"POD_NAME": "bench", "PATH": "/usr/bin:/bin"},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        deadline = time.monotonic() + _READY_SECONDS
+        while "tftraining_leader 1.0" not in self._metrics():
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                raise RuntimeError(f"the operator does not lead; its log ends with:\n{self._log.read_text()[-2000:]}")
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """Kill it as hard as possible."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+    def memory(self) -> int:
+        """Return its resident bytes."""
+        found = re.search(r"^Rss:\s+(\d+) kB", Path(f"/proc/{self._pid}/smaps_rollup").read_text(), re.MULTILINE)
+        return int(found[1]) * 1024 if found else 0
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU time that it has used."""
+        fields = Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def requests(self) -> dict[str, int]:
+        """Return its requests to the API server so far by verb, as it counts them; watches and its first lists are not among them."""
+        found: dict[str, int] = {}
+        for verb, count in re.findall(
+            r'^tftraining_api_requests_total\{code="\d+",verb="(\w+)"\} ([\d.e+]+)$', self._metrics(), re.MULTILINE
+        ):
+            found[verb] = found.get(verb, 0) + int(float(count))
+        return found
+
+    def writes(self, since: int = 0) -> tuple[list[str], int]:
+        """Return what it wrote but its Lease, by the server's audit log from that line on, and the number of the log's lines."""
+        lines = self.plane.audit_log.read_text().splitlines()
+        found = []
+        for entry in map(json.loads, lines[since:]):
+            thing = entry.get("objectRef", {})
+            if entry.get("userAgent", "").startswith("tftraining-operator") and thing.get("resource") != _LEASE:
+                found.append(f"{entry['verb']} {'/'.join(filter(None, (thing.get('resource'), thing.get('subresource'))))}")
+        return found, len(lines)
+
+    @property
+    def _pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    @property
+    def _config(self) -> Path:
+        return self.plane.folder / "operator.json"
+
+    @property
+    def _log(self) -> Path:
+        return self.plane.folder / "operator.log"
+
+    def _metrics(self) -> str:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
+                return str(answer.read().decode())
+        except OSError:
+            return ""
