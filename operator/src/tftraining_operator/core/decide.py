@@ -475,7 +475,7 @@ def _next_attempt(case: Case) -> int:
 
 def _if_it_lasts(case: Case, rule: str, situation: Situation, worth_writing_at: float, look_again_at: float) -> Plan:
     """Write a state only if it lasts: one that passes at once is not worth it."""
-    if case.now < worth_writing_at and case.job.status.get("phase") in {None, Phase.PENDING, Phase.RUNNING, Phase.FETCHING}:
+    if case.now < worth_writing_at and text(case.job.status.get("phase")) in {"", Phase.PENDING, Phase.RUNNING, Phase.FETCHING}:
         return Plan(rule=rule, requeue_at=min(worth_writing_at, look_again_at))
     return case.plan(rule, situation, requeue_at=look_again_at)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tftrainer import contract
 from tftrainer.contract import Failure, Reason, RunReport
@@ -170,7 +170,18 @@ def test_garbage_is_no_object_and_raises_nothing(raw: Any) -> None:
 
 
 @given(raw_job=jobs, raw_pods=st.lists(pods, max_size=2), raw_gone=st.lists(pods, max_size=1), refusal=st.sampled_from(["", "quota"]))
-@settings(max_examples=1500, deadline=None)
+@example(
+    # Found: a phase that is a list.
+    raw_job={
+        "metadata": {"namespace": NAMESPACE, "name": JOB, "uid": UID},
+        "spec": {"script": {"name": "a.py", "inline": "print(1)"}},
+        "status": {"attempt": 0, "phase": []},
+    },
+    raw_pods=[Pod(created=CREATED + 300).raw()],
+    raw_gone=[],
+    refusal="",
+)
+@settings(max_examples=1000, deadline=None)
 def test_whatever_is_observed_a_plan_comes_of_it_that_settles_at_once(
     raw_job: Any, raw_pods: list[Any], raw_gone: list[Any], refusal: str
 ) -> None:
