@@ -50,7 +50,7 @@ def show(console: Console, target: Target) -> Timing:
         bare = run_bare()
     console.line(f"\nfrom apply to Succeeded {seconds:.1f} s; bare run {bare:.1f} s; difference {seconds - bare:+.1f} s")
     console.line("\nThe cluster stays up. To use it:\n")
-    console.line(f"  export KUBECONFIG={target.environment['KUBECONFIG']}")
+    console.line(f"  {target.export}")
     console.line('  eval "$(make -s env)"      # kubectl, helm, and the S3 address and keys of the demo store')
     console.line("  kubectl describe tftj iris")
     console.line("  make down                  # ends it")

@@ -41,6 +41,11 @@ class Target:
         """What makes kubectl and helm speak to it. Raises TargetError while the local cluster is not up."""
         return _local_environment() if self.local else dict(os.environ)
 
+    @property
+    def export(self) -> str:
+        """The shell line that points a person's kubectl at it."""
+        return local_exports()[0] if self.local else f"export KUBECONFIG={shlex.quote(os.environ['KUBECONFIG'])}"
+
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """Run kubectl against the target and return its output. Raises CommandError when it fails."""
         return quiet(["kubectl", *arguments], self.environment, stdin=stdin)
@@ -101,7 +106,8 @@ def _local_environment() -> dict[str, str]:
     for line in local_exports():
         name, _, value = shlex.split(line)[1].partition("=")
         environment[name] = os.path.expandvars(value)
-    return environment
+    # The exported one is for people, who may have changed its namespace.
+    return environment | {"KUBECONFIG": quiet(cluster_tool("kubeconfig"), os.environ).strip()}
 
 
 def local_exports() -> list[str]:

@@ -54,7 +54,8 @@ def _dispatch(arguments: argparse.Namespace, layout: Layout) -> int:
 def _print_environment(layout: Layout) -> None:
     kubeconfigs.check(layout.kubeconfig)
     folder = Path(binaries.built().path("kubectl")).parent
-    print(f"export KUBECONFIG={shlex.quote(str(layout.kubeconfig))}")
+    kubeconfigs.hand_out(layout.kubeconfig, layout.user_kubeconfig)
+    print(f"export KUBECONFIG={shlex.quote(str(layout.user_kubeconfig))}")
     print(f'export PATH={shlex.quote(str(folder))}:"$PATH"')
 
 

@@ -39,6 +39,13 @@ def write(target: Path, *, pki: Path, subject: str) -> None:
     target.write_text(json.dumps(document, indent=2) + "\n")
 
 
+def hand_out(source: Path, target: Path) -> None:
+    """Copy a kubeconfig for people to use, unless they have one of this cluster already."""
+    if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
+        target.touch(mode=0o600)
+        target.write_bytes(source.read_bytes())
+
+
 def check(target: Path) -> None:
     """Make sure that a kubeconfig still is the one that `write` wrote.
 

@@ -34,6 +34,11 @@ class Layout:
         return self.root / "kubeconfig"
 
     @property
+    def user_kubeconfig(self) -> Path:
+        """A copy for people, who may change its namespace and more; nothing here reads it."""
+        return self.root / "user.kubeconfig"
+
+    @property
     def audit_log(self) -> Path:
         """One JSON object a line for every write that the API server answered."""
         return self.root / "audit" / "writes.log"

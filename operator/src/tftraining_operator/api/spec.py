@@ -252,7 +252,7 @@ class Spec(Model):
         max_length=256,
         json_schema_extra=_atomic(),
         description=(
-            "The script's arguments, one item per word, never through a shell. Placeholders become local paths: "
+            "The script's arguments, one string per word (numbers in quotes), never through a shell. Placeholders become local paths: "
             "${bucket} or ${cos} (the bucket; "
             "what is written there is published), ${datasets} or ${ai_dataset_lib} (the dataset library, "
             "read-only), ${inputs.NAME}; ${job} and "

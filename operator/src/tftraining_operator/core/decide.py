@@ -22,7 +22,7 @@ from tftraining_operator.core.causes import Verdict, verdict
 from tftraining_operator.core.conditions import SUSPENDING, read
 from tftraining_operator.core.configuration import Configuration, Runtime
 from tftraining_operator.core.observe import integer, mapping, sequence, text, timestamp
-from tftraining_operator.core.pending import pending, refused
+from tftraining_operator.core.pending import Pending, pending, refused
 from tftraining_operator.core.records import ContainerRecord, Deletion, JobRecord, Note, Observed, Plan, PodRecord, Raw
 from tftraining_operator.core.situation import Situation
 from tftraining_operator.core.status import render, sentence
@@ -250,7 +250,7 @@ def suspend(case: Case) -> Plan | None:
         return None
     attempt = case.attempt + 1 if case.existed and not case.suspended else case.attempt
     message = sentence(f"the job is suspended; spec.suspend: false starts attempt {attempt}")
-    return case.plan("suspend", Situation(Phase.SUSPENDED, "Suspended", message, attempt))
+    return case.plan("suspend", Situation(Phase.SUSPENDED, "Suspended", message, attempt, stopped=case.last))
 
 
 def unknown_runtime(case: Case) -> Plan | None:
@@ -274,9 +274,9 @@ def name_taken(case: Case) -> Plan | None:
         return None
     patience = case.job.created_at + PREDECESSOR_SECONDS
     if other.deleted_at is not None:
-        return Plan(rule="name_taken", requeue_at=max(other.deleted_at, case.now) + PREDECESSOR_SECONDS)
+        return _predecessor_ends(case, name, max(other.deleted_at, case.now) + PREDECESSOR_SECONDS)
     if other.owner_uid and case.now < patience:
-        return Plan(rule="name_taken", requeue_at=patience)
+        return _predecessor_ends(case, name, patience)
     message = f"pod {name} exists already in namespace {case.job.key.namespace} and does not belong to this job"
     return case.failed("name_taken", verdict(Reason.NAME_CONFLICT, message, "delete that pod, then create the job again", pod=name))
 
@@ -471,6 +471,12 @@ RULES: Final[tuple[Rule, ...]] = (
 def _next_attempt(case: Case) -> int:
     """Return the attempt that a pod created now belongs to: after a suspension that was taken back midway, the next one."""
     return case.attempt + 1 if case.suspending else case.attempt
+
+
+def _predecessor_ends(case: Case, name: str, look_again_at: float) -> Plan:
+    wait = Pending("PredecessorEnding", f"pod {name} of an earlier job of this name is still ending; this job starts when it is gone")
+    situation = Situation(Phase.PENDING, wait.reason, sentence(wait.message), _next_attempt(case), pending=wait)
+    return _if_it_lasts(case, "name_taken", situation, case.waiting_since + PASSING_SECONDS, look_again_at)
 
 
 def _if_it_lasts(case: Case, rule: str, situation: Situation, worth_writing_at: float, look_again_at: float) -> Plan:

@@ -52,8 +52,12 @@ def _unplaced(reason: str, message: str, wanted: Effective) -> Pending:
     asked = f"cpu {wanted.cpu}, memory {wanted.memory}"
     if resources.gpus:
         asked += f", {resources.gpus} of {wanted.gpu_resource}"
+    # What follows is about other pods that might make room, and there are none.
+    why = message.partition(" preemption:")[0].replace(" no new claims to deallocate,", "")
     return Pending(
-        "Unschedulable", f"no node can take the pod now (spec.resources asks for {asked}): {_short(message) or 'no reason given'}"
+        "Unschedulable",
+        f"no node can take the pod now (spec.resources asks for {asked}): {_short(why) or 'no reason given'}; "
+        "it starts when one can: wait, ask for less, or let an admin add a node",
     )
 
 
@@ -85,13 +89,13 @@ def _configuration(message: str, pod: PodRecord, wanted: Effective) -> Pending:
         return Pending(
             "SecretNotFound",
             f"the Secret {missing[1]}, which {_field(missing[1], wanted)} names, does not exist in namespace {namespace}: create it "
-            "with the keys endpoint, bucket, accessKey and secretKey, and the job goes on by itself",
+            "with the keys endpoint, bucket, accessKey and secretKey, and the job goes on by itself; its node keeps its place free",
         )
     if (missing := _KEY.search(message)) is not None:
         return Pending(
             "SecretKeyNotFound",
             f"the Secret {missing[2]}, which {_field(missing[2], wanted)} names, has no key {missing[1]} in namespace {namespace}: "
-            "add it, and the job goes on by itself",
+            "add it, and the job goes on by itself; its node keeps its place free",
         )
     return Pending("ContainerConfigError", f"the pod cannot be started: {_short(message) or 'no reason given'}")
 

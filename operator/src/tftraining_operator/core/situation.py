@@ -21,7 +21,8 @@ NOT_WRITABLE = frozenset({Reason.STORAGE_DENIED, Reason.BUCKET_NOT_FOUND, Reason
 class Situation:
     """Where a job stands. `reason` is a CamelCase word, `message` a sentence for people, `ended_at` Unix seconds.
 
-    `suspending` marks a pod that the operator itself stops; `lost` one whose node does not answer.
+    `suspending` marks a pod that the operator itself stops; `lost` one whose node does not answer. `stopped` is the pod of the attempt
+    that a suspension has ended, as it was last seen.
     """
 
     phase: Phase
@@ -33,6 +34,7 @@ class Situation:
     pending: Pending | None = None
     ended_at: float | None = None
     suspending: bool = False
+    stopped: PodRecord | None = None
     lost: bool = False
 
     @property

@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
+from pydantic import ValidationError
 from tftrainer import contract
 
-from tftraining_operator.api.status import MESSAGE_LIMIT
+from tftraining_operator.api.status import MESSAGE_LIMIT, Phase, Status
 from tftraining_operator.core import pins
 from tftraining_operator.core.causes import Verdict, published, report
 from tftraining_operator.core.conditions import conditions, rfc3339
@@ -18,8 +19,10 @@ from tftraining_operator.core.pending import Pending
 from tftraining_operator.core.records import JobRecord, PodRecord, Raw
 from tftraining_operator.core.situation import Situation
 
+_LEFT: Final = ("resolvedArgs", "logs", "outputs", "model")
 _NUMBERS: Final = re.compile(r"[0-9]+")
-_WORD: Final = re.compile(r"[a-z]+(?=[\s,;:']|$)")
+_WORD: Final = re.compile(r"[a-z]+(?=[\s,;']|:(?!/)|$)")
+_TERMINAL: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def render(situation: Situation, job: JobRecord, now: float, runtime: str) -> dict[str, Any]:
@@ -40,7 +43,7 @@ def render(situation: Situation, job: JobRecord, now: float, runtime: str) -> di
         "pending": _pending(steady.pending),
         "failure": _failure(steady.verdict, steady.attempt),
         "code": pins.render(job, _fetched(pod)),
-        **(_reported(pod, job) if pod is not None else {}),
+        **_left(steady, job),
     }
     cleaned: dict[str, Any] = _clean(found)
     return cleaned
@@ -60,14 +63,24 @@ def _steady(situation: Situation, previous: Raw) -> Situation:
 
 
 def sentence(*parts: str) -> str:
-    """Return parts as sentences: each with a capital at its start, unless a name such as `train.py` is there, and a full stop."""
+    """Return parts as sentences of one line, each with a capital at its start, unless a name such as `train.py` is there, and a stop."""
     ended = []
     for part in parts:
-        stripped = part.strip()
+        stripped = line(part)
         if stripped:
             begin = stripped[0].upper() if _WORD.match(stripped) else stripped[0]
             ended.append(begin + stripped[1:] + ("" if stripped[-1] in ".!?" else "."))
     return " ".join(ended)[:MESSAGE_LIMIT]
+
+
+def plain(text: str) -> str:
+    """Return a text without what a terminal would obey: a library's colours, or somebody's mischief."""
+    return _TERMINAL.sub("", text)
+
+
+def line(text: str) -> str:
+    """Return a text as one plain line."""
+    return " ".join(plain(text).split())
 
 
 def _started(pod: PodRecord | None, name: str) -> float | None:
@@ -108,16 +121,34 @@ def _failure(verdict: Verdict | None, attempt: int) -> dict[str, Any] | None:
     return {
         "cause": verdict.cause.value,
         "reason": failure.reason.value,
-        "message": failure.message,
-        "hint": failure.hint,
+        "message": line(failure.message),
+        "hint": line(failure.hint),
         "exitCode": verdict.exit_code,
-        "exception": failure.exception,
-        "file": failure.file,
+        "exception": line(failure.exception),
+        "file": line(failure.file),
         "line": failure.line,
-        "traceback": failure.traceback,
+        "traceback": plain(failure.traceback),
         "attempt": attempt,
         "pod": verdict.pod,
     }
+
+
+def _left(situation: Situation, job: JobRecord) -> dict[str, Any]:
+    """Return what the attempt, or the one that was suspended, has left behind."""
+    pod = situation.pod or situation.stopped
+    if pod is not None:
+        return _reported(pod, job)
+    return _kept(job.status) if situation.phase is Phase.SUSPENDED else {}
+
+
+def _kept(previous: Raw) -> dict[str, Any]:
+    """Return what the status says already of a pod that nobody remembers, as far as it could be our own word."""
+    try:
+        left = Status.model_validate({field: previous[field] for field in _LEFT if field in previous})
+    except (ValidationError, RecursionError):
+        return {}
+    found: dict[str, Any] = left.model_dump(by_alias=True, exclude_unset=True, mode="json")
+    return found
 
 
 def _reported(pod: PodRecord, job: JobRecord) -> dict[str, Any]:

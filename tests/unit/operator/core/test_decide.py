@@ -205,9 +205,27 @@ def test_a_foreign_pod_with_our_name_is_a_conflict_and_never_a_success(owner: st
 
 def test_the_pod_of_a_deleted_job_of_the_same_name_is_waited_for() -> None:
     left_over = replace(Pod(), owner="the-last-one", created=CREATED - 100)
-    assert plan(seen(job(), left_over), CREATED + 1) == Plan(rule="name_taken", requeue_at=CREATED + 60)
-    assert plan(seen(job(), replace(left_over, deleted=CREATED + 30)), CREATED + 90).status is None
+    assert plan(seen(job(), left_over), CREATED + 1) == Plan(rule="name_taken", requeue_at=CREATED + 3)
+    told = plan(seen(job(), left_over), CREATED + 5)
+    assert (told.pods, told.requeue_at, status(told)["pending"]["reason"]) == ((), CREATED + 60, "PredecessorEnding")
+    assert "pod iris-chief-0 of an earlier job" in status(told)["pending"]["message"]
+    ending = plan(seen(job(), replace(left_over, deleted=CREATED + 30)), CREATED + 90)
+    assert status(ending)["pending"]["reason"] == "PredecessorEnding"
     assert plan(seen(job())).pods != ()
+
+
+def test_what_a_library_coloured_or_broke_into_lines_is_told_plainly_in_one() -> None:
+    raised = contract.Failure(
+        reason=Reason.SCRIPT_RAISED,
+        message="ValueError: in call().\n\n\x1b[1mInput 0\x1b[0m is odd\x07",
+        exception="ValueError: a\nb",
+        traceback="Traceback:\n  \x1b[31mline\x1b[0m\n",
+    )
+    pod = Pod().ran(1, contract.RunReport(exit_code=1, failure=raised)).published(succeeded=False)
+    found = status(plan(seen(job(), pod)))
+    assert found["message"] == "ValueError: in call(). Input 0 is odd."
+    assert found["failure"]["exception"] == "ValueError: a b"
+    assert found["failure"]["traceback"] == "Traceback:\n  line\n"
 
 
 def test_a_foreign_pod_of_another_name_is_ignored() -> None:
@@ -239,7 +257,9 @@ class TestSuspend:
         observed = replace(observed, pods=(), gone=(stopped.record(),))
         observed = done(observed)
         assert (observed.job.status["phase"], observed.job.status["attempt"]) == ("Suspended", 1)
+        assert observed.job.status["logs"]["uri"].endswith("/attempt-0/logs/")
         assert plan(observed, NOW + 10_000).status is None
+        assert plan(replace(observed, gone=()), NOW + 10_000).status is None
         resumed = replace(observed, job=replace(observed.job, spec={**observed.job.spec, "suspend": False}))
         found = plan(resumed, NOW + 10_000)
         assert [pod["metadata"]["name"] for pod in found.pods] == ["iris-chief-0-r1"]

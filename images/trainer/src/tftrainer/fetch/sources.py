@@ -47,10 +47,11 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The result of one look-up: objects to fetch, folders to make."""
+    """The result of one look-up: objects to fetch, folders to make, sentences for the log."""
 
     wanted: tuple[Wanted, ...] = ()
     folders: tuple[Path, ...] = ()
+    facts: tuple[str, ...] = ()
 
 
 LookUp = Callable[[], Found]
@@ -216,7 +217,8 @@ class _Finder:
         if name.root is Root.DATASETS:
             raise _missing(field, store.uri(key), folder=name.is_folder)
         # Nothing is there yet: the script will write it, and may expect its folder as in a mounted bucket.
-        return Found(folders=(target if name.is_folder else target.parent,))
+        fact = f"{field}: nothing is at {store.uri(key)}, so it is taken for something that the script will write"
+        return Found(folders=(target if name.is_folder else target.parent,), facts=(fact,))
 
     def _named_by(self, field: str, text: str) -> Uri | None:
         value = text.partition("=")[2] if text.startswith("-") and "=" in text else text

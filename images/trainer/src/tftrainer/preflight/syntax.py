@@ -21,7 +21,7 @@ def read(source: bytes, name: str) -> ast.Module | Finding | None:
             return ast.parse(source, name)
     except SyntaxError as error:
         place = f"line {error.lineno}" if error.lineno else "an unknown line"
-        shown = f": {error.text.strip()[:120]}" if error.text and error.text.strip() else ""
+        shown = f": `{error.text.strip()[:120]}`" if error.text and error.text.strip() else ""
         hint = "correct the script; it is read by Python 3" if "print" in (error.msg or "") else "correct the script"
         return Finding(Reason.SYNTAX_ERROR, f"{name}, {place}: {error.msg}{shown}", hint, name, error.lineno)
     except ValueError as error:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import enum
 import errno
+import re
 import signal
 from pathlib import Path
 
-from tftrainer.contract import TRACEBACK_LIMIT, Failure, Plan, Reason
+from tftrainer.contract import BUCKET, TRACEBACK_LIMIT, Failure, Plan, Reason
 from tftrainer.run import evidence
 from tftrainer.run.evidence import Evidence
 
@@ -59,7 +60,7 @@ def judge(ending: Ending, plan: Plan, code: Path, dependencies: Path) -> tuple[i
     if ending.signal:
         return exit_code, _by_signal(ending, plan, code, dependencies)
     found = ending.record or (evidence.printed(ending.stderr, code, dependencies) if ending.code == 1 else None)
-    return exit_code, _raised(found, plan) if found else _exited(ending)
+    return exit_code, _raised(found, plan, code.parent / Path(BUCKET).name) if found else _exited(ending)
 
 
 def _stopped(ending: Ending, stop: Stop, plan: Plan) -> Failure:
@@ -124,7 +125,7 @@ def _by_signal(ending: Ending, plan: Plan, code: Path, dependencies: Path) -> Fa
     )
 
 
-def _raised(found: Evidence, plan: Plan) -> Failure:
+def _raised(found: Evidence, plan: Plan, bucket: Path) -> Failure:
     line = found.line if 0 < found.line <= _LINE_LIMIT else None
     text = found.message[:_TEXT_LIMIT]
     exception = f"{found.type}: {text}" if text else found.type
@@ -149,7 +150,22 @@ def _raised(found: Evidence, plan: Plan) -> Failure:
             **where,
         )
     place = f"{found.file}, line {line}: " if found.file and line else ""
-    return Failure(reason=Reason.SCRIPT_RAISED, message=f"{place}{exception}"[:_TEXT_LIMIT], line=line, **where)
+    return Failure(
+        reason=Reason.SCRIPT_RAISED, message=f"{place}{exception}"[:_TEXT_LIMIT], hint=_absent(found, bucket), line=line, **where
+    )
+
+
+def _absent(found: Evidence, bucket: Path) -> str:
+    """Return a hint where the script looked for something in the bucket, by a name that was not there when the job started."""
+    if not found.type.endswith("NotFoundError"):
+        return ""
+    name = re.search(rf"{re.escape(str(bucket))}/([^\s'\";:,]+)", found.message)
+    if name is None:
+        return ""
+    return (
+        f"Nothing was at ${{bucket}}/{name[1][:300]} when the job started: check the key (capitals count). "
+        "What no argument names is only there if spec.inputs names it."
+    )
 
 
 def _exited(ending: Ending) -> Failure:

@@ -23,7 +23,7 @@ class Patience:
 
     __slots__ = ("_answered", "_clock", "first", "later")
 
-    def __init__(self, first: float = 20.0, later: float = 120.0, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, first: float = 60.0, later: float = 120.0, clock: Callable[[], float] = time.monotonic) -> None:
         self.first = first
         self.later = later
         self._clock = clock
