@@ -70,10 +70,15 @@ _SILENT: Final = _Cause(Reason.STORAGE_UNAVAILABLE, "{endpoint} does not answer"
 _NO_HOST: Final = _Cause(
     Reason.STORAGE_UNAVAILABLE, "the host name of {endpoint} is not known", "correct endpoint in the {label}, or have the name resolved"
 )
-_TLS: Final = _Cause(
+_UNTRUSTED: Final = _Cause(
     Reason.STORAGE_MISCONFIGURED,
-    "the certificate of {endpoint} is not trusted or the server does not speak TLS",
-    "put the CA that signed it into caCertificate of the {label}, or use http:// in endpoint if the server is meant to be plain",
+    "the certificate of {endpoint} is not accepted{code}",
+    "put the CA that signed it into caCertificate of the {label}; one that has expired or names another host has to be made anew",
+)
+_NO_TLS: Final = _Cause(
+    Reason.STORAGE_MISCONFIGURED,
+    "{endpoint} does not speak TLS as it is spoken today",
+    "use http:// in endpoint of the {label} if the server is meant to be plain; else have it offer TLS 1.2 or newer",
 )
 _BROKEN: Final = _Cause(
     Reason.STORAGE_UNAVAILABLE,
@@ -148,7 +153,21 @@ def _classify(error: Exception) -> tuple[_Cause, str]:
         return _NOT_S3, ""
     if isinstance(error, OSError) and error.errno in FULL:
         return _FULL, ""
-    return _connection(error), ""
+    refused = _refused_certificate(error)
+    return (_UNTRUSTED, refused) if refused else (_connection(error), "")
+
+
+def _refused_certificate(error: BaseException | None) -> str:
+    """Return what is wrong with the server's certificate, empty if that is not what the error is about."""
+    for _ in range(8):
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return str(error.verify_message or error.reason or "no reason given").rstrip(".")
+        if isinstance(error, http.MaxRetryError):
+            error = error.reason
+        else:
+            inner = error.args[0] if error is not None and error.args else None
+            error = inner if isinstance(inner, BaseException) else None
+    return ""
 
 
 def _connection(error: Exception) -> _Cause:
@@ -157,7 +176,7 @@ def _connection(error: Exception) -> _Cause:
     if isinstance(error, BrokenTransferError):
         return _BROKEN
     if isinstance(error, http.SSLError | ssl.SSLError):
-        return _TLS
+        return _NO_TLS
     if isinstance(error, http.NameResolutionError):
         return _NO_HOST
     if isinstance(error, http.ResponseError):
