@@ -23,7 +23,7 @@ from tftrainer.publish.tree import LocalFile
 from tftrainer.publish.watch import Stop, wait_for_end
 
 if TYPE_CHECKING:
-    from tftrainer.storage.store import Store
+    from tftrainer.storage.interface import Store
 
 FAILED: Final = 1
 RESULT_NAME: Final = "result.json"
@@ -97,15 +97,14 @@ class _Publisher:
         return report
 
     def _store(self) -> Store:
-        from tftrainer.storage.credentials import Credentials
-        from tftrainer.storage.store import Store
+        from tftrainer.storage.opening import open_store
 
-        found = Credentials.read(self._environment, contract.STORAGE_PREFIX, "storage Secret (spec.storage)")
+        found = open_store(self._environment, contract.STORAGE_PREFIX, "storage Secret (spec.storage)")
         if found is None:
             raise PhaseError(
                 Reason.STORAGE_MISCONFIGURED, "the storage Secret is empty", "fill the Secret that spec.storage.secretName names"
             )
-        return Store(found)
+        return found
 
     def _key(self, store: Store, name: str) -> str:
         return store.credentials.key(self._folder + name)
