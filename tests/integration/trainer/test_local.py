@@ -330,3 +330,35 @@ def test_modules_that_lie_in_the_folder_of_the_call_are_not_ours(here: Here) -> 
         )
     )
     assert (done.code, done.out) == (0, "ran\n"), done.err
+
+
+@pytest.mark.parametrize(
+    ("script", "required", "reason", "words"),
+    [
+        ("pass", True, "ModelMissing", "the script wrote nothing there"),
+        ("put('latest/saved_model.pb')", True, "ModelMissing", "the script wrote latest"),
+        ("put('1/saved_model.pb'); put('2/variables/a')", True, "ModelMissing", "version that the script wrote, 2,"),
+        ("put('1/saved_model.pb')", True, "ModelUnloadable", "TensorFlow cannot be imported"),
+        ("put('1/saved_model.pb')", False, None, ""),
+        ("pass", False, None, ""),
+        ("put('1/saved_model.pb'); raise SystemExit(5)", True, "ScriptExited", "5"),
+    ],
+)
+def test_a_promised_model_has_to_be_there_and_its_want_is_in_manifest_and_result(
+    here: Here, script: str, required: bool, reason: str | None, words: str
+) -> None:
+    put = "import os, sys\ndef put(name):\n    os.makedirs(os.path.dirname(name := sys.argv[1] + '/' + name), exist_ok=True)\n"
+    job = here.job(
+        put + "    open(name, 'w').write('model')\n" + script, args=["${bucket}/m"], model={"path": "${bucket}/m", "required": required}
+    )
+    here.put("bucket/m/7/saved_model.pb", "of an earlier run")
+    done = here.run(job, "--json")
+    failure = done.result.get("failure", {})
+    assert failure.get("reason") == reason, done.err
+    assert done.code == {None: 0, "ScriptExited": 5}.get(reason, 74)
+    assert words in failure.get("message", "")
+    manifest = here.manifest(0)
+    assert manifest["outcome"] == ("Succeeded" if reason is None else "Failed")
+    assert manifest.get("failure", {}).get("reason") == reason
+    assert not done.result.get("model", {}).get("verified", False)
+    assert (here.bucket / "m/1/saved_model.pb").exists() is ("1/" in script)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,14 +15,25 @@ import pytest
 import yaml
 from pydantic import BaseModel
 from tftrainer.local import spec as local
-from tftrainer.local.job_file import read
+from tftrainer.local.job_file import JobFileError, parse, read
+from tftrainer.local.plan import check_placeholders
 from tftrainer.local.rules import RULES
 from tftraining_operator.api import API_VERSION, KIND
 from tftraining_operator.api import fields as api_fields
 from tftraining_operator.api import spec as api
 from tftraining_operator.api.rules import Matches
 
-EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.yaml"))
+REPOSITORY = Path(__file__).parents[3]
+EXAMPLES = sorted((REPOSITORY / "examples").glob("*.yaml"))
+TABLES = {
+    name: yaml.safe_load(
+        re.sub(
+            r"\{([0-9]+)[*](.)\}", lambda found: int(found[1]) * found[2], (REPOSITORY / "tests/integration/api" / name).read_text("utf-8")
+        )
+    )
+    for name in ("accepted.yaml", "refused.yaml")
+}
+"""What a real API server is seen to accept and to refuse."""
 BOUNDS = {"min_length": "min_length", "max_length": "max_length", "ge": "ge", "le": "le"}
 
 
@@ -134,6 +146,23 @@ def test_every_example_is_a_job_file_that_the_operator_reads_alike(path: Path) -
     # A quantity may be a number to one and its digits to the other.
     assert ours.pop("resources")["gpus"] == read_by_operator.pop("resources")["gpus"]
     assert ours == read_by_operator
+
+
+def job_file(spec: Any) -> bytes:
+    job = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": "case"}, "spec": spec}
+    return json.dumps(job).encode()
+
+
+@pytest.mark.parametrize("case", TABLES["accepted.yaml"])
+def test_what_the_api_server_accepts_is_a_job_file(case: str) -> None:
+    job = parse(job_file(TABLES["accepted.yaml"][case]))
+    check_placeholders(job)
+
+
+@pytest.mark.parametrize("case", TABLES["refused.yaml"])
+def test_what_the_api_server_refuses_is_refused_here(case: str) -> None:
+    with pytest.raises(JobFileError):
+        check_placeholders(parse(job_file(TABLES["refused.yaml"][case]["spec"])))
 
 
 def test_there_are_examples() -> None:

@@ -24,6 +24,7 @@ EVERYTHING: dict[str, Any] = {
     "args": ["--data", "${datasets}/a.csv", "--job=${job}", "$(HOME)"],
     "env": [{"name": "DATA", "value": "${inputs.mnist}/x"}, {"name": "PRICE", "value": "$(HOME) $$ $${x}"}],
     "inputs": [{"name": "mnist", "uri": "${bucket}/mnist/"}],
+    "model": {"path": "${bucket}/tf_model", "required": False},
     "storage": {"secretName": "team-storage"},
     "resources": {"cpu": 2, "memory": "4Gi", "gpus": 1, "sharedMemory": "1Gi", "workspace": "20Gi"},
     "activeDeadlineSeconds": 3600,

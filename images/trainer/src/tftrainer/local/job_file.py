@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from tftrainer import uri
 from tftrainer.local.rules import broken
 from tftrainer.local.spec import API_VERSION, KIND, JobFile, Part
 
@@ -65,9 +66,15 @@ def parse(data: bytes) -> JobFile:
     if mistakes:
         raise JobFileError("\n".join(mistakes))
     try:
-        return msgspec.convert(job, JobFile)
+        found = msgspec.convert(job, JobFile)
     except msgspec.ValidationError as error:
         raise JobFileError(_explained(error, job)) from None
+    for field, text in found.spec.uris():
+        try:
+            uri.parse(text)
+        except uri.UriError as error:
+            raise JobFileError(f"{field}: {error}") from None
+    return found
 
 
 def _document(data: bytes) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from tftrainer import placeholders
-from tftrainer.contract import Input, Plan, Reference, Script
+from tftrainer.contract import Input, Plan, Reference, Script, WantedModel
 from tftrainer.local.job_file import JobFileError
 from tftrainer.local.spec import JobFile
 
@@ -45,6 +45,7 @@ def plan(job: JobFile, attempt: int) -> Plan:
         active_deadline_seconds=spec.active_deadline_seconds,
         workspace_bytes=_bytes(str(spec.resources.workspace or WORKSPACE)),
         gpus=spec.resources.gpus,
+        model=WantedModel(path=spec.model.path, required=spec.model.required) if spec.model else None,
     )
 
 

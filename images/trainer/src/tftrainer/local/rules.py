@@ -58,6 +58,10 @@ _RESERVED: Final = (
 
 Uri = Annotated[str, _text(8, 1100, *_URI)]
 ObjectUri = Annotated[str, _text(8, 1100, *_URI, Rule(".*/", "must name an object, not a folder: no / at the end", refuse=True))]
+OutputFolder = Annotated[
+    str,
+    _text(8, 1100, *_URI, Rule(r"\$\{(bucket|cos)\}/.*", "must lie in the job's own bucket, where the script writes: ${bucket}/key")),
+]
 Sha256 = Annotated[str, _text(None, 64, Rule("[0-9a-f]{64}", "must be a SHA-256 digest: 64 hexadecimal digits in lower case"))]
 DnsName = Annotated[
     str,

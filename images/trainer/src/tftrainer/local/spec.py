@@ -13,6 +13,7 @@ from tftrainer.local.rules import (
     DnsName,
     InputName,
     ObjectUri,
+    OutputFolder,
     ResourceName,
     RuntimeName,
     ScriptName,
@@ -91,6 +92,13 @@ class Input(Part, frozen=True):
     uri: Uri
 
 
+class ModelGate(Part, frozen=True):
+    """The SavedModel that the script is to write."""
+
+    path: OutputFolder
+    required: bool = True
+
+
 class SecretReference(Part, frozen=True):
     """The Secret of a bucket; of no meaning without a cluster."""
 
@@ -117,6 +125,7 @@ class Spec(Part, frozen=True):
     args: Annotated[tuple[Argument, ...], Meta(max_length=256)] = ()
     env: Annotated[tuple[Variable, ...], Meta(max_length=128)] = ()
     inputs: Annotated[tuple[Input, ...], Meta(max_length=16)] = ()
+    model: ModelGate | None = None
     storage: SecretReference = SecretReference()
     datasets: SecretReference = SecretReference()
     resources: Resources = Resources()
