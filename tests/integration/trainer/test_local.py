@@ -292,6 +292,23 @@ def test_a_signal_stops_the_script_properly_and_what_it_wrote_is_published(here:
     assert here.manifest(0)["outcome"] == "Failed"
 
 
+def test_a_run_under_nohup_outlives_its_terminal(here: Here) -> None:
+    script = "import sys, time\nprint('up', flush=True)\ntime.sleep(1)\nprint('done')\n"
+    process = subprocess.Popen(
+        ["nohup", sys.executable, "-m", "tftrainer", "local", str(here.job(script)), "--bucket", str(here.bucket)],
+        env=CLEAN | {"TMPDIR": str(here.root)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    process.send_signal(signal.SIGHUP)
+    done = here.end(process)
+    assert (done.code, done.out) == (0, "done\n"), done.err
+
+
 def test_a_deadline_stops_the_script(here: Here) -> None:
     begun = time.monotonic()
     done = here.run(here.job(WAITS, args=["${bucket}/saved"], activeDeadlineSeconds=1), "--json")

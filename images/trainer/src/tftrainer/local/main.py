@@ -30,6 +30,7 @@ from tftrainer.storage.opening import open_store
 
 USAGE_ERROR: Final = 64
 BAD_JOB_FILE: Final = 65
+NOT_STARTED: Final = 70
 _ATTEMPT: Final = re.compile(r"attempt-([0-9]{1,9})/")
 _EPILOG: Final = f"""\
 The bucket is a folder (--bucket), or an S3 bucket that the environment names: TFTRAINING_S3_ENDPOINT, TFTRAINING_S3_BUCKET,
@@ -49,6 +50,8 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> int:
     """Run a job file and return the script's exit code, or one that says why the script did not run or its outputs are not there."""
     options = _parser().parse_args(arguments)
+    if sys.platform != "linux":
+        return _refuse(USAGE_ERROR, f"this system is {sys.platform}, expected linux, as in a pod: use a virtual machine, or WSL on Windows")
     try:
         job = read(options.job)
         plans.check_placeholders(job)
@@ -64,7 +67,11 @@ def main(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) 
         attempt = _next_attempt(job, buckets)
     except PhaseError as error:
         return _refuse(NOT_FETCHED, sentence(error.failure))
-    code, result = _run(job, attempt, buckets, environment, as_json=options.json)
+    try:
+        code, result = _run(job, attempt, buckets, environment, as_json=options.json)
+    except OSError as error:
+        place = error.filename or tempfile.gettempdir()
+        return _refuse(NOT_STARTED, f"{place} cannot be used: {error.strerror}; the variable TMPDIR names the folder for workspaces")
     return _tell(code, result, options)
 
 

@@ -53,7 +53,8 @@ class Processes:
 
     def go(self, own: Mapping[str, str], script: Mapping[str, str]) -> Ran:
         """Run the phases and return what they said. `own` is the environment of fetch and publish, `script` that of the script."""
-        previous = {number: signal.signal(number, self._stop) for number in SIGNALS}
+        # What is ignored, as under nohup, stays ignored.
+        previous = {number: signal.signal(number, self._stop) for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN}
         try:
             return self._go(own, script)
         finally:
@@ -102,6 +103,9 @@ class Processes:
 
     def _follow(self, phase: str, process: subprocess.Popen[bytes]) -> int:
         self._phase, self._current = phase, process
+        if self._asked:
+            # The signal came when there was no process to tell.
+            self._tell(process, self._asked)
         code = process.wait()
         self._current = None
         return code if code >= 0 else 128 - code
@@ -118,8 +122,11 @@ class Processes:
         if self._phase == "run" and not again:
             self._say(f"stopping the script, which has {self._plan.grace_seconds} s to end; then what it wrote is published")
         if process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(signal.SIGTERM if self._phase == "fetch" or number == signal.SIGHUP else number)
+            self._tell(process, number)
+
+    def _tell(self, process: subprocess.Popen[bytes], number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM if self._phase == "fetch" or number == signal.SIGHUP else number)
 
     def _word(self, phase: str, kind: type[ReportT]) -> ReportT | None:
         try:

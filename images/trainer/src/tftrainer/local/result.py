@@ -71,7 +71,7 @@ def judge(plan: Plan, ran: Ran, now: float) -> tuple[int, Result]:
     run = ran.run
     result = Result(
         phase="Failed" if failure else "Succeeded",
-        message=_sentence(failure, published),
+        message=_sentence(failure, ran),
         attempt=plan.attempt,
         runtime=plan.runtime,
         running_time=_time(run.started_at) if run and run.started_at else "",
@@ -106,12 +106,14 @@ def _ending(ran: Ran) -> tuple[int, Failure | None]:
     return 0, None
 
 
-def _sentence(failure: Failure | None, published: PublishReport) -> str:
+def _sentence(failure: Failure | None, ran: Ran) -> str:
     if failure is None:
-        return f"The script succeeded; outputs published: {published.objects}."
+        return f"The script succeeded; outputs published: {ran.publish.objects if ran.publish else 0}."
     text = f"{failure.reason}: {failure.message}" + (f"; {failure.hint}" if failure.hint else "")
-    if published.failure is not None and published.failure != failure:
-        text += f". Besides, what it wrote is not published: {published.failure.message}"
+    if ran.exit_code and ran.publish is None:
+        text += ". Besides, publishing was given up: what the script wrote is lost or not complete"
+    elif ran.publish is not None and ran.publish.failure not in (None, failure):
+        text += f". Besides, what it wrote is not published: {ran.publish.failure.message}"
     return text
 
 
