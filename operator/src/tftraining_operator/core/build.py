@@ -23,6 +23,7 @@ WORKSPACE_SLACK: Final = 1.25
 """The launcher stops a script at the workspace's size; the kubelet's eviction, which loses the outputs, is only the backstop."""
 _SIDE_SPACE: Final = "1Gi"
 _SIDE_MEMORY: Final = "512Mi"
+_LEAST_LOADING_MEMORY: Final = "1Gi"
 
 
 class BuildError(ValueError):
@@ -252,8 +253,7 @@ def _publisher(wanted: Effective, plan: str) -> dict[str, Any]:
         "publish",
         wanted.runtime,
         env=[*_own_environment(plan, gpus=0), *_credentials(contract.STORAGE_PREFIX, wanted.storage_secret)],
-        # Loading a model takes what training it took, which is free by then.
-        resources=_side_resources(wanted.memory if wanted.spec.model else _SIDE_MEMORY),
+        resources=_side_resources(_loading_memory(wanted) if wanted.spec.model else _SIDE_MEMORY),
         volumeMounts=[
             _mount("workspace", contract.WORKSPACE),
             _mount("state", contract.STATE),
@@ -347,6 +347,11 @@ def _texts_with_placeholders(spec: Spec) -> Iterable[str]:
         script,
         archive,
     )
+
+
+def _loading_memory(wanted: Effective) -> str:
+    """Return what the publisher may take to load a model: what training it took, which is free by then, and room for TensorFlow."""
+    return wanted.memory if amount(wanted.memory) > amount(_LEAST_LOADING_MEMORY) else _LEAST_LOADING_MEMORY
 
 
 def _side_resources(memory: str = _SIDE_MEMORY) -> dict[str, Any]:
