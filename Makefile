@@ -32,6 +32,7 @@ static:
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports --no-cache | tail -4
 	@$(PYTHON) -m tftraining_operator crd | diff -u crds/tftraining.dev_tftrainingjobs.yaml - || { echo "crds/ is stale, run: make generate"; exit 1; }
+	@$(PYTHON) -m images.runtimes | diff -u docs/reference/runtimes.md - || { echo "docs/reference/runtimes.md is stale, run: make generate"; exit 1; }
 
 .PHONY: bench
 bench: venv ## the benchmarks, each beside its baseline in the same run
@@ -59,6 +60,7 @@ format: venv ## bring the sources into their standard form
 generate: venv ## write the generated files again
 	@$(PYTHON) -m tftraining_operator crd > .build/crd.yaml && mv .build/crd.yaml crds/tftraining.dev_tftrainingjobs.yaml
 	@cp crds/tftraining.dev_tftrainingjobs.yaml helm/tftraining-operator/files/crd.yaml
+	@$(PYTHON) -m images.runtimes > .build/runtimes.md && mv .build/runtimes.md docs/reference/runtimes.md
 
 .PHONY: venv venv-quiet
 venv: .venv/.synced

@@ -1,7 +1,7 @@
 """`python3 -I -m tftrainer fetch|run|publish`: one phase per container, each importing no more than its own phase.
 
-Two need no plan: `describe` tells what the runtime holds; `stacks`, called in the container `trainer`, makes the running script
-print where each of its threads is.
+Three need no plan: `describe` tells what the runtime holds; `stacks`, called in the container `trainer`, makes the running script
+print where each of its threads is; `local` runs a job file through the phases without a cluster.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from tftrainer.contract import PLAN_VARIABLE, ContractError, Plan, decode_plan
 PHASES: Final = ("fetch", "run", "publish")
 DESCRIBE: Final = "describe"
 STACKS: Final = "stacks"
+LOCAL: Final = "local"
 USAGE_ERROR: Final = 64
 
 
@@ -29,8 +30,12 @@ def main(arguments: list[str]) -> int:
         from tftrainer.run.stacks import main as stacks
 
         return stacks()
+    if arguments[:1] == [LOCAL]:
+        from tftrainer.local.main import main as local
+
+        return local(arguments[1:])
     if len(arguments) != 1 or arguments[0] not in PHASES:
-        print(f"tftrainer: got {arguments!r}, expected one of: {', '.join((*PHASES, DESCRIBE, STACKS))}", file=sys.stderr)
+        print(f"tftrainer: got {arguments!r}, expected one of: {', '.join((*PHASES, DESCRIBE, STACKS, LOCAL))}", file=sys.stderr)
         return USAGE_ERROR
     text = os.environ.get(PLAN_VARIABLE)
     if not text:
@@ -55,9 +60,12 @@ def _phase(name: str, plan: Plan) -> int:
         from tftrainer.publish.phase import main as publish
 
         return publish(plan)
+    from tftrainer.layout import Layout
     from tftrainer.run.launcher import main as run
+    from tftrainer.run.places import Places
 
-    return run(plan)
+    at = Layout.from_environment()
+    return run(plan, Places(at.workspace, at.state, at.termination_log))
 
 
 if __name__ == "__main__":

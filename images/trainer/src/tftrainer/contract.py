@@ -107,6 +107,9 @@ class Reason(enum.StrEnum):
     INPUT_CONFLICT = "InputConflict"
     INVALID_ARCHIVE = "InvalidArchive"
     DIGEST_MISMATCH = "DigestMismatch"
+    # the model that the job promises
+    MODEL_MISSING = "ModelMissing"
+    MODEL_UNLOADABLE = "ModelUnloadable"
     # limits
     OUT_OF_MEMORY = "OutOfMemory"
     WORKSPACE_FULL = "WorkspaceFull"
@@ -186,6 +189,13 @@ class CodePins(Message, frozen=True):
     files: Annotated[tuple[Pinned, ...], Meta(max_length=64)] = ()
 
 
+class WantedModel(Message, frozen=True):
+    """The SavedModel that the job promises at `path`, which is `${bucket}/key`; with `required`, the run fails without it."""
+
+    path: str
+    required: bool = True
+
+
 class Plan(Message, frozen=True):
     """All that a pod needs to know of its job. Carries no secret.
 
@@ -212,6 +222,7 @@ class Plan(Message, frozen=True):
     gpus: int = 0
     implicit_fetch_bytes: int = 2 * 1024**3
     pins: CodePins | None = None
+    model: WantedModel | None = None
 
 
 class Failure(Message, frozen=True):
@@ -261,12 +272,17 @@ class RunReport(Message, frozen=True, tag="run", tag_field="kind"):
 
 
 class PublishedModel(Message, frozen=True):
-    """The newest SavedModel that the run wrote. `uri` names its folder; `sha256` is over its `saved_model.pb`."""
+    """The newest SavedModel that the run wrote. `uri` names its folder; `sha256` is over its `saved_model.pb`.
+
+    With `verified` it was loaded, and has these `signatures` (the first sixteen).
+    """
 
     uri: Key
     sha256: Annotated[str, Meta(max_length=64)] = ""
     bytes: Count = 0
     objects: Count = 0
+    signatures: Annotated[tuple[Annotated[str, Meta(max_length=64)], ...], Meta(max_length=16)] = ()
+    verified: bool = False
 
 
 class PublishReport(Message, frozen=True, tag="publish", tag_field="kind"):

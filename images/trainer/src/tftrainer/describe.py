@@ -79,11 +79,12 @@ def main(arguments: list[str]) -> int:
         print(f"tftrainer describe: got {arguments!r}, expected nothing or {JSON}", file=sys.stderr)
         return USAGE_ERROR
     installed = ((each.name, each.version) for each in metadata.distributions())
-    description = describe(installed, platform.python_version(), version_1_api=_alias_is_on())
+    description = describe(installed, platform.python_version(), version_1_api=alias_is_on())
     print(msgspec.json.format(msgspec.json.encode(description), indent=2).decode() if arguments else text(description))
     return 0
 
 
-def _alias_is_on() -> bool:
+def alias_is_on() -> bool:
+    """Whether `import tensorflow` gives the version-1 API in this interpreter."""
     found = importlib.util.find_spec("tensorflow")
     return found is not None and found.origin is not None and (Path(found.origin).parents[1] / ALIAS_HOOK).is_file()

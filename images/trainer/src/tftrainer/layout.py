@@ -12,6 +12,9 @@ from tftrainer import contract, handover
 
 ROOT_VARIABLE: Final = "TFTRAINING_ROOT"
 """Folder that stands for `/` when a phase runs outside a pod; not set in one."""
+MESSAGE_VARIABLE: Final = "TFTRAINING_MESSAGE"
+"""File below that root for a phase's last word, when it is not where a kubelet reads it."""
+_MESSAGE: Final = "/dev/termination-log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +22,12 @@ class Layout:
     """The contract's paths below `root`."""
 
     root: Path = Path("/")
+    message: str = _MESSAGE
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
         """Return the layout of this process."""
-        return cls(Path(environment.get(ROOT_VARIABLE) or "/"))
+        return cls(Path(environment.get(ROOT_VARIABLE) or "/"), environment.get(MESSAGE_VARIABLE) or _MESSAGE)
 
     def _at(self, path: str) -> Path:
         return self.root / path.lstrip("/")
@@ -96,4 +100,4 @@ class Layout:
     @property
     def termination_log(self) -> Path:
         """Where a kubelet reads a container's last word."""
-        return self._at("/dev/termination-log")
+        return self._at(self.message)

@@ -69,6 +69,11 @@ Uri = Annotated[
 
 ObjectUri = Annotated[Uri, Matches(r".*/", "must name an object, not a folder: no / at the end", refuse=True)]
 
+OutputFolder = Annotated[
+    Uri,
+    Matches(r"\$\{(bucket|cos)\}/.*", "must lie in the job's own bucket, where the script writes: ${bucket}/key"),
+]
+
 Sha256 = Annotated[str, Field(max_length=64), Matches("[0-9a-f]{64}", "must be a SHA-256 digest: 64 hexadecimal digits in lower case")]
 
 DnsName = Annotated[

@@ -17,6 +17,7 @@ from tftraining_operator.api.fields import (
     InputName,
     Model,
     ObjectUri,
+    OutputFolder,
     ResourceName,
     RuntimeName,
     ScriptName,
@@ -167,6 +168,24 @@ class Input(Model):
     )
 
 
+class ModelGate(Model):
+    """The SavedModel that the script is to write, checked before the job counts as succeeded."""
+
+    path: OutputFolder = Field(
+        description=(
+            "Folder of the bucket that the script exports its SavedModel to, or versions of it in folders with a number for name: "
+            "the newest that the run wrote is loaded on a CPU, as a server would. Example: ${bucket}/tf_model"
+        )
+    )
+    required: bool = Field(
+        default=True,
+        description=(
+            "true, the default: without a model the job fails as ModelMissing, with one that does not load as ModelUnloadable. "
+            "false: status.model.verified says whether it loads."
+        ),
+    )
+
+
 class StorageReference(Model):
     """The Secret of the bucket that a job reads from and writes to."""
 
@@ -269,6 +288,10 @@ class Spec(Model):
         max_length=16,
         json_schema_extra=_by_name(),
         description="Data to fetch before the script starts, each to its own read-only folder ${inputs.NAME}. At most 16.",
+    )
+    model: ModelGate | None = Field(
+        default=None,
+        description="The SavedModel that the script is to write, checked before the job counts as succeeded. Default: none is expected.",
     )
     storage: StorageReference = Field(
         default=StorageReference(), description="The bucket that the job reads from and writes to, given by a Secret."

@@ -103,6 +103,10 @@ class PublishedModel(Model):
     sha256: Digest = Field(default="", description="Digest of its saved_model.pb.")
     bytes: Count = Field(default=0, description="Size of all its objects in bytes.")
     objects: Count = Field(default=0, description="Number of its objects.")
+    signatures: tuple[Word, ...] = Field(
+        default=(), max_length=16, json_schema_extra=_list("atomic"), description="Names of its signatures, where it was loaded."
+    )
+    verified: bool = Field(default=False, description="Whether it was loaded: spec.model asks for that.")
 
 
 class Outputs(Model):

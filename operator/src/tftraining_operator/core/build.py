@@ -22,6 +22,8 @@ PUBLISH_SECONDS: Final = 30
 WORKSPACE_SLACK: Final = 1.25
 """The launcher stops a script at the workspace's size; the kubelet's eviction, which loses the outputs, is only the backstop."""
 _SIDE_SPACE: Final = "1Gi"
+_SIDE_MEMORY: Final = "512Mi"
+_LEAST_LOADING_MEMORY: Final = "1Gi"
 
 
 class BuildError(ValueError):
@@ -163,6 +165,7 @@ def _plan(job: JobRecord, wanted: Effective, configuration: Configuration, attem
         gpus=spec.resources.gpus,
         implicit_fetch_bytes=configuration.implicit_fetch_bytes,
         pins=pins.for_plan(job.status),
+        model=contract.WantedModel(path=spec.model.path, required=spec.model.required) if spec.model else None,
     )
 
 
@@ -250,7 +253,7 @@ def _publisher(wanted: Effective, plan: str) -> dict[str, Any]:
         "publish",
         wanted.runtime,
         env=[*_own_environment(plan, gpus=0), *_credentials(contract.STORAGE_PREFIX, wanted.storage_secret)],
-        resources=_side_resources(),
+        resources=_side_resources(_loading_memory(wanted) if wanted.spec.model else _SIDE_MEMORY),
         volumeMounts=[
             _mount("workspace", contract.WORKSPACE),
             _mount("state", contract.STATE),
@@ -346,8 +349,13 @@ def _texts_with_placeholders(spec: Spec) -> Iterable[str]:
     )
 
 
-def _side_resources() -> dict[str, Any]:
-    return {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}
+def _loading_memory(wanted: Effective) -> str:
+    """Return what the publisher may take to load a model: what training it took, which is free by then, and room for TensorFlow."""
+    return wanted.memory if amount(wanted.memory) > amount(_LEAST_LOADING_MEMORY) else _LEAST_LOADING_MEMORY
+
+
+def _side_resources(memory: str = _SIDE_MEMORY) -> dict[str, Any]:
+    return {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": memory}}
 
 
 def _either(value: int | None, default: int) -> int:

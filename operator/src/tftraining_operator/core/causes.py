@@ -53,6 +53,8 @@ CAUSES: Final[Mapping[Reason, Cause]] = {
     Reason.STORAGE_UNAVAILABLE: Cause.STORAGE,
     Reason.STORAGE_MISCONFIGURED: Cause.STORAGE,
     Reason.PUBLISH_FAILED: Cause.PUBLISH,
+    Reason.MODEL_MISSING: Cause.USER_ERROR,
+    Reason.MODEL_UNLOADABLE: Cause.USER_ERROR,
     Reason.TERMINATED: Cause.INFRASTRUCTURE,
     Reason.POD_DELETED: Cause.INFRASTRUCTURE,
     Reason.EVICTED: Cause.INFRASTRUCTURE,
@@ -277,7 +279,7 @@ def _trainer_failed(pod: PodRecord, wanted: Effective) -> Verdict | None:
     return Verdict(told, trainer.exit_code)
 
 
-def _publisher_failed(pod: PodRecord, _: Effective) -> Verdict | None:
+def _publisher_failed(pod: PodRecord, wanted: Effective) -> Verdict | None:
     """Fail a run whose outputs are not in the bucket, however well the script ended."""
     publisher = pod.container(PUBLISHER)
     if publisher is None or publisher.state != "terminated":
@@ -285,6 +287,14 @@ def _publisher_failed(pod: PodRecord, _: Effective) -> Verdict | None:
     told = report(publisher, PublishReport)
     if told is not None and told.failure is not None and told.failure.reason not in _CLUSTER_ONLY:
         return Verdict(told.failure, publisher.exit_code)
+    if _killed_for_memory(publisher) and wanted.spec.model is not None:
+        return verdict(
+            Reason.PUBLISH_FAILED,
+            f"the script ended, but loading its model, which spec.model asks for, took more memory than spec.resources.memory "
+            f"({wanted.memory}) gives it",
+            "raise spec.resources.memory; the outputs are in the bucket, without a manifest",
+            exit_code=publisher.exit_code,
+        )
     if _killed_for_memory(publisher):
         why = "publishing took more memory than its container has"
     else:

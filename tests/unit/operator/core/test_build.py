@@ -24,6 +24,7 @@ EVERYTHING: dict[str, Any] = {
     "args": ["--data", "${datasets}/a.csv", "--job=${job}", "$(HOME)"],
     "env": [{"name": "DATA", "value": "${inputs.mnist}/x"}, {"name": "PRICE", "value": "$(HOME) $$ $${x}"}],
     "inputs": [{"name": "mnist", "uri": "${bucket}/mnist/"}],
+    "model": {"path": "${bucket}/tf_model", "required": False},
     "storage": {"secretName": "team-storage"},
     "resources": {"cpu": 2, "memory": "4Gi", "gpus": 1, "sharedMemory": "1Gi", "workspace": "20Gi"},
     "activeDeadlineSeconds": 3600,
@@ -215,3 +216,11 @@ def test_an_inline_script_at_its_limit_grows_neither_pod_nor_plan() -> None:
 def test_an_input_that_is_not_declared_is_refused_with_its_place(spec: dict[str, Any]) -> None:
     with pytest.raises(BuildError, match=r"spec\.(args\[0\]|env\[A\]): .*\$\{inputs\.a\}"):
         built(**spec)
+
+
+@pytest.mark.parametrize(("memory", "limit"), [("512Mi", "1Gi"), ("1024Mi", "1Gi"), ("3Gi", "3Gi")])
+def test_a_model_is_loaded_with_the_memory_of_the_script_and_room_for_tensorflow(memory: str, limit: str) -> None:
+    made = built(model={"path": "${bucket}/m"}, resources={"memory": memory})
+    assert container(made, contract.PUBLISHER)["resources"]["limits"] == {"memory": limit}
+    assert container(made, contract.FETCH)["resources"]["limits"] == {"memory": "512Mi"}
+    assert plan(made).model == contract.WantedModel(path="${bucket}/m", required=True)

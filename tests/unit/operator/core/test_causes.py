@@ -119,3 +119,11 @@ def test_a_full_workspace_names_the_field_and_its_value() -> None:
 def test_a_report_that_is_none_leaves_the_exit_code_to_speak(message: str) -> None:
     pod = Pod().ran(3).published(succeeded=False).container(contract.TRAINER, terminated={"exitCode": 3, "message": message})
     assert failure(pod)["reason"] == "ScriptExited"
+
+
+def test_a_model_that_is_too_large_to_be_loaded_names_the_field_and_its_value() -> None:
+    pod = Pod().ran().container("publisher", terminated={"exitCode": 137, "reason": "OOMKilled"})
+    found = failure(pod, model={"path": "${bucket}/m"}, resources={"memory": "3Gi"})
+    assert found["reason"] == "PublishFailed"
+    assert "spec.resources.memory (3Gi)" in found["message"]
+    assert "spec.model" in found["message"]

@@ -136,6 +136,20 @@ def test_a_script_that_ended_well_without_a_manifest_has_failed() -> None:
     assert (reason(found), status(found)["failure"]["cause"]) == ("StorageAccessDenied", "Storage")
 
 
+def test_a_script_that_ended_well_without_the_model_that_it_promised_has_failed_and_its_outputs_are_told() -> None:
+    missing = Failure(reason=Reason.MODEL_MISSING, message="there is no model at ${bucket}/tf_model")
+    found = plan(seen(job(), Pod().ran().published(exit_code=1, succeeded=False, failure=missing)))
+    assert (reason(found), status(found)["failure"]["cause"]) == ("ModelMissing", "UserError")
+    assert conditions(found)["Failed"] == "True"
+    assert status(found)["outputs"]["objects"] == 4
+
+
+def test_the_signatures_of_a_model_that_was_loaded_are_told() -> None:
+    model = contract.PublishedModel(uri="s3://bucket/tf_model/1/", signatures=("predict", "serving_default"), verified=True)
+    told = status(plan(seen(job(), Pod().ran().published(model=model))))["model"]
+    assert (list(told["signatures"]), told["verified"]) == (["predict", "serving_default"], True)
+
+
 def test_a_script_that_raised_is_only_judged_when_what_it_wrote_is_published() -> None:
     assert plan(seen(job(), Pod().ran(1, RAISED)), CREATED + 61).status is None
     found = plan(seen(job(), Pod().ran(1, RAISED).published(succeeded=False)))

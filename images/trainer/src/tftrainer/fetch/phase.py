@@ -27,8 +27,8 @@ from tftrainer.handover import Baseline, FetchedFile, Resolved
 from tftrainer.layout import Layout
 from tftrainer.manifest import Manifest
 from tftrainer.phase_error import TEXT_LIMIT, PhaseError, clip, sentence, unexpected
-from tftrainer.storage.credentials import Credentials
-from tftrainer.storage.store import Store
+from tftrainer.storage.interface import Store
+from tftrainer.storage.opening import open_store
 
 TERMINATED: Final = 143
 FAILED: Final = 1
@@ -193,15 +193,15 @@ class _Fetch:
             raise PhaseError(Reason.INVALID_SPEC, f"spec.args: {error}", "correct the argument") from None
 
     def _buckets(self) -> Buckets:
-        storage = Credentials.read(self._environment, contract.STORAGE_PREFIX, "storage Secret (spec.storage)")
+        storage = open_store(self._environment, contract.STORAGE_PREFIX, "storage Secret (spec.storage)")
         if storage is None:
             raise PhaseError(
                 Reason.STORAGE_MISCONFIGURED,
                 "the storage Secret is empty, expected the keys endpoint, bucket, accessKey and secretKey",
                 "fill the Secret that spec.storage.secretName names",
             )
-        datasets = Credentials.read(self._environment, contract.DATASETS_PREFIX, "datasets Secret (spec.datasets)")
-        return Buckets(Store(storage), Store(datasets) if datasets else None)
+        datasets = open_store(self._environment, contract.DATASETS_PREFIX, "datasets Secret (spec.datasets)")
+        return Buckets(storage, datasets)
 
     def _earlier(self, store: Store) -> Manifest | None:
         """Return what an earlier pod of this attempt has published; the first request, so a wrong Secret shows here."""

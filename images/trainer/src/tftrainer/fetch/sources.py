@@ -12,7 +12,8 @@ from tftrainer import placeholders, uri
 from tftrainer.contract import Plan, Reason
 from tftrainer.layout import Layout
 from tftrainer.phase_error import PhaseError
-from tftrainer.storage.store import ObjectInfo, Store
+from tftrainer.storage.interface import Store
+from tftrainer.storage.store import ObjectInfo
 from tftrainer.uri import Root, Uri
 
 SCRIPT_FIELD: Final = "spec.script.uri"

@@ -12,8 +12,8 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from tftrainer import contract, handover, manifest
-from tftrainer.contract import ContractError, Failure, Plan, PublishReport, Reason, RunReport
+from tftrainer import contract, handover, manifest, model_gate
+from tftrainer.contract import ContractError, Failure, Plan, PublishReport, Reason, RunReport, WantedModel
 from tftrainer.handover import Baseline
 from tftrainer.layout import Layout
 from tftrainer.manifest import Manifest, PublishedObject, Skipped
@@ -23,12 +23,14 @@ from tftrainer.publish.tree import LocalFile
 from tftrainer.publish.watch import Stop, wait_for_end
 
 if TYPE_CHECKING:
-    from tftrainer.storage.store import Store
+    from tftrainer.storage.interface import Store
 
 FAILED: Final = 1
 RESULT_NAME: Final = "result.json"
 STARTED_NAME: Final = "started"
 LOGS_FOLDER: Final = "logs/"
+MODEL_REASONS: Final = frozenset({Reason.MODEL_MISSING, Reason.MODEL_UNLOADABLE})
+"""Failures that are the publisher's to tell: the script itself succeeded."""
 PUBLISHED_LOGS: Final = ("stdout.log", "stderr.log")
 
 
@@ -97,15 +99,14 @@ class _Publisher:
         return report
 
     def _store(self) -> Store:
-        from tftrainer.storage.credentials import Credentials
-        from tftrainer.storage.store import Store
+        from tftrainer.storage.opening import open_store
 
-        found = Credentials.read(self._environment, contract.STORAGE_PREFIX, "storage Secret (spec.storage)")
+        found = open_store(self._environment, contract.STORAGE_PREFIX, "storage Secret (spec.storage)")
         if found is None:
             raise PhaseError(
                 Reason.STORAGE_MISCONFIGURED, "the storage Secret is empty", "fill the Secret that spec.storage.secretName names"
             )
-        return Store(found)
+        return found
 
     def _key(self, store: Store, name: str) -> str:
         return store.credentials.key(self._folder + name)
@@ -200,6 +201,10 @@ class _Publisher:
         failure = result.failure
         if not succeeded and failure is None:
             failure = Failure(reason=Reason.SCRIPT_EXITED, message=f"the script ended with exit code {result.exit_code}")
+        model = upload.newest_model(files, objects, store.credentials.prefix, store.uri)
+        if succeeded and plan.model is not None:
+            gate = self._gate(plan.model, objects, store)
+            succeeded, failure, model = gate.failure is None, gate.failure, gate.model
         return Manifest(
             version=manifest.VERSION,
             namespace=plan.namespace,
@@ -219,12 +224,16 @@ class _Publisher:
             inputs=baseline.inputs,
             objects=tuple(objects),
             logs=tuple(logs),
-            model=upload.newest_model(files, objects, store.credentials.prefix, store.uri),
+            model=model,
             skipped=tuple(skipped[: tree.SKIPPED_LIMIT]),
             started_at=result.started_at,
             finished_at=result.finished_at,
             published_at=time.time(),
         )
+
+    def _gate(self, wanted: WantedModel, objects: list[PublishedObject], store: Store) -> model_gate.Verdict:
+        published = model_gate.Published(self._layout.bucket, store.credentials.prefix, objects, store.uri)
+        return model_gate.examine(wanted, published, lambda folder: model_gate.load(folder, lambda: self._stop.asked), say)
 
     def _compare(self, store: Store, own: Manifest, earlier: bytes | None) -> PublishReport:
         """Take an existing manifest for our own if it tells of the same run: then an earlier write of it was only not answered."""
@@ -249,6 +258,7 @@ class _Publisher:
 
     def _report(self, store: Store, written: Manifest, data: bytes) -> PublishReport:
         return PublishReport(
+            failure=written.failure if written.failure and written.failure.reason in MODEL_REASONS else None,
             succeeded=written.outcome == manifest.SUCCEEDED,
             manifest_uri=store.uri(self._key(store, contract.MANIFEST_NAME)),
             manifest_sha256=hashlib.sha256(data).hexdigest(),

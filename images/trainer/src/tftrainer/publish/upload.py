@@ -13,7 +13,8 @@ from tftrainer.contract import PublishedModel, Reason
 from tftrainer.manifest import PublishedObject
 from tftrainer.phase_error import PhaseError, clip
 from tftrainer.publish.tree import LocalFile, open_file
-from tftrainer.storage.store import PART, Store
+from tftrainer.storage.interface import Store
+from tftrainer.storage.store import PART
 from tftrainer.storage.transfer import HashingReader
 
 FILES_AT_ONCE: Final = 8

@@ -13,6 +13,7 @@ from pathlib import Path
 from tftrainer import contract, handover
 from tftrainer.contract import DATASETS_PREFIX, PLAN_VARIABLE, STORAGE_PREFIX, Failure, Plan, Reason, RunReport
 from tftrainer.handover import Resolved
+from tftrainer.layout import MESSAGE_VARIABLE, ROOT_VARIABLE
 from tftrainer.run import evidence, memory, outcome, process
 from tftrainer.run.outcome import Ending, Stop
 from tftrainer.run.places import Places
@@ -22,6 +23,7 @@ from tftrainer.run.usage import Meter
 
 _HOOK_FOLDER = Path(__file__).parent / "hook"
 _HOOK_VARIABLE = "TFTRAINING_HOOK"
+_OWN_VARIABLES = frozenset({PLAN_VARIABLE, ROOT_VARIABLE, MESSAGE_VARIABLE})
 _OWN_FAULT_CODE = 70
 _LOCK_SECONDS = 5.0
 _LOCK_PAUSE_SECONDS = 0.005
@@ -117,7 +119,7 @@ def script_environment(environment: dict[str, str], resolved: Resolved, places: 
     kept = {
         name: value
         for name, value in environment.items()
-        if name != PLAN_VARIABLE and not name.startswith((STORAGE_PREFIX, DATASETS_PREFIX))
+        if name not in _OWN_VARIABLES and not name.startswith((STORAGE_PREFIX, DATASETS_PREFIX))
     }
     path = [str(_HOOK_FOLDER), *resolved.path]
     if kept.get("PYTHONPATH"):

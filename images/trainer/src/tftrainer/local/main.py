@@ -1,0 +1,155 @@
+"""`python -m tftrainer local JOB.yaml [--bucket DIR]`: runs a job file through fetch, run and publish on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, NoReturn
+
+import msgspec
+
+from tftrainer import contract, manifest
+from tftrainer.contract import STORAGE_PREFIX
+from tftrainer.describe import alias_is_on
+from tftrainer.layout import Layout
+from tftrainer.local import plan as plans
+from tftrainer.local import source
+from tftrainer.local.job_file import JobFileError, read
+from tftrainer.local.processes import Processes
+from tftrainer.local.result import NOT_FETCHED, Result, judge, text
+from tftrainer.local.spec import JobFile
+from tftrainer.phase_error import PhaseError, sentence
+from tftrainer.storage.opening import open_store
+
+USAGE_ERROR: Final = 64
+BAD_JOB_FILE: Final = 65
+NOT_STARTED: Final = 70
+_ATTEMPT: Final = re.compile(r"attempt-([0-9]{1,9})/")
+_EPILOG: Final = f"""\
+The bucket is a folder (--bucket), or an S3 bucket that the environment names: TFTRAINING_S3_ENDPOINT, TFTRAINING_S3_BUCKET,
+AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY; if needed TFTRAINING_S3_PREFIX, AWS_REGION, AWS_CA_BUNDLE, TFTRAINING_S3_DATASETS_BUCKET.
+
+exit code: the script's own (128 + n for signal n); {USAGE_ERROR} wrong use; {BAD_JOB_FILE} the job file is wrong;
+{NOT_FETCHED} the script could not start, because something that the job names is missing or wrong;
+74 the script succeeded, but its outputs could not be published or are not what the job demands.
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE_ERROR, f"tftrainer local: {message}; see python -m tftrainer local --help\n")
+
+
+def main(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> int:
+    """Run a job file and return the script's exit code, or one that says why the script did not run or its outputs are not there."""
+    options = _parser().parse_args(arguments)
+    if sys.platform != "linux":
+        return _refuse(USAGE_ERROR, f"this system is {sys.platform}, expected linux, as in a pod: use a virtual machine, or WSL on Windows")
+    try:
+        job = read(options.job)
+        plans.check_placeholders(job)
+    except JobFileError as error:
+        return _refuse(BAD_JOB_FILE, str(error))
+    if job.spec.suspend:
+        return _refuse(BAD_JOB_FILE, f"{options.job}: spec.suspend is true, so that the job does not run: set it to false")
+    try:
+        buckets = source.variables(job, options.bucket, options.datasets, environment)
+    except source.SourceError as error:
+        return _refuse(USAGE_ERROR, str(error))
+    try:
+        attempt = _next_attempt(job, buckets)
+    except PhaseError as error:
+        return _refuse(NOT_FETCHED, sentence(error.failure))
+    try:
+        code, result = _run(job, attempt, buckets, environment, as_json=options.json)
+    except OSError as error:
+        place = error.filename or tempfile.gettempdir()
+        return _refuse(NOT_STARTED, f"{place} cannot be used: {error.strerror}; the variable TMPDIR names the folder for workspaces")
+    return _tell(code, result, options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m tftrainer local",
+        description="Run a TFTrainingJob file on this machine, without a cluster, through the same phases.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("job", type=Path, metavar="JOB.yaml", help="a file with one TFTrainingJob")
+    parser.add_argument("--bucket", type=Path, metavar="DIR", help="folder in the place of the bucket: ${bucket}/x is DIR/x")
+    parser.add_argument("--datasets", type=Path, metavar="DIR", help="folder in the place of the dataset library: ${datasets}/x is DIR/x")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON on standard output, all else on standard error")
+    parser.add_argument("--result", type=Path, metavar="FILE", help="write the result as JSON into FILE")
+    return parser
+
+
+def _refuse(code: int, message: str) -> int:
+    for line in message.splitlines():
+        print(f"tftrainer local: {line}", file=sys.stderr)
+    return code
+
+
+def _say(line: str) -> None:
+    # Written past Python's buffers: a signal's handler may call this while the main program prints.
+    os.write(2, f"local: {line}\n".encode())
+
+
+def _next_attempt(job: JobFile, buckets: Mapping[str, str]) -> int:
+    """Return the number of this run: one more than the last that the bucket has of this job."""
+    store = open_store(buckets, STORAGE_PREFIX, "environment")
+    if store is None:
+        return 0
+    prefix = store.credentials.key(manifest.folder(plans.plan(job, 0)).partition("attempt-")[0])
+    numbers = [int(found[1]) for each in store.list(prefix) if (found := _ATTEMPT.match(each.key, len(prefix)))]
+    return max(numbers, default=-1) + 1
+
+
+def _run(job: JobFile, attempt: int, buckets: Mapping[str, str], environment: Mapping[str, str], *, as_json: bool) -> tuple[int, Result]:
+    plan = plans.plan(job, attempt)
+    _notes(job, plan)
+    root = Path(tempfile.mkdtemp(prefix=f"tftraining-{job.metadata.name[:60]}-")).resolve()
+    try:
+        layout = Layout(root)
+        layout.termination_log.parent.mkdir(parents=True)
+        if job.spec.script.inline is not None:
+            layout.inline.mkdir(parents=True)
+            (layout.inline / plan.script.name).write_text(job.spec.script.inline, "utf-8")
+        processes = Processes(plan, layout, _say, 2 if as_json else 1, 2)
+        ran = processes.go(
+            {**plans.inherited(environment), **buckets}, plans.script_environment(job, plan, str(layout.workspace), environment)
+        )
+        return judge(plan, ran, time.time())
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def _notes(job: JobFile, plan: contract.Plan) -> None:
+    if plan.attempt:
+        _say(f"the bucket has earlier runs of job {plan.job}: this is attempt {plan.attempt}, and outputs of the same name are replaced")
+    if job.spec.resources.gpus:
+        _say(f"resources.gpus is {job.spec.resources.gpus}: nothing is reserved here, the script sees the GPUs that this machine has")
+    if plan.runtime == "tf1" and not alias_is_on():
+        _say("runtime tf1: `import tensorflow` does not give the version-1 API here; docs/how-to/without-a-cluster.md says how it does")
+
+
+def _tell(code: int, result: Result, options: argparse.Namespace) -> int:
+    encoded = msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n"
+    for line in text(result).splitlines():
+        print(line, file=sys.stderr, flush=True)
+    if options.json:
+        sys.stdout.write(encoded.decode())
+        sys.stdout.flush()
+    if options.result is not None:
+        try:
+            options.result.write_bytes(encoded)
+        except OSError as error:
+            return _refuse(code or USAGE_ERROR, f"--result is {str(options.result)!r}, which cannot be written: {error.strerror}")
+    return code

@@ -1,0 +1,81 @@
+"""From a job file to what a pod is told: the plan, and the environment of the script."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from tftrainer import placeholders
+from tftrainer.contract import Input, Plan, Reference, Script, WantedModel
+from tftrainer.local.job_file import JobFileError
+from tftrainer.local.spec import JobFile
+
+UID: Final = "local"
+"""Stands for the uid that an API server gives: runs of the same job into the same bucket are its attempts."""
+RUNTIME: Final = "tf2"
+WORKSPACE: Final = "10Gi"
+GRACE_SECONDS: Final = 30
+_OWN: Final = ("AWS_", "MINIO_", "KUBERNETES_", "TFTRAINING_", "TF_CONFIG")
+_UNITS: Final = {
+    unit: base**power
+    for base, suffix in ((1000, ""), (1024, "i"))
+    for power, unit in ((2, "M" + suffix), (3, "G" + suffix), (4, "T" + suffix))
+}
+
+
+def plan(job: JobFile, attempt: int) -> Plan:
+    """Return the plan of one attempt, with the defaults of the chart."""
+    spec = job.spec
+    archive = spec.dependencies.archive
+    grace = spec.termination_grace_period_seconds
+    return Plan(
+        namespace=job.metadata.namespace,
+        job=job.metadata.name,
+        uid=UID,
+        runtime=spec.runtime or RUNTIME,
+        script=Script(name=spec.script.name or (spec.script.uri or "").rpartition("/")[2], uri=spec.script.uri, sha256=spec.script.sha256),
+        attempt=attempt,
+        archive=Reference(uri=archive.uri, sha256=archive.sha256) if archive else None,
+        files=tuple(Reference(uri=each.uri, sha256=each.sha256) for each in spec.dependencies.files),
+        inputs=tuple(Input(name=each.name, uri=each.uri) for each in spec.inputs),
+        args=spec.args,
+        grace_seconds=GRACE_SECONDS if grace is None else grace,
+        active_deadline_seconds=spec.active_deadline_seconds,
+        workspace_bytes=_bytes(str(spec.resources.workspace or WORKSPACE)),
+        gpus=spec.resources.gpus,
+        model=WantedModel(path=spec.model.path, required=spec.model.required) if spec.model else None,
+    )
+
+
+def check_placeholders(job: JobFile) -> None:
+    """Make sure that arguments and variables name nothing that does not exist.
+
+    Raises:
+        JobFileError: one does, naming the field.
+    """
+    whole = plan(job, 0)
+    texts = [(f"spec.args[{index}]", each) for index, each in enumerate(job.spec.args)]
+    texts += [(f"spec.env[{each.name}].value", each.value) for each in job.spec.env]
+    for field, text in texts:
+        try:
+            placeholders.resolve(text, whole)
+        except placeholders.PlaceholderError as error:
+            raise JobFileError(f"{field}: {error}") from None
+
+
+def script_environment(job: JobFile, whole: Plan, workspace: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return this process's environment with the job's variables, without any that a job may not set itself: no keys, no settings."""
+    own = {each.name: placeholders.resolve(each.value, whole, workspace) for each in job.spec.env}
+    return {**inherited(environment), **own}
+
+
+def inherited(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what a phase takes over of this process's environment: all but the keys of stores and the settings of the product."""
+    return {name: value for name, value in environment.items() if not name.startswith(_OWN)}
+
+
+def _bytes(size: str) -> int:
+    match = re.fullmatch(r"([0-9.]+)([A-Za-z]+)", size)
+    return math.ceil(float(match[1]) * _UNITS[match[2]]) if match else 0

@@ -1,0 +1,155 @@
+"""What became of a run, in the fields of a job's status, and the exit code that says the same."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Final
+
+import msgspec
+
+from tftrainer.contract import CodePins, Failure, FetchReport, Plan, PublishedModel, PublishReport, Reason
+from tftrainer.local.processes import Ran
+
+NOT_FETCHED: Final = 66
+"""What the job names is missing or wrong; the script did not start."""
+NOT_PUBLISHED: Final = 74
+"""The script ended with 0, but its outputs are not in the bucket, or not what the job demands."""
+
+
+class Outputs(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the run left in the bucket."""
+
+    manifest: str
+    sha256: str = ""
+    objects: int = 0
+    bytes: int = 0
+    skipped: int = 0
+
+
+class Logs(msgspec.Struct, frozen=True):
+    """Where the script's output is kept."""
+
+    uri: str
+
+
+class FailureStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """Why the run failed."""
+
+    reason: str
+    message: str
+    hint: str = ""
+    exit_code: int | None = None
+    exception: str = ""
+    file: str = ""
+    line: int | None = None
+    traceback: str = ""
+    attempt: int = 0
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """The status of the run. Times are RFC 3339."""
+
+    phase: str
+    message: str
+    attempt: int = 0
+    runtime: str
+    running_time: str = ""
+    completion_time: str = ""
+    resolved_args: tuple[str, ...] = ()
+    code: CodePins | None = None
+    failure: FailureStatus | None = None
+    model: PublishedModel | None = None
+    outputs: Outputs | None = None
+    logs: Logs | None = None
+
+
+def judge(plan: Plan, ran: Ran, now: float) -> tuple[int, Result]:
+    """Return the exit code and the result of a run. `now` is Unix seconds."""
+    fetched = ran.fetch or FetchReport()
+    published = ran.publish or PublishReport()
+    code, failure = _ending(ran)
+    run = ran.run
+    result = Result(
+        phase="Failed" if failure else "Succeeded",
+        message=_sentence(failure, ran),
+        attempt=plan.attempt,
+        runtime=plan.runtime,
+        running_time=_time(run.started_at) if run and run.started_at else "",
+        completion_time=_time(now),
+        resolved_args=fetched.resolved_args,
+        code=CodePins(script=fetched.script, archive=fetched.archive, files=fetched.files) if fetched.script else None,
+        failure=None if failure is None else _failure(failure, code, plan.attempt),
+        model=published.model,
+        outputs=_outputs(published),
+        logs=Logs(published.logs_uri) if published.logs_uri else None,
+    )
+    return code, result
+
+
+def _ending(ran: Ran) -> tuple[int, Failure | None]:
+    """Return the exit code, and the failure that counts: the first in the order of the phases."""
+    if ran.exit_code is None:
+        stopped = Failure(reason=Reason.TERMINATED, message="the run was stopped before the script started")
+        failure = stopped if ran.signal else (ran.fetch.failure if ran.fetch else None)
+        lost = Failure(reason=Reason.TRAINER_ERROR, message="fetching ended without a report", hint="its output above says why")
+        return 128 + ran.signal if ran.signal else NOT_FETCHED, failure or lost
+    if ran.exit_code or (ran.run is not None and ran.run.failure is not None):
+        told = ran.run.failure if ran.run else None
+        return ran.exit_code, told or Failure(reason=Reason.SCRIPT_EXITED, message=f"the script ended with exit code {ran.exit_code}")
+    if ran.publish is None:
+        return NOT_PUBLISHED, Failure(
+            reason=Reason.PUBLISH_FAILED, message="publishing ended without a report", hint="see its output above"
+        )
+    if ran.publish.failure is not None or not ran.publish.succeeded:
+        unsaid = Failure(reason=Reason.PUBLISH_FAILED, message="the manifest says that the run failed")
+        return NOT_PUBLISHED, ran.publish.failure or unsaid
+    return 0, None
+
+
+def _sentence(failure: Failure | None, ran: Ran) -> str:
+    if failure is None:
+        return f"The script succeeded; outputs published: {ran.publish.objects if ran.publish else 0}."
+    text = f"{failure.reason}: {failure.message}" + (f"; {failure.hint}" if failure.hint else "")
+    if ran.exit_code and ran.publish is None:
+        text += ". Besides, publishing was given up: what the script wrote is lost or not complete"
+    elif ran.publish is not None and ran.publish.failure not in (None, failure):
+        text += f". Besides, what it wrote is not published: {ran.publish.failure.message}"
+    return text
+
+
+def _failure(failure: Failure, code: int, attempt: int) -> FailureStatus:
+    return FailureStatus(
+        reason=failure.reason,
+        message=failure.message,
+        hint=failure.hint,
+        exit_code=code,
+        exception=failure.exception,
+        file=failure.file,
+        line=failure.line,
+        traceback=failure.traceback,
+        attempt=attempt,
+    )
+
+
+def _outputs(published: PublishReport) -> Outputs | None:
+    if not published.manifest_uri:
+        return None
+    return Outputs(published.manifest_uri, published.manifest_sha256, published.objects, published.bytes, published.skipped)
+
+
+def _time(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def text(result: Result) -> str:
+    """Return the result in a few lines for people."""
+    lines = [f"{result.phase}: {result.message}"]
+    if result.failure and result.failure.file:
+        lines.append(f"  at       {result.failure.file}" + (f", line {result.failure.line}" if result.failure.line else ""))
+    if result.model:
+        lines.append(f"  model    {result.model.uri}")
+    if result.outputs:
+        lines.append(f"  outputs  {result.outputs.objects} objects, {result.outputs.bytes} bytes, listed in {result.outputs.manifest}")
+    if result.logs:
+        lines.append(f"  logs     {result.logs.uri}")
+    return "\n".join(lines)

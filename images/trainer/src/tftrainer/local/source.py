@@ -1,0 +1,103 @@
+"""Where the buckets of a run lie: folders of this machine, or an S3 server that the environment names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from tftrainer.contract import CREDENTIAL_KEYS, DATASETS_PREFIX, STORAGE_PREFIX
+from tftrainer.local.spec import JobFile
+from tftrainer.storage.opening import FOLDER
+from tftrainer.uri import Root, parse
+
+VARIABLES: Final = {
+    "endpoint": ("TFTRAINING_S3_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+    "bucket": ("TFTRAINING_S3_BUCKET",),
+    "accessKey": ("AWS_ACCESS_KEY_ID",),
+    "secretKey": ("AWS_SECRET_ACCESS_KEY",),
+    "region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
+    "prefix": ("TFTRAINING_S3_PREFIX",),
+}
+"""The variables that stand for each key of a storage Secret; the first that is set counts."""
+DATASETS_VARIABLES: Final = {"bucket": "TFTRAINING_S3_DATASETS_BUCKET", "prefix": "TFTRAINING_S3_DATASETS_PREFIX"}
+"""What differs for the dataset library: it lies on the same server."""
+CA_VARIABLE: Final = "AWS_CA_BUNDLE"
+"""Path of the file that holds the CA certificate."""
+_NEEDED: Final = ("endpoint", "bucket", "accessKey", "secretKey")
+_FOLDER_BUCKET: Final = "bucket"
+
+
+class SourceError(ValueError):
+    """The buckets of the run cannot be told. Its text names the option, variable or field, and what was expected."""
+
+
+def variables(job: JobFile, bucket: Path | None, datasets: Path | None, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables by which the phases find the job's buckets; with a folder given, no setting of S3 counts for it.
+
+    Raises:
+        SourceError: neither a folder nor a server is given, a setting is missing, or the job names more buckets than there are.
+    """
+    found = _storage(job, bucket, environment)
+    if datasets is not None:
+        found |= _folder(DATASETS_PREFIX, datasets, "--datasets", "datasets")
+    elif bucket is None and environment.get(DATASETS_VARIABLES["bucket"]):
+        own = {key: environment.get(name, "") for key, name in DATASETS_VARIABLES.items()}
+        found |= _named(DATASETS_PREFIX, {**_server(environment), **own})
+    elif job.spec.uses_datasets():
+        raise SourceError(
+            "the job names ${datasets}, but no dataset library is given: name its folder with --datasets DIR"
+            + ("" if bucket else f", or its bucket in {DATASETS_VARIABLES['bucket']}")
+        )
+    return found
+
+
+def _storage(job: JobFile, bucket: Path | None, environment: Mapping[str, str]) -> dict[str, str]:
+    if bucket is not None:
+        return _folder(STORAGE_PREFIX, bucket, "--bucket", _bucket_name(job))
+    server = _server(environment)
+    missing = [VARIABLES[key][0] for key in _NEEDED if not server[key]]
+    if len(missing) == len(_NEEDED) or "TFTRAINING_S3_BUCKET" in missing:
+        raise SourceError(
+            "no bucket is given: name a folder of this machine with --bucket DIR, or an S3 bucket in the environment: "
+            + ", ".join(VARIABLES[key][0] for key in _NEEDED)
+        )
+    if missing:
+        raise SourceError(
+            f"{', '.join(missing)} must be set in the environment beside TFTRAINING_S3_BUCKET, or name a folder with --bucket DIR"
+        )
+    return _named(STORAGE_PREFIX, server)
+
+
+def _server(environment: Mapping[str, str]) -> dict[str, str]:
+    found = {key: next((environment[name] for name in names if environment.get(name)), "") for key, names in VARIABLES.items()}
+    bundle = environment.get(CA_VARIABLE)
+    if bundle:
+        try:
+            found["caCertificate"] = Path(bundle).read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not text"
+            raise SourceError(f"{CA_VARIABLE} names {bundle}, which cannot be read: {why}") from None
+    return found
+
+
+def _named(prefix: str, values: Mapping[str, str]) -> dict[str, str]:
+    return {prefix + CREDENTIAL_KEYS[key]: value for key, value in values.items() if value}
+
+
+def _folder(prefix: str, folder: Path, option: str, name: str) -> dict[str, str]:
+    if not folder.is_dir():
+        raise SourceError(f"{option} is {str(folder)!r}, which is {'not a folder' if folder.exists() else 'missing'}: create it first")
+    return {prefix + FOLDER: str(folder.resolve()), prefix + CREDENTIAL_KEYS["bucket"]: name}
+
+
+def _bucket_name(job: JobFile) -> str:
+    """Return the one bucket that the job's `s3://` URIs name: the folder stands for it."""
+    named = {uri.bucket: field for field, text in job.spec.uris() if (uri := parse(text)).root is Root.S3}
+    if len(named) > 1:
+        shown = ", ".join(f"{name!r} in {field}" for name, field in named.items())
+        raise SourceError(
+            f"the job names {len(named)} buckets ({shown}), but --bucket is one folder: write ${{bucket}}/… for what lies in it "
+            "and ${datasets}/… for what lies in --datasets"
+        )
+    return next(iter(named), _FOLDER_BUCKET)

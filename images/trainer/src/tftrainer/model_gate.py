@@ -1,0 +1,180 @@
+"""The model that a job promises (`spec.model`): the newest version that the run wrote is there, and loads."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from tftrainer import uri
+from tftrainer.contract import Failure, PublishedModel, Reason, WantedModel
+from tftrainer.manifest import PublishedObject
+from tftrainer.model_loader import ANSWER_LIMIT, Answer
+from tftrainer.phase_error import PhaseError, clip
+
+SAVED_MODEL: Final = "saved_model.pb"
+LOAD_SECONDS: Final = 300.0
+STOPPED_SECONDS: Final = 10.0
+"""How much longer loading may take when the pod is being ended: the manifest has to be written in that time too."""
+SIGNATURES: Final = 16
+_VERSION_DIGITS: Final = 18
+"""Digits of a version that a server reads as a number of 64 bits."""
+_POLL_SECONDS: Final = 0.05
+_PR_SET_DUMPABLE: Final = 4
+_INHERITED: Final = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV")
+
+Load = Callable[[Path], Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The model that was found, and why the run does not count, if it does not."""
+
+    model: PublishedModel | None = None
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What the run wrote below the bucket's folder `root`: objects whose keys begin with `prefix`; `uri` turns a key into a URI."""
+
+    root: Path
+    prefix: str
+    objects: Sequence[PublishedObject]
+    uri: Callable[[str], str]
+
+
+def examine(wanted: WantedModel, published: Published, load: Load, say: Callable[[str], None]) -> Verdict:
+    """Find the newest version of the model and load it; a failure is part of the verdict only where the model is required."""
+    try:
+        folder, model = _found(wanted, published)
+    except PhaseError as failed:
+        return _failed(wanted, None, failed.failure, say)
+    say(f"loading the model {model.uri}, as a server would")
+    answer = load(published.root / folder)
+    if answer.error:
+        unloadable = PhaseError(
+            Reason.MODEL_UNLOADABLE,
+            f"the model {model.uri} cannot be loaded: {answer.error}",
+            "export it as a SavedModel with the tag serve, and whole",
+        )
+        return _failed(wanted, model, unloadable.failure, say)
+    names = tuple(clip(name, 64) for name in answer.signatures[:SIGNATURES])
+    say(f"the model loads; its signatures: {', '.join(names) or 'none'}")
+    return Verdict(msgspec.structs.replace(model, signatures=names, verified=True))
+
+
+def _failed(wanted: WantedModel, model: PublishedModel | None, failure: Failure, say: Callable[[str], None]) -> Verdict:
+    if wanted.required:
+        return Verdict(model, failure)
+    say(f"{failure.reason}: {failure.message}; the job does not require it")
+    return Verdict(model)
+
+
+def _found(wanted: WantedModel, published: Published) -> tuple[str, PublishedModel]:
+    """Return the folder of the newest version, relative to the bucket's, and what is known of the model.
+
+    Raises:
+        PhaseError: `ModelMissing`, saying what lies there instead.
+    """
+    below = f"{uri.parse(wanted.path).key.rstrip('/')}/"
+    start = published.prefix + below
+    paths = [each.key.removeprefix(start) for each in published.objects if each.key.startswith(start)]
+    if not paths:
+        raise _missing(wanted, "the script wrote nothing there")
+    names = {path.partition("/")[0] for path in paths}
+    versions = [name for name in names - set(paths) if name.isascii() and name.isdigit() and len(name) <= _VERSION_DIGITS]
+    version = f"{max(versions, key=int)}/" if versions else ""
+    graph = next((each for each in published.objects if each.key == start + version + SAVED_MODEL), None)
+    if graph is None and version:
+        raise _missing(wanted, f"the newest version that the script wrote, {version[:-1]}, has no {SAVED_MODEL}")
+    if graph is None:
+        shown = ", ".join(sorted(names)[:5]) + (", …" if len(names) > 5 else "")
+        raise _missing(wanted, f"no {SAVED_MODEL} lies in it, and no folder with a number for name; the script wrote {shown}")
+    parts = [each for each in published.objects if each.key.startswith(start + version)]
+    place = clip(published.uri(start + version), 1200)
+    return below + version, PublishedModel(uri=place, sha256=graph.sha256, bytes=sum(each.size for each in parts), objects=len(parts))
+
+
+def _missing(wanted: WantedModel, what: str) -> PhaseError:
+    return PhaseError(
+        Reason.MODEL_MISSING,
+        f"there is no model at {wanted.path} (spec.model.path): {what}",
+        "export a SavedModel to that folder, or to a folder in it with a number for its name; or correct spec.model",
+    )
+
+
+def load(folder: Path, stopped: Callable[[], bool], environment: Mapping[str, str] = os.environ) -> Answer:
+    """Load a model in a new process on the CPU, without any variable that is not listed here.
+
+    `stopped` tells whether the pod is being ended, so that not much time is left.
+    """
+    _hide_environment()
+    reader, writer = os.pipe()
+    isolation = "-I" if sys.flags.isolated else "-P"
+    process = subprocess.Popen(
+        [sys.executable, isolation, "-m", "tftrainer.model_loader", str(folder), str(writer)],
+        env={
+            **{name: environment[name] for name in _INHERITED if name in environment},
+            "CUDA_VISIBLE_DEVICES": "-1",
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+        },
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=(writer,),
+        start_new_session=True,
+    )
+    os.close(writer)
+    try:
+        in_time = _wait(process, stopped)
+        return _answer(reader, process, in_time=in_time)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        os.close(reader)
+
+
+def _wait(process: subprocess.Popen[bytes], stopped: Callable[[], bool]) -> bool:
+    """Wait for the process; whether it ended in time."""
+    until = time.monotonic() + LOAD_SECONDS
+    hurried = False
+    while time.monotonic() < until:
+        try:
+            process.wait(_POLL_SECONDS)
+        except subprocess.TimeoutExpired:
+            if stopped() and not hurried:
+                hurried = True
+                until = min(until, time.monotonic() + STOPPED_SECONDS)
+        else:
+            return True
+    return False
+
+
+def _answer(reader: int, process: subprocess.Popen[bytes], *, in_time: bool) -> Answer:
+    if not in_time:
+        return Answer(error="loading it did not end in time")
+    os.set_blocking(reader, False)
+    try:
+        return msgspec.json.decode(os.read(reader, ANSWER_LIMIT), type=Answer)
+    except (OSError, msgspec.MsgspecError, UnicodeError, RecursionError):
+        code = process.returncode
+        why = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        return Answer(error=f"the process that loads it {why}" + (", as when memory runs out" if code == -signal.SIGKILL else ""))
+
+
+def _hide_environment() -> None:
+    """Keep a process of the same user from reading this one's environment: a model is a program, and may read files."""
+    import ctypes
+
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)

@@ -1,0 +1,218 @@
+"""A folder as a bucket: an object is a file below it, its key the file's path. For runs without a cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Final, NoReturn
+
+from tftrainer import uri
+from tftrainer.contract import Reason
+from tftrainer.storage.credentials import Credentials
+from tftrainer.storage.errors import StorageError
+from tftrainer.storage.store import ObjectInfo, Written
+from tftrainer.storage.transfer import FULL, GivenUpError, HashingReader
+
+INCOMING: Final = ".tftraining/.incoming"
+"""Below the folder: what is being written, so that an object is there whole or not at all."""
+_BLOCK: Final = 1024**2
+_NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+
+
+class FolderStore:
+    """The bucket named `bucket` that is a folder. Its ETags are marks of a file's version, not digests."""
+
+    def __init__(self, folder: Path, bucket: str) -> None:
+        self.credentials = Credentials(label=f"folder {folder}", secure=False, host="", bucket=bucket)
+        self._folder = folder
+
+    def uri(self, key: str) -> str:
+        """Return the path of a whole key."""
+        return f"{self._folder}/{key}"
+
+    def find(self, key: str) -> ObjectInfo | None:
+        """Return the object of that key, None if there is no such file."""
+        path = self._path(key)
+        try:
+            return _info(key, path.stat()) if path.is_file() else None
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self._fail(error, key)
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Yield the files whose keys start with `prefix`, in the order of their keys; what is being written is left out."""
+        folder = prefix.rpartition("/")[0]
+        top = self._path(folder) if folder else self._folder
+        try:
+            found = [key for key in self._below(top, folder) if key.startswith(prefix) and not key.startswith(f"{INCOMING}/")]
+        except OSError as error:
+            self._fail(error, prefix)
+        for key in sorted(found):
+            info = self.find(key)
+            if info is not None:
+                yield info
+
+    def read(self, key: str, limit: int) -> bytes | None:
+        """Return a small file, None if there is none.
+
+        Raises:
+            PhaseError: it is longer than `limit` bytes, or cannot be read.
+        """
+        try:
+            with self._path(key).open("rb") as file:
+                data = file.read(limit + 1)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            self._fail(error, key)
+        if len(data) > limit:
+            raise StorageError(Reason.STORAGE_UNAVAILABLE, f"{self.uri(key)} is longer than {limit} bytes, expected a file of this product")
+        return data
+
+    def download(
+        self, info: ObjectInfo, target: Path, *, progress: Callable[[int], None] = lambda _: None, cancelled: threading.Event | None = None
+    ) -> None:
+        """Copy the file into a new one; it is whole and of that version, or there is none.
+
+        Raises:
+            PhaseError: the file changed meanwhile, cannot be read, or does not fit.
+            GivenUpError: `cancelled` was set.
+        """
+        try:
+            self._copy(info, target, progress, cancelled or threading.Event())
+        except OSError as error:
+            target.unlink(missing_ok=True)
+            self._fail(error, info.key)
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
+
+    def _copy(self, info: ObjectInfo, target: Path, progress: Callable[[int], None], cancelled: threading.Event) -> None:
+        with self._path(info.key).open("rb", buffering=0) as source, target.open("xb", buffering=0) as copy:
+            while block := source.read(_BLOCK):
+                if cancelled.is_set():
+                    raise GivenUpError
+                copy.write(block)
+                progress(len(block))
+            same = _info(info.key, os.fstat(source.fileno())) == info and copy.tell() == info.size
+        if not same:
+            raise StorageError(
+                Reason.DIGEST_MISMATCH, f"{self.uri(info.key)} was changed while it was fetched", "run the job again when nobody writes it"
+            )
+
+    def write(self, key: str, data: bytes) -> Written:
+        """Write a small object."""
+        return self.upload(key, io.BytesIO(data), len(data))
+
+    def upload(self, key: str, source: IO[bytes], size: int) -> Written:
+        """Write an object of `size` bytes from a stream that is read once; it takes the place of an older one at once.
+
+        Raises:
+            PhaseError: the folder cannot be written, or the stream is shorter.
+        """
+        hashing = HashingReader(source)
+        try:
+            with self._incoming() as temporary:
+                with temporary.open("xb", buffering=0) as file:
+                    left = size
+                    while left and (block := hashing.read(min(_BLOCK, left))):
+                        file.write(block)
+                        left -= len(block)
+                if left:
+                    raise StorageError(
+                        Reason.PUBLISH_FAILED, f"{key} is {left} bytes shorter than it was", "do not write outputs after the end"
+                    )
+                temporary.replace(self._place(key))
+                info = _info(key, self._path(key).stat())
+        except OSError as error:
+            self._fail(error, key)
+        return Written(size, hashing.hexdigest(), info.etag)
+
+    def write_if_absent(self, key: str, data: bytes) -> bool:
+        """Write a small object unless there is one of that key; whether it was written."""
+        try:
+            place = self._place(key)
+            with self._incoming() as temporary:
+                temporary.write_bytes(data)
+                return _link(temporary, place, data)
+        except OSError as error:
+            self._fail(error, key)
+
+    @contextlib.contextmanager
+    def _incoming(self) -> Iterator[Path]:
+        folder = self._folder / INCOMING
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = folder / uuid.uuid4().hex
+        try:
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _place(self, key: str) -> Path:
+        path = self._path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def _path(self, key: str) -> Path:
+        try:
+            return uri.local_path(self._folder, key)
+        except uri.UriError as error:
+            raise StorageError(Reason.INVALID_SPEC, f"{error}; it cannot be a file of {self._folder}") from None
+
+    def _below(self, top: Path, folder: str) -> Iterator[str]:
+        for path, folders, files in os.walk(top, onerror=_raise_unless_missing, followlinks=True):
+            parents = {(status.st_dev, status.st_ino) for status in (each.stat() for each in Path(path, "_").parents)}
+            # A link to a folder that it lies in would never end.
+            folders[:] = [each for each in folders if (status := Path(path, each).stat()) and (status.st_dev, status.st_ino) not in parents]
+            relative = os.path.relpath(path, top)
+            names = [part for part in (folder, "" if relative == "." else relative) if part]
+            for name in files:
+                yield "/".join((*names, name))
+
+    def _fail(self, error: OSError, key: str) -> NoReturn:
+        if error.errno in FULL:
+            raise StorageError(Reason.WORKSPACE_FULL, f"the disk is full: {self.uri(key)} does not fit", "free some space") from None
+        if isinstance(error, NotADirectoryError | IsADirectoryError | FileExistsError):
+            raise StorageError(
+                Reason.PUBLISH_FAILED,
+                f"{self.uri(key)} cannot be both a file and a folder, as it can in a bucket",
+                "rename one of the two",
+            ) from None
+        raise StorageError(
+            Reason.STORAGE_DENIED if isinstance(error, PermissionError) else Reason.STORAGE_UNAVAILABLE,
+            f"{error.filename or self.uri(key)} cannot be used: {error.strerror}",
+            "let the bucket's folder be one that you may read and write",
+        ) from None
+
+
+def _link(temporary: Path, place: Path, data: bytes) -> bool:
+    """Give a whole file its name unless the name is taken; whether it was given."""
+    try:
+        os.link(temporary, place)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        try:
+            with place.open("xb") as file:
+                file.write(data)
+        except FileExistsError:
+            return False
+    return True
+
+
+def _raise_unless_missing(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
+
+
+def _info(key: str, status: os.stat_result) -> ObjectInfo:
+    return ObjectInfo(key, status.st_size, f"{status.st_mtime_ns:x}-{status.st_size:x}-{status.st_ino:x}")

@@ -1,0 +1,34 @@
+"""The store that the environment describes: an S3 bucket, or a folder for a run without a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from tftrainer.storage.credentials import Credentials
+
+if TYPE_CHECKING:
+    from tftrainer.storage.interface import Store
+
+FOLDER: Final = "FOLDER"
+"""End of the variable that names a folder in the place of a bucket. No key of a Secret becomes this variable."""
+
+
+def open_store(environment: Mapping[str, str], variable_prefix: str, label: str) -> Store | None:
+    """Return the store of that prefix of variables, None when none of them is set. `label` names their source in messages.
+
+    Raises:
+        PhaseError: `StorageMisconfigured`, naming the key and what it should be.
+    """
+    folder = environment.get(variable_prefix + FOLDER)
+    if folder:
+        from tftrainer.storage.folder import FolderStore
+
+        return FolderStore(Path(folder), environment.get(variable_prefix + "BUCKET", ""))
+    found = Credentials.read(environment, variable_prefix, label)
+    if found is None:
+        return None
+    from tftrainer.storage.store import Store as BucketStore
+
+    return BucketStore(found)

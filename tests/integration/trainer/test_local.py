@@ -1,0 +1,381 @@
+"""A job file run without a cluster: real processes, a folder or a real S3 server as bucket."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tftraining_operator.api.status import Status
+
+from tests.integration.trainer.pods import ACCESS_KEY, SECRET_KEY, StoreServer
+
+SECONDS = 60.0
+CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("TFTRAINING", "AWS_"))}
+IRIS = """
+import argparse
+import os
+import sys
+
+import iris_data
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--train_path", required=True)
+parser.add_argument("--export_dir", required=True)
+options = parser.parse_args()
+rows = open(options.train_path).read().splitlines()
+settings = open("conf/settings.txt").read()
+print(f"{iris_data.COLUMNS} columns, {len(rows)} rows, {settings}, {os.environ['GREETING']}")
+print("training", file=sys.stderr)
+os.makedirs(f"{options.export_dir}/1795448933")
+open(f"{options.export_dir}/1795448933/saved_model.pb", "wb").write(b"model")
+"""
+WAITS = """
+import pathlib, signal, sys, time
+def stop(*_):
+    pathlib.Path(sys.argv[1]).write_text("saved")
+    sys.exit(7)
+signal.signal(signal.SIGTERM, stop)
+signal.signal(signal.SIGINT, stop)
+print("up", flush=True)
+time.sleep(600)
+"""
+
+
+@dataclass
+class Done:
+    """A run that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def result(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.out)
+        return found
+
+
+class Here:
+    """A folder with a bucket, a dataset library and job files."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.bucket, self.datasets = root / "bucket", root / "datasets"
+        for folder in (self.bucket, self.datasets):
+            folder.mkdir()
+
+    def put(self, path: str, data: bytes | str) -> None:
+        target = self.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data.encode() if isinstance(data, str) else data)
+
+    def job(self, script: dict[str, str] | str, **spec: Any) -> Path:
+        wanted = {"name": "train.py", "inline": script} if isinstance(script, str) else script
+        job = {
+            "apiVersion": "tftraining.dev/v1alpha1",
+            "kind": "TFTrainingJob",
+            "metadata": {"name": "iris"},
+            "spec": {"script": wanted} | spec,
+        }
+        self.put("job.yaml", yaml.safe_dump(job))
+        return self.root / "job.yaml"
+
+    def start(self, *arguments: str | Path, **environment: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tftrainer", "local", *map(str, arguments)],
+            env=CLEAN | {"TMPDIR": str(self.root), **environment},
+            cwd=self.root,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def end(self, process: subprocess.Popen[str]) -> Done:
+        try:
+            out, err = process.communicate(timeout=SECONDS)
+        finally:
+            process.kill()
+        assert "Traceback" not in err or "user's own" in err, err
+        assert not list(self.root.glob("tftraining-*")), "the workspace is left behind"
+        return Done(process.returncode, out, err)
+
+    def run(self, job: Path, *arguments: str | Path, **environment: str) -> Done:
+        return self.end(self.start(job, "--bucket", self.bucket, *arguments, **environment))
+
+    def manifest(self, attempt: int) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.bucket / f".tftraining/default/iris/local/attempt-{attempt}/manifest.json").read_text())
+        return found
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Here:
+    """Return a new folder."""
+    return Here(tmp_path)
+
+
+def iris(put: Callable[[str, bytes | str], None]) -> dict[str, Any]:
+    """Put the files of an iris-shaped job into its bucket, and return the spec that names them."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("iris_data.py", "COLUMNS = 5\n")
+    put("bucket/code/train.py", IRIS)
+    put("bucket/code/iris.zip", buffer.getvalue())
+    put("bucket/code/conf/settings.txt", "steps=10")
+    put("datasets/demo/iris.csv", "1,2\n3,4\n")
+    return {
+        "runtime": "tf1",
+        "dependencies": {"archive": {"uri": "s3://models-of-us/code/iris.zip"}, "files": [{"uri": "${bucket}/code/conf/"}]},
+        "args": ["--train_path", "${ai_dataset_lib}/demo/iris.csv", "--export_dir=${cos}/tf_model"],
+        "env": [{"name": "GREETING", "value": "job ${job}"}],
+    }
+
+
+def test_an_iris_shaped_job_runs_on_folders_and_its_result_is_a_status(here: Here) -> None:
+    job = here.job({"uri": "s3://models-of-us/code/train.py"}, **iris(here.put))
+    done = here.run(job, "--datasets", here.datasets, "--result", here.root / "result.json")
+    assert done.code == 0, done.err
+    assert done.out == "5 columns, 2 rows, steps=10, job iris\n"
+    assert "training\n" in done.err
+    assert (here.bucket / "tf_model/1795448933/saved_model.pb").read_bytes() == b"model"
+    result = json.loads((here.root / "result.json").read_text())
+    status = Status.model_validate(result)
+    assert set(result) <= {field.alias for field in Status.model_fields.values()}
+    assert (status.phase, status.runtime) == ("Succeeded", "tf1")
+    assert status.model is not None
+    assert status.model.uri == f"{here.bucket}/tf_model/1795448933/"
+    assert status.code is not None
+    assert status.code.script is not None
+    assert status.code.archive is not None
+    assert [each.uri for each in (status.code.script, status.code.archive)] == [
+        f"{here.bucket}/code/{name}" for name in ("train.py", "iris.zip")
+    ]
+    assert status.outputs is not None
+    assert Path(status.outputs.manifest).is_file()
+    assert here.manifest(0)["outcome"] == "Succeeded"
+    assert (here.bucket / ".tftraining/default/iris/local/attempt-0/logs/stdout.log").read_text() == done.out
+
+
+def test_the_same_job_runs_on_a_real_s3_server(here: Here, store_server: StoreServer) -> None:
+    buckets = {"bucket": store_server.new_bucket(), "datasets": store_server.new_bucket()}
+
+    def put(path: str, data: bytes | str) -> None:
+        bucket, _, key = path.partition("/")
+        store_server.put(buckets[bucket], f"team/{key}" if bucket == "bucket" else key, data)
+
+    spec = iris(put)
+    spec["dependencies"]["archive"]["uri"] = f"s3://{buckets['bucket']}/team/code/iris.zip"
+    job = here.job({"uri": "${bucket}/code/train.py"}, **spec)
+    settings = {
+        "TFTRAINING_S3_ENDPOINT": store_server.endpoint,
+        "TFTRAINING_S3_BUCKET": buckets["bucket"],
+        "TFTRAINING_S3_PREFIX": "team",
+        "TFTRAINING_S3_DATASETS_BUCKET": buckets["datasets"],
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+    }
+    done = here.end(here.start(job, "--json", **settings))
+    assert done.code == 0, done.err
+    assert done.result["model"]["uri"] == f"s3://{buckets['bucket']}/team/tf_model/1795448933/"
+    assert store_server.get(buckets["bucket"], "team/tf_model/1795448933/saved_model.pb") == b"model"
+    assert "5 columns, 2 rows" in done.err
+    assert SECRET_KEY not in done.out + done.err
+
+
+def test_the_scripts_own_exit_code_and_place_of_failure_come_out_and_what_it_wrote_is_published(here: Here) -> None:
+    script = "import sys\nopen(sys.argv[1], 'w').write('kept')\nraise KeyError(\"user's own\")\n"
+    done = here.run(here.job(script, args=["${bucket}/out.txt"]), "--json")
+    assert done.code == 1
+    failure = done.result["failure"]
+    assert (failure["reason"], failure["file"], failure["line"], failure["exitCode"]) == ("ScriptRaised", "train.py", 3, 1)
+    assert (here.bucket / "out.txt").read_text() == "kept"
+    assert here.manifest(0)["outcome"] == "Failed"
+    assert here.run(here.job("raise SystemExit(42)\n")).code == 42
+
+
+@pytest.mark.parametrize(
+    ("script", "spec", "reason", "words"),
+    [
+        ("def broken(:\n", {}, "ScriptSyntaxError", "train.py, line 1"),
+        ("import nonexistent_xyz\n", {}, "ImportMissing", "nonexistent_xyz"),
+        ("print(1)\n", {"inputs": [{"name": "a", "uri": "${bucket}/no/"}]}, "ObjectNotFound", "bucket/no/ is empty or does not exist"),
+        ("print(1)\n", {"dependencies": {"archive": {"uri": "${bucket}/no.zip"}}}, "ObjectNotFound", "spec.dependencies.archive.uri"),
+    ],
+)
+def test_what_keeps_a_script_from_starting_has_a_code_of_its_own(
+    here: Here, script: str, spec: dict[str, Any], reason: str, words: str
+) -> None:
+    done = here.run(here.job(script, **spec), "--json")
+    assert done.code == 66
+    assert done.result["failure"]["reason"] == reason
+    assert words in done.result["failure"]["message"]
+
+
+def test_each_run_is_an_attempt_of_its_own_and_says_so(here: Here) -> None:
+    job = here.job("import sys; open(sys.argv[1], 'a').write(sys.argv[2])\n", args=["${bucket}/runs", "${attempt}"])
+    first, second = here.run(job, "--json"), here.run(job, "--json")
+    assert [first.code, second.code] == [0, 0]
+    assert "earlier runs" not in first.err
+    assert "this is attempt 1" in second.err
+    assert second.result["attempt"] == 1
+    assert (here.bucket / "runs").read_text() == "01"
+    assert here.manifest(0) != here.manifest(1)
+
+
+def test_a_suspended_job_does_not_run(here: Here) -> None:
+    done = here.run(here.job("print('ran')\n", suspend=True))
+    assert (done.code, done.out) == (65, "")
+    assert "spec.suspend is true" in done.err
+
+
+def test_a_wrong_job_file_has_a_code_of_its_own_and_names_the_field(here: Here) -> None:
+    done = here.run(here.job("print(1)\n", arg=["a"]))
+    assert done.code == 65
+    assert "job.yaml: unknown field spec.arg: did you mean args?" in done.err
+
+
+@pytest.mark.parametrize(
+    ("spec", "arguments", "environment", "words"),
+    [
+        ({}, [], {}, "--bucket DIR, or an S3 bucket in the environment: TFTRAINING_S3_ENDPOINT, TFTRAINING_S3_BUCKET"),
+        ({}, [], {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}, "no bucket is given"),
+        ({}, [], {"TFTRAINING_S3_BUCKET": "b"}, "TFTRAINING_S3_ENDPOINT, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY must be set"),
+        ({}, ["--bucket", "missing"], {}, "--bucket is 'missing', which is missing"),
+        ({}, ["--bucket", "job.yaml"], {}, "not a folder"),
+        ({"args": ["${datasets}/x"]}, ["--bucket", "bucket"], {}, "--datasets DIR"),
+        (
+            {"inputs": [{"name": "a", "uri": "s3://one/a"}, {"name": "b", "uri": "s3://two/b"}]},
+            ["--bucket", "bucket"],
+            {},
+            "names 2 buckets",
+        ),
+        ({}, ["--buckt", "bucket"], {}, "--help"),
+    ],
+)
+def test_a_bucket_that_cannot_be_told_is_said_with_both_ways(
+    here: Here, spec: dict[str, Any], arguments: list[str], environment: dict[str, str], words: str
+) -> None:
+    done = here.end(here.start(here.job("print(1)\n", **spec), *arguments, **environment))
+    assert done.code == 64
+    assert words in done.err
+
+
+def test_outputs_that_cannot_be_published_fail_a_script_that_succeeded(here: Here) -> None:
+    here.put("bucket/taken/file", "x")
+    done = here.run(here.job("import sys; open(sys.argv[1] + '/taken', 'w')\n", args=["${bucket}"]), "--json")
+    assert done.code == 74, done.err
+    assert done.result["failure"]["reason"] == "PublishFailed"
+    assert "both a file and a folder" in done.result["message"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 7), (signal.SIGTERM, 7), (signal.SIGHUP, 7)])
+def test_a_signal_stops_the_script_properly_and_what_it_wrote_is_published(here: Here, number: int, code: int) -> None:
+    process = here.start(here.job(WAITS, args=["${bucket}/saved"]), "--bucket", here.bucket)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    process.send_signal(number)
+    done = here.end(process)
+    assert done.code == code, done.err
+    assert "Terminated" in done.err
+    assert (here.bucket / "saved").read_text() == "saved"
+    assert here.manifest(0)["outcome"] == "Failed"
+
+
+def test_a_run_under_nohup_outlives_its_terminal(here: Here) -> None:
+    script = "import sys, time\nprint('up', flush=True)\ntime.sleep(1)\nprint('done')\n"
+    process = subprocess.Popen(
+        ["nohup", sys.executable, "-m", "tftrainer", "local", str(here.job(script)), "--bucket", str(here.bucket)],
+        env=CLEAN | {"TMPDIR": str(here.root)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    process.send_signal(signal.SIGHUP)
+    done = here.end(process)
+    assert (done.code, done.out) == (0, "done\n"), done.err
+
+
+def test_a_deadline_stops_the_script(here: Here) -> None:
+    begun = time.monotonic()
+    done = here.run(here.job(WAITS, args=["${bucket}/saved"], activeDeadlineSeconds=1), "--json")
+    assert time.monotonic() - begun < SECONDS / 2
+    assert done.result["failure"]["reason"] == "DeadlineExceeded"
+    assert (here.bucket / "saved").read_text() == "saved"
+
+
+def test_the_script_gets_this_environment_but_no_keys_and_none_of_our_settings(here: Here) -> None:
+    script = "import os, json; print(json.dumps(dict(os.environ)))\n"
+    done = here.run(here.job(script), AWS_SECRET_ACCESS_KEY="canary-secret", MINE="kept", PYTHONPATH="/somewhere")
+    seen = json.loads(done.out)
+    assert seen["MINE"] == "kept"
+    assert seen["PYTHONPATH"].endswith("/somewhere")
+    assert not [name for name in seen if name.startswith(("TFTRAINING", "AWS_"))]
+    assert "canary-secret" not in done.out
+
+
+def test_gpus_are_asked_for_in_vain_with_one_word_about_it(here: Here) -> None:
+    done = here.run(here.job("print(1)\n", resources={"gpus": 2}))
+    assert done.code == 0
+    assert done.err.count("resources.gpus is 2") == 1
+
+
+def test_modules_that_lie_in_the_folder_of_the_call_are_not_ours(here: Here) -> None:
+    for name in ("msgspec", "minio", "json"):
+        here.put(f"{name}.py", "raise SystemExit('shadowed')\n")
+    done = here.end(
+        subprocess.Popen(
+            [sys.executable, "-P", "-m", "tftrainer", "local", str(here.job("print('ran')\n")), "--bucket", str(here.bucket)],
+            env=CLEAN | {"TMPDIR": str(here.root)},
+            cwd=here.root,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    )
+    assert (done.code, done.out) == (0, "ran\n"), done.err
+
+
+@pytest.mark.parametrize(
+    ("script", "required", "reason", "words"),
+    [
+        ("pass", True, "ModelMissing", "the script wrote nothing there"),
+        ("put('latest/saved_model.pb')", True, "ModelMissing", "the script wrote latest"),
+        ("put('1/saved_model.pb'); put('2/variables/a')", True, "ModelMissing", "version that the script wrote, 2,"),
+        ("put('1/saved_model.pb')", True, "ModelUnloadable", "TensorFlow cannot be imported"),
+        ("put('1/saved_model.pb')", False, None, ""),
+        ("pass", False, None, ""),
+        ("put('1/saved_model.pb'); raise SystemExit(5)", True, "ScriptExited", "5"),
+    ],
+)
+def test_a_promised_model_has_to_be_there_and_its_want_is_in_manifest_and_result(
+    here: Here, script: str, required: bool, reason: str | None, words: str
+) -> None:
+    put = "import os, sys\ndef put(name):\n    os.makedirs(os.path.dirname(name := sys.argv[1] + '/' + name), exist_ok=True)\n"
+    job = here.job(
+        put + "    open(name, 'w').write('model')\n" + script, args=["${bucket}/m"], model={"path": "${bucket}/m", "required": required}
+    )
+    here.put("bucket/m/7/saved_model.pb", "of an earlier run")
+    done = here.run(job, "--json")
+    failure = done.result.get("failure", {})
+    assert failure.get("reason") == reason, done.err
+    assert done.code == {None: 0, "ScriptExited": 5}.get(reason, 74)
+    assert words in failure.get("message", "")
+    manifest = here.manifest(0)
+    assert manifest["outcome"] == ("Succeeded" if reason is None else "Failed")
+    assert manifest.get("failure", {}).get("reason") == reason
+    assert not done.result.get("model", {}).get("verified", False)
+    assert (here.bucket / "m/1/saved_model.pb").exists() is ("1/" in script)

@@ -1,0 +1,155 @@
+"""Which model counts, and what is said when there is none; loading itself is proved with TensorFlow on the cluster."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import textwrap
+from pathlib import Path
+
+import pytest
+from tftrainer import model_gate
+from tftrainer.contract import Reason, WantedModel
+from tftrainer.manifest import PublishedObject
+from tftrainer.model_gate import Published, Verdict, examine
+from tftrainer.model_loader import Answer
+
+WANTED = WantedModel(path="${bucket}/tf_model")
+PR_GET_DUMPABLE, PR_SET_DUMPABLE = 3, 4
+LOADS = Answer(signatures=("predict", "serving_default"))
+
+
+class Loader:
+    """Answers as it is told, and remembers what it was asked to load."""
+
+    def __init__(self, answer: Answer = LOADS) -> None:
+        self.answer = answer
+        self.asked: list[str] = []
+
+    def __call__(self, folder: Path) -> Answer:
+        self.asked.append(str(folder))
+        return self.answer
+
+
+def verdict(keys: str, loader: Loader | None = None, wanted: WantedModel = WANTED, prefix: str = "team/") -> Verdict:
+    objects = [PublishedObject(key=prefix + key, size=10, sha256=f"digest of {key}") for key in keys.split()]
+    published = Published(Path("/bucket"), prefix, objects, lambda key: f"s3://models/{key}")
+    return examine(wanted, published, loader or Loader(), lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("keys", "folder", "objects"),
+    [
+        ("tf_model/1/saved_model.pb tf_model/1/variables/a tf_model/2/saved_model.pb tf_model/10/saved_model.pb", "tf_model/10/", 1),
+        ("tf_model/9/saved_model.pb tf_model/10/saved_model.pb tf_model/10/assets/words.txt", "tf_model/10/", 2),
+        ("tf_model/00012/saved_model.pb tf_model/9/saved_model.pb", "tf_model/00012/", 1),
+        ("tf_model/saved_model.pb tf_model/variables/a", "tf_model/", 2),
+        ("tf_model/7/saved_model.pb tf_model/saved_model.pb", "tf_model/7/", 1),
+        ("tf_model/7/saved_model.pb tf_model/latest/saved_model.pb tf_model/99 other/100/saved_model.pb", "tf_model/7/", 1),
+        ("tf_model/7/saved_model.pb tf_model/٨/saved_model.pb tf_model/1e3/saved_model.pb", "tf_model/7/", 1),
+        (f"tf_model/7/saved_model.pb tf_model/{'9' * 19}/saved_model.pb", "tf_model/7/", 1),
+    ],
+)
+def test_the_highest_number_that_the_run_wrote_counts_as_for_a_server(keys: str, folder: str, objects: int) -> None:
+    loader = Loader()
+    found = verdict(keys, loader)
+    assert found.failure is None
+    assert found.model is not None
+    assert found.model.uri == f"s3://models/team/{folder}"
+    assert (found.model.objects, found.model.bytes) == (objects, objects * 10)
+    assert found.model.sha256 == f"digest of {folder}saved_model.pb"
+    assert (found.model.verified, found.model.signatures) == (True, ("predict", "serving_default"))
+    assert loader.asked == [f"/bucket/{folder}".rstrip("/")]
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ("", "the script wrote nothing there"),
+        ("other/1/saved_model.pb tf_model2/1/saved_model.pb", "the script wrote nothing there"),
+        ("tf_model/checkpoint tf_model/model.ckpt", "the script wrote checkpoint, model.ckpt"),
+        ("tf_model/latest/saved_model.pb", "the script wrote latest"),
+        ("tf_model/1/saved_model.pb tf_model/2/variables/a", "the newest version that the script wrote, 2, has no saved_model.pb"),
+        ("tf_model/a tf_model/b tf_model/c tf_model/d tf_model/e tf_model/f", "a, b, c, d, e, …"),
+    ],
+)
+def test_a_missing_model_is_said_with_what_lies_there_instead(keys: str, words: str) -> None:
+    loader = Loader()
+    found = verdict(keys, loader)
+    assert found.failure is not None
+    assert found.failure.reason is Reason.MODEL_MISSING
+    assert "${bucket}/tf_model (spec.model.path)" in found.failure.message
+    assert words in found.failure.message
+    assert (found.model, loader.asked) == (None, [])
+
+
+def test_a_model_that_does_not_load_is_named_with_the_reason() -> None:
+    found = verdict("tf_model/1/saved_model.pb", Loader(Answer(error="OSError: Cannot parse file")))
+    assert found.failure is not None
+    assert found.failure.reason is Reason.MODEL_UNLOADABLE
+    assert "s3://models/team/tf_model/1/ cannot be loaded: OSError: Cannot parse file" in found.failure.message
+    assert found.model is not None
+    assert not found.model.verified
+
+
+@pytest.mark.parametrize("keys", ["", "tf_model/1/saved_model.pb"])
+def test_a_model_that_is_not_required_fails_nothing(keys: str) -> None:
+    found = verdict(keys, Loader(Answer(error="broken")), WantedModel(path="${cos}/tf_model/", required=False))
+    assert found.failure is None
+    assert (found.model is None) is not keys
+    assert found.model is None or not found.model.verified
+
+
+def loader_package(folder: Path, body: str) -> dict[str, str]:
+    """Put a loader in the place of the real one for the new process, and return the environment that finds it."""
+    package = folder / "tftrainer"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "model_loader.py").write_text("import os, sys, time, signal\n" + textwrap.dedent(body))
+    return {**os.environ, "PYTHONPATH": str(folder)}
+
+
+def test_without_tensorflow_the_real_loader_says_so(tmp_path: Path) -> None:
+    answer = model_gate.load(tmp_path, lambda: False)
+    assert "TensorFlow cannot be imported" in answer.error
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "killed by signal 11"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "as when memory runs out"),
+        ("sys.exit(3)", "exit code 3"),
+        ("os.write(int(sys.argv[2]), b'{\"signatures\": 5}')", "exit code 0"),
+        ("print('{}')", "exit code 0"),
+    ],
+)
+def test_a_loader_that_dies_or_babbles_is_an_answer_too(tmp_path: Path, body: str, words: str) -> None:
+    answer = model_gate.load(tmp_path, lambda: False, loader_package(tmp_path, body))
+    assert words in answer.error
+
+
+def test_loading_that_does_not_end_is_given_up_when_the_pod_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_gate, "STOPPED_SECONDS", 0.2)
+    environment = loader_package(tmp_path, f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(600)")
+    answer = model_gate.load(tmp_path, (tmp_path / "pid").exists, environment)
+    assert "did not end in time" in answer.error
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_the_loader_sees_no_device_and_none_of_our_keys_not_even_through_its_parent(tmp_path: Path) -> None:
+    script = f"""
+    import json
+    seen = {{"own": sorted(os.environ), "gpu": os.environ["CUDA_VISIBLE_DEVICES"]}}
+    open({str(tmp_path / "seen")!r}, "w").write(json.dumps(seen))
+    os.write(int(sys.argv[2]), b'{{"signatures": ["a"]}}')
+    """
+    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
+    environment = loader_package(tmp_path, script) | {"TFTRAINING_STORAGE_SECRET_KEY": "canary"}
+    assert model_gate.load(tmp_path, lambda: False, environment).signatures == ("a",)
+    seen = (tmp_path / "seen").read_text()
+    assert '"gpu": "-1"' in seen
+    assert "TFTRAINING" not in seen
+    # What is not "dumpable" has an environment that the kernel gives to nobody but root.
+    assert ctypes.CDLL(None).prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 0

@@ -1,0 +1,142 @@
+"""A folder behaves as a bucket does: whole objects or none, one winner, and words for what only a folder cannot do."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from tftrainer.contract import Reason
+from tftrainer.phase_error import PhaseError
+from tftrainer.storage.folder import FolderStore
+from tftrainer.storage.transfer import GivenUpError
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderStore:
+    (tmp_path / "bucket").mkdir()
+    return FolderStore(tmp_path / "bucket", "models")
+
+
+def keys(store: FolderStore, prefix: str) -> list[str]:
+    return [each.key for each in store.list(prefix)]
+
+
+def test_what_is_written_is_found_read_and_downloaded(store: FolderStore, tmp_path: Path) -> None:
+    written = store.write("a/b.txt", b"hello")
+    info = store.find("a/b.txt")
+    assert info is not None
+    assert (info.size, info.etag, written.size) == (5, written.etag, 5)
+    assert written.sha256 == "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+    assert store.read("a/b.txt", 5) == b"hello"
+    arrived: list[int] = []
+    store.download(info, tmp_path / "copy", progress=arrived.append)
+    assert (tmp_path / "copy").read_bytes() == b"hello"
+    assert sum(arrived) == 5
+    assert store.credentials.bucket == "models"
+    assert Path(store.uri("a/b.txt")).read_bytes() == b"hello"
+
+
+def test_what_is_not_there_is_none_and_a_folder_is_no_object(store: FolderStore) -> None:
+    store.write("a/b", b"")
+    assert [store.find(key) for key in ("a", "a/c", "a/b/c", "x/y")] == [None] * 4
+    assert store.read("a/c", 9) is None
+    assert store.read("a/b/c", 9) is None
+    assert keys(store, "x/") == []
+    assert keys(store, "a/b/") == []
+
+
+def test_a_list_has_the_keys_of_a_prefix_in_the_order_of_a_bucket(store: FolderStore) -> None:
+    for key in ("m/b/1", "m/b-c", "m/a", "m/b.txt", "n/a", "m2"):
+        store.write(key, b"x")
+    assert keys(store, "m/") == ["m/a", "m/b-c", "m/b.txt", "m/b/1"]
+    assert keys(store, "m/b") == ["m/b-c", "m/b.txt", "m/b/1"]
+    assert keys(store, "") == ["m/a", "m/b-c", "m/b.txt", "m/b/1", "m2", "n/a"]
+
+
+def test_links_are_followed_but_not_in_circles(store: FolderStore, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "data.csv").write_text("1,2")
+    store.write("m/a", b"x")
+    (tmp_path / "bucket" / "m" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "bucket" / "m" / "circle").symlink_to(tmp_path / "bucket")
+    (tmp_path / "bucket" / "m" / "dangling").symlink_to(tmp_path / "nowhere")
+    assert keys(store, "m/") == ["m/a", "m/linked/data.csv"]
+
+
+def test_of_many_conditional_writers_one_wins_and_its_bytes_stay(store: FolderStore) -> None:
+    start = threading.Barrier(16)
+
+    def write(number: int) -> bool:
+        start.wait()
+        return store.write_if_absent("m/manifest.json", b"%d" % number * 1000)
+
+    with ThreadPoolExecutor(16) as pool:
+        won = list(pool.map(write, range(16)))
+    assert won.count(True) == 1
+    assert store.read("m/manifest.json", 9999) == b"%d" % won.index(True) * 1000
+
+
+def test_without_hard_links_a_conditional_write_still_has_one_winner(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert [store.write_if_absent("m", data) for data in (b"first", b"second")] == [True, False]
+    assert store.read("m", 99) == b"first"
+
+
+def test_an_upload_that_breaks_off_leaves_the_older_object(store: FolderStore) -> None:
+    store.write("m", b"old")
+    with pytest.raises(PhaseError, match="2 bytes shorter"):
+        store.upload("m", io.BytesIO(b"new"), 5)
+    assert store.read("m", 9) == b"old"
+    assert keys(store, "") == ["m"]
+
+
+def test_an_object_that_changed_is_not_downloaded(store: FolderStore, tmp_path: Path) -> None:
+    store.write("m", b"old")
+    info = store.find("m")
+    assert info is not None
+    store.write("m", b"new")
+    with pytest.raises(PhaseError) as failed:
+        store.download(info, tmp_path / "copy")
+    assert failed.value.failure.reason is Reason.DIGEST_MISMATCH
+    assert not (tmp_path / "copy").exists()
+
+
+def test_a_download_that_is_given_up_leaves_no_file(store: FolderStore, tmp_path: Path) -> None:
+    store.write("m", b"x")
+    info = store.find("m")
+    assert info is not None
+    given_up = threading.Event()
+    given_up.set()
+    with pytest.raises(GivenUpError):
+        store.download(info, tmp_path / "copy", cancelled=given_up)
+    assert not (tmp_path / "copy").exists()
+
+
+def test_what_a_bucket_can_and_a_folder_cannot_is_said(store: FolderStore) -> None:
+    store.write("m", b"x")
+    for write in (lambda: store.write("m/a", b"x"), lambda: store.write_if_absent("m/a", b"x")):
+        with pytest.raises(PhaseError, match="both a file and a folder"):
+            write()
+    store.write("n/a", b"x")
+    with pytest.raises(PhaseError, match="both a file and a folder"):
+        store.write("n", b"x")
+
+
+def test_an_object_that_is_too_long_to_be_ours_is_not_read(store: FolderStore) -> None:
+    store.write("m", b"xx")
+    with pytest.raises(PhaseError, match="longer than 1 bytes"):
+        store.read("m", 1)
+
+
+def test_a_key_never_leads_out_of_the_folder(store: FolderStore, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("x")
+    with pytest.raises(PhaseError):
+        store.find("../secret")
