@@ -567,6 +567,30 @@ def test_fetch_the_real_launcher_and_publish_understand_each_other(pod: Pod, pla
     assert (b"done" in pod.server.get(pod.bucket, logs + "stdout.log")) is succeeded
 
 
+def test_a_reader_of_the_bucket_sees_the_log_while_the_script_runs(pod: Pod, plan: Plan, tmp_path: Path) -> None:
+    flag = tmp_path / "go on"
+    with_script(pod, f"import os, sys, time\nprint('first')\nwhile not os.path.exists({str(flag)!r}): time.sleep(0.02)\nprint('last')\n")
+    ended, report = pod.fetch(plan)
+    assert report.failure is None, ended.output
+    logs = report.logs_uri.removeprefix(f"s3://{pod.bucket}/")
+    publisher = pod.start("publish", plan)
+    launcher = subprocess.Popen([sys.executable, "-I", "-c", LAUNCH, str(pod.root), contract.encode_plan(plan)])
+    until = time.monotonic() + 30
+    while f"{logs}live/index.json" not in pod.server.keys(pod.bucket, logs):
+        assert time.monotonic() < until
+        assert launcher.poll() is None
+        time.sleep(0.1)
+    index = json.loads(pod.server.get(pod.bucket, f"{logs}live/index.json"))
+    assert (index["streams"]["stderr"], index["cut"]) == ([], [])
+    assert [(part["offset"], part["size"]) for part in index["streams"]["stdout"]] == [(0, 6)]
+    assert pod.server.get(pod.bucket, f"{logs}live/{index['streams']['stdout'][0]['name']}") == b"first\n"
+    flag.touch()
+    assert launcher.wait(20) == 0
+    ended = pod.end(publisher)
+    assert ended.report(contract.PublishReport).succeeded, ended.output
+    assert pod.server.get(pod.bucket, f"{logs}stdout.log") == b"first\nlast\n"
+
+
 def test_the_phases_say_in_one_sentence_what_is_wrong_with_their_call() -> None:
     for arguments, environment, words in (
         (["nonsense"], {}, "fetch, run, publish"),

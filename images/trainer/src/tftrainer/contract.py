@@ -65,6 +65,7 @@ PLAN_LIMIT: Final = 120 * 1024
 """Bytes of an encoded plan: one environment string is at most 128 KiB (`MAX_ARG_STRLEN` of Linux)."""
 TRACEBACK_LIMIT: Final = 1024
 MANIFEST_NAME: Final = "manifest.json"
+LOGS_FOLDER: Final = "logs/"
 
 
 def run_prefix(namespace: str, job: str, uid: str, attempt: int) -> str:
@@ -245,7 +246,7 @@ class FetchReport(Message, frozen=True, tag="fetch", tag_field="kind"):
     """What `fetch` did. Without `failure`, everything the script needs lies in the workspace.
 
     `script`, `archive` and `files` are the code, as in `CodePins`. `resolved_args` are the arguments as the script sees them; cut off
-    when they would not fit (`resolved_args_cut`).
+    when they would not fit (`resolved_args_cut`). `logs_uri` is where the logs will lie.
     """
 
     failure: Failure | None = None
@@ -254,6 +255,7 @@ class FetchReport(Message, frozen=True, tag="fetch", tag_field="kind"):
     files: Annotated[tuple[Pinned, ...], Meta(max_length=64)] = ()
     resolved_args: tuple[Key, ...] = ()
     resolved_args_cut: bool = False
+    logs_uri: Key = ""
     objects: Count = 0
     bytes: Count = 0
     seconds: Annotated[float, Meta(ge=0)] = 0.0

@@ -122,7 +122,9 @@ class Outputs(Model):
 class Logs(Model):
     """Where the script's output is kept."""
 
-    uri: Location = Field(description="Folder in the bucket with stdout.log and stderr.log.")
+    uri: Location = Field(
+        description="Folder in the bucket with stdout.log and stderr.log; in live/ what there is of them while the script runs."
+    )
 
 
 class FailureStatus(Model):

@@ -157,8 +157,8 @@ def _reported(pod: PodRecord, job: JobRecord) -> dict[str, Any]:
     if fetched is not None:
         found["resolvedArgs"] = list(fetched.resolved_args[:256])
     final = report(pod.container(contract.PUBLISHER), contract.PublishReport)
-    if final is not None and final.logs_uri:
-        found["logs"] = {"uri": final.logs_uri}
+    place = (final.logs_uri if final is not None else "") or (fetched.logs_uri if fetched is not None else "")
+    found["logs"] = {"uri": place} if place else None
     if published(pod, job.key.namespace, job.key.name, job.uid) is not None and final is not None:
         found["outputs"] = {
             "manifest": final.manifest_uri,

@@ -145,7 +145,15 @@ class _Fetch:
         inputs = self._download(data)
         self._hand_over(arguments, found, inputs, [*code, *data])
         pins = found.pins
-        return FetchReport(script=pins.script, archive=pins.archive, files=pins.files, objects=len(wanted), bytes=total)
+        storage = buckets.storage
+        return FetchReport(
+            script=pins.script,
+            archive=pins.archive,
+            files=pins.files,
+            objects=len(wanted),
+            bytes=total,
+            logs_uri=clip(storage.uri(storage.credentials.key(manifest.folder(self._plan) + contract.LOGS_FOLDER)), 1200),
+        )
 
     def _code(self, wanted: list[Wanted], arguments: tuple[str, ...], *, complete: bool) -> _Code:
         """Fetch and check the code. What is not `complete`, because some of it could not be found, is checked as far as it goes."""

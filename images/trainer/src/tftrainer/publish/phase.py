@@ -19,6 +19,7 @@ from tftrainer.layout import Layout
 from tftrainer.manifest import Manifest, PublishedObject, Skipped
 from tftrainer.phase_error import PhaseError, sentence, unexpected
 from tftrainer.publish import tree
+from tftrainer.publish.live import LiveLogs
 from tftrainer.publish.tree import LocalFile
 from tftrainer.publish.watch import Stop, wait_for_end
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 FAILED: Final = 1
 RESULT_NAME: Final = "result.json"
 STARTED_NAME: Final = "started"
-LOGS_FOLDER: Final = "logs/"
 MODEL_REASONS: Final = frozenset({Reason.MODEL_MISSING, Reason.MODEL_UNLOADABLE})
 """Failures that are the publisher's to tell: the script itself succeeded."""
 PUBLISHED_LOGS: Final = ("stdout.log", "stderr.log")
@@ -88,7 +88,10 @@ class _Publisher:
     def run(self) -> PublishReport:
         baseline = handover.read(Baseline, self._layout.baseline)
         at = self._layout
+        live = LiveLogs(at.logs, PUBLISHED_LOGS, self._logs_place, say)
+        live.start()
         started = wait_for_end(at.lock, at.run_folder / STARTED_NAME, self._plan.grace_seconds, self._stop)
+        live.stop()
         begun = time.monotonic()
         store = self._store()
         earlier = self._earlier(store)
@@ -97,6 +100,10 @@ class _Publisher:
         report = self._publish(store, baseline, self._result(started=started), earlier)
         say(f"published {report.objects} objects, {report.bytes} bytes, {report.skipped} skipped, in {time.monotonic() - begun:.2f} s")
         return report
+
+    def _logs_place(self) -> tuple[Store, str]:
+        store = self._store()
+        return store, self._key(store, contract.LOGS_FOLDER)
 
     def _store(self) -> Store:
         from tftrainer.storage.opening import open_store
@@ -142,7 +149,7 @@ class _Publisher:
 
         files, skipped = self._changed(baseline, store.credentials.prefix)
         logs = self._logs()
-        logs_prefix = self._key(store, LOGS_FOLDER)
+        logs_prefix = self._key(store, contract.LOGS_FOLDER)
         at = self._layout
         if earlier is not None:
             # Somebody has published this attempt: nothing of theirs is overwritten, it is only compared.
@@ -262,7 +269,7 @@ class _Publisher:
             succeeded=written.outcome == manifest.SUCCEEDED,
             manifest_uri=store.uri(self._key(store, contract.MANIFEST_NAME)),
             manifest_sha256=hashlib.sha256(data).hexdigest(),
-            logs_uri=store.uri(self._key(store, LOGS_FOLDER)) if written.logs else "",
+            logs_uri=store.uri(self._key(store, contract.LOGS_FOLDER)) if written.logs else "",
             objects=len(written.objects),
             bytes=sum(each.size for each in written.objects),
             skipped=len(written.skipped),
