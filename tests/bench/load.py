@@ -9,13 +9,9 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from api import Api, Object
+from bodies import bare_pod, batch_job, training_job
 from played_kubelet import ended, running
 
-POD_SPEC: Object = {
-    "restartPolicy": "Never",
-    "terminationGracePeriodSeconds": 0,
-    "containers": [{"name": "main", "image": "bench", "command": ["true"], "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}}}],
-}
 _IN_FLIGHT = 16
 _SECONDS = 240.0
 
@@ -38,26 +34,22 @@ def _condition(*types: str) -> Callable[[Object], bool]:
     return holds
 
 
-def _named(api: str, kind: str, spec: Object) -> Callable[[str], Object]:
-    return lambda name: {"apiVersion": api, "kind": kind, "metadata": {"name": name}, "spec": spec}
-
-
 BARE = Kind(
-    "bare POST of a pod",
+    "bare POST of the same pod",
     "/api/v1/namespaces/{}/pods",
-    _named("v1", "Pod", POD_SPEC),
+    bare_pod,
     lambda pod: pod.get("status", {}).get("phase") == "Succeeded",
 )
 JOB = Kind(
     "batch/v1 Job",
     "/apis/batch/v1/namespaces/{}/jobs",
-    _named("batch/v1", "Job", {"template": {"spec": POD_SPEC}}),
+    batch_job,
     _condition("Complete"),
 )
 TFTJ = Kind(
     "TFTrainingJob",
     "/apis/tftraining.dev/v1alpha1/namespaces/{}/tftrainingjobs",
-    _named("tftraining.dev/v1alpha1", "TFTrainingJob", {"runtime": "tf1", "script": {"uri": "${bucket}/train.py"}}),
+    training_job,
     _condition("Finished"),
 )
 KINDS = (BARE, JOB, TFTJ)
@@ -65,7 +57,7 @@ KINDS = (BARE, JOB, TFTJ)
 
 @dataclass(slots=True)
 class Times:
-    """Monotonic seconds at which each job was created, had its pod, had it ended, and was itself seen as finished."""
+    """Monotonic seconds at which each job was created, had its pod, had it ended, and was itself finished: all but the first as seen."""
 
     created: dict[str, float] = field(default_factory=dict)
     pod: dict[str, float] = field(default_factory=dict)
@@ -165,12 +157,13 @@ async def _watch_pods(api: Api, place: str, times: Times, watching: asyncio.Even
             path = f"{BARE.path.format(place)}/{pod['metadata']['name']}/status"
             await api.merge(path, {"status": running(pod)})
             await api.merge(path, {"status": ended(pod)})
-            times.ended[owner(pod)] = time.monotonic()
 
     async for event, pod in api.watch(BARE.path.format(place)):
         # The bookmark says that all that was there before has been shown.
         if event == "BOOKMARK":
             watching.set()
+        if event == "MODIFIED" and pod["status"]["phase"] == "Succeeded":
+            times.ended.setdefault(owner(pod), time.monotonic())
         if event == "ADDED" and watching.is_set() and owner(pod) not in times.pod:
             times.pod[owner(pod)] = time.monotonic()
             if whole:

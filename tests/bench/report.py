@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
 
-from measures import Measure
+from measures import NO_TARGET, Measure
 
 _HEAD = """# Benchmarks
 
@@ -46,7 +46,7 @@ def _beside(measure: Measure) -> str:
 
 
 def _verdict(measure: Measure) -> str:
-    return "" if measure.target == "none" else ("met" if measure.met else "**not met**")
+    return "" if measure.target == NO_TARGET else ("met" if measure.met else "**not met**")
 
 
 def _number(value: float) -> str:

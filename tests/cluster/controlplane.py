@@ -52,8 +52,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def control_plane(*, controllers: bool = False) -> Iterator[ControlPlane]:
-    """Start a control plane and end it afterwards; raises RuntimeError with the log's end if it does not become ready."""
+def control_plane(*, controllers: str = "") -> Iterator[ControlPlane]:
+    """Start a control plane, with those of the controllers (separated by commas), and end it afterwards.
+
+    Raises:
+        RuntimeError: the API server did not become ready; the text has its log's end.
+
+    """
     programs = binaries.built()
     folder = Path(tempfile.mkdtemp(prefix="tftraining-control-plane-"))
     started: list[subprocess.Popen[bytes]] = []
@@ -69,7 +74,7 @@ def control_plane(*, controllers: bool = False) -> Iterator[ControlPlane]:
         started.append(_start(folder, "kube-apiserver", _api_server(programs, plane, etcd)))
         _wait_until_ready(plane, started[-1])
         if controllers:
-            started.append(_start(folder, "kube-controller-manager", _controller_manager(programs, plane)))
+            started.append(_start(folder, "kube-controller-manager", _controller_manager(programs, plane, controllers)))
         yield plane
     finally:
         for process in reversed(started):
@@ -128,7 +133,7 @@ def _api_server(programs: binaries.Binaries, plane: ControlPlane, etcd: str) -> 
     ]
 
 
-def _controller_manager(programs: binaries.Binaries, plane: ControlPlane) -> list[str]:
+def _controller_manager(programs: binaries.Binaries, plane: ControlPlane, controllers: str) -> list[str]:
     kubeconfig = plane.folder / "controller-manager.kubeconfig"
     return [
         programs.path("kube-controller-manager"),
@@ -138,6 +143,7 @@ def _controller_manager(programs: binaries.Binaries, plane: ControlPlane) -> lis
         "--bind-address=127.0.0.1",
         f"--secure-port={free_port()}",
         "--leader-elect=false",
+        f"--controllers={controllers}",
         "--use-service-account-credentials=true",
         f"--service-account-private-key-file={plane.pki}/service-accounts.key",
         f"--root-ca-file={plane.pki}/ca.crt",
