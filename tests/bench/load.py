@@ -98,7 +98,7 @@ async def namespace(api: Api, name: str) -> AsyncIterator[str]:
 
 
 async def run(api: Api, kind: Kind, place: str, count: int, *, every: float | None = None, whole: bool = False, first: int = 0) -> Times:
-    """Create `count` jobs, one each `every` seconds or as fast as 16 creators can, and wait for all their pods.
+    """Create `count` jobs, as fast as 16 creators can or one each `every` seconds once the pod before it exists, and wait for all pods.
 
     With `whole`, each pod also runs and ends at once, as a kubelet would report it, and the end of all jobs is waited for.
     """
@@ -139,6 +139,8 @@ async def _create(api: Api, kind: Kind, place: str, indices: range, times: Times
         return
     for index in indices:
         await asyncio.gather(one(index), asyncio.sleep(every))
+        while f"job-{index}" not in times.pod:  # noqa: ASYNC110 - happens elsewhere
+            await asyncio.sleep(0.005)
 
 
 async def _watch_jobs(api: Api, kind: Kind, place: str, times: Times) -> None:

@@ -18,12 +18,12 @@ Say = Callable[[str], None]
 NO_TARGET = "none"
 _LATENCY_ROUNDS = 4
 _LATENCY_JOBS = 50
-_LATENCY_SECONDS = 0.07
+_LATENCY_SECONDS = 0.1
 _BURST_JOBS = 300
 _BURST_ROUNDS = 3
 _LIVES_ROUNDS = 2
 _LIVES = 500
-_IDLE_SECONDS = 30.0
+_IDLE_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,23 +176,23 @@ class Bench:
 
     async def _live(self, kind: Kind, place: str, lives: _Lives) -> None:
         by = OPERATOR if kind is TFTJ else CONTROLLERS
-        _, line = self.subject.writes()
+        start = self.subject.audited()
         before, begun, all_begun = self.subject.requests(), self.subject.cpu_seconds(), children_cpu_seconds()
         times = await load.run(self.api, kind, place, _LIVES, whole=True)
         await self._quiet(by)
         lives.rates.append(times.rate(times.finished))
         lives.to_status += times.to_status()
-        lives.writes += len(self.subject.writes(line, by)[0])
+        lives.writes += len(self.subject.writes(start, by))
         lives.reads += self.subject.requests().get("GET", 0) - before.get("GET", 0)
         lives.cpu_seconds += self.subject.cpu_seconds() - begun
         lives.all_cpu_seconds += children_cpu_seconds() - all_begun
 
     async def _idle(self, count: int) -> list[Measure]:
-        _, line = self.subject.writes()
+        start = self.subject.audited()
         begun = self.subject.cpu_seconds()
         await asyncio.sleep(_IDLE_SECONDS)
         cpu = 100 * (self.subject.cpu_seconds() - begun) / _IDLE_SECONDS
-        written, _ = self.subject.writes(line)
+        written = self.subject.writes(start)
         self.say(f"idle beside {count} finished jobs: {cpu:.2f} % of a core, {len(written)} writes")
         return [
             Measure("B8", f"idle beside {count} finished jobs, {_IDLE_SECONDS:.0f} s", "% of a core", cpu, "< 1", cpu < 1),
@@ -201,7 +201,7 @@ class Bench:
 
     async def _restart(self, count: int) -> list[Measure]:
         """Kill the operator without warning, start it and create a job at once."""
-        _, line = self.subject.writes()
+        start = self.subject.audited()
         async with self.namespace() as place:
             self.subject.kill()
             begun = time.monotonic()
@@ -209,7 +209,7 @@ class Bench:
             await asyncio.to_thread(self.subject.restart)
             seconds = max((await created).pod.values()) - begun
             await self._quiet()
-            written = [what for what in self.subject.writes(line)[0] if "pods" not in what]
+            written = [what for what in self.subject.writes(start) if "pods" not in what]
         self.say(f"killed and started beside {count} finished jobs: {seconds:.1f} s to the first new pod")
         return [
             Measure("B7", f"killed beside {count} finished jobs: to the first new pod", "s", seconds, "≤ 15", seconds <= 15),
@@ -218,12 +218,11 @@ class Bench:
 
     async def _quiet(self, by: str = OPERATOR) -> None:
         """Wait until a program has written nothing for two seconds."""
-        seen, since = -1, time.monotonic()
+        start, since = self.subject.audited(), time.monotonic()
         while time.monotonic() - since < 2:
             await asyncio.sleep(0.2)
-            count = len(self.subject.writes(by=by)[0])
-            if count != seen:
-                seen, since = count, time.monotonic()
+            if self.subject.writes(start, by):
+                start, since = self.subject.audited(), time.monotonic()
 
 
 def _quantile(number: str, title: str, found: dict[str, list[float]], share: float, limit: float | None) -> Measure:

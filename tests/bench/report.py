@@ -18,7 +18,7 @@ Baselines ran in the same run on the same machine: on another one the ratios hol
 
 def table(measures: Sequence[Measure]) -> str:
     """Return the measures as a Markdown table."""
-    lines = ["| | Measure | This operator | Beside it | Target | |", "|---|---|---:|---|---|---|"]
+    lines = ["| | Measure | tftraining | Beside it | Target | |", "|---|---|---:|---|---|---|"]
     lines += [
         f"| {each.number} | {each.title} | {_number(each.ours)} {each.unit} | {_beside(each)} | {each.target} | {_verdict(each)} |"
         for each in measures

@@ -86,15 +86,21 @@ class Subject:
             found[verb] = found.get(verb, 0) + int(float(count))
         return found
 
-    def writes(self, since: int = 0, by: str = OPERATOR) -> tuple[list[str], int]:
-        """Return what a program wrote but Leases, by the server's audit log from that line on, and the number of the log's lines."""
-        lines = self.plane.audit_log.read_text().splitlines()
+    def audited(self) -> int:
+        """Return how many bytes of audit log there are by now."""
+        return self.plane.audit_log.stat().st_size
+
+    def writes(self, since: int, by: str = OPERATOR) -> list[str]:
+        """Return what a program wrote but Leases, by the server's audit log from that byte on."""
+        with self.plane.audit_log.open("rb") as log:
+            log.seek(since)
+            *lines, _ = log.read().split(b"\n")
         found = []
-        for entry in map(json.loads, lines[since:]):
+        for entry in map(json.loads, lines):
             thing = entry.get("objectRef", {})
             if entry.get("userAgent", "").startswith(by) and thing.get("resource") != _LEASE:
                 found.append(f"{entry['verb']} {'/'.join(filter(None, (thing.get('resource'), thing.get('subresource'))))}")
-        return found, len(lines)
+        return found
 
     @property
     def _pid(self) -> int:
