@@ -53,8 +53,9 @@ def main() -> int:
     unknown = sorted(set(wanted) - set(PARTS))
     if unknown:
         parser.error(f"unknown: {', '.join(unknown)}; known are {', '.join(PARTS)}")
-    # Told to stop in whatever way, it ends what it has started.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Told to stop in whatever way, it ends what it has started; a shell's background jobs begin with Ctrl-C ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     begun = time.monotonic()
 
     def say(text: str) -> None:

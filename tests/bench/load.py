@@ -84,17 +84,20 @@ def owner(pod: Object) -> str:
 
 
 @asynccontextmanager
-async def namespace(api: Api, name: str) -> AsyncIterator[str]:
-    """Give a namespace, and leave nothing in it afterwards."""
+async def namespace(api: Api, name: str, *, emptied: bool = True) -> AsyncIterator[str]:
+    """Give a namespace and, if asked to, leave nothing in it after an orderly end; otherwise it goes with the control plane."""
     await api.create("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    try:
-        yield name
-    finally:
-        for kind in (TFTJ, JOB, BARE):
-            await api.clear(kind.path.format(name))
-        async with asyncio.timeout(_SECONDS):
-            while await api.names(BARE.path.format(name)) or await api.names(TFTJ.path.format(name)):  # noqa: ASYNC110 - happens elsewhere
-                await asyncio.sleep(0.2)
+    yield name
+    if emptied:
+        await _empty(api, name)
+
+
+async def _empty(api: Api, name: str) -> None:
+    for kind in (TFTJ, JOB, BARE):
+        await api.clear(kind.path.format(name))
+    async with asyncio.timeout(_SECONDS):
+        while await api.names(BARE.path.format(name)) or await api.names(TFTJ.path.format(name)):  # noqa: ASYNC110 - happens elsewhere
+            await asyncio.sleep(0.2)
 
 
 async def run(api: Api, kind: Kind, place: str, count: int, *, every: float | None = None, whole: bool = False, first: int = 0) -> Times:
@@ -151,7 +154,6 @@ async def _watch_jobs(api: Api, kind: Kind, place: str, times: Times) -> None:
 
 async def _watch_pods(api: Api, place: str, times: Times, watching: asyncio.Event, *, whole: bool) -> None:
     """Note when pods appear and, for whole lives, play the kubelet."""
-    writers: set[asyncio.Task[None]] = set()
     gate = asyncio.Semaphore(_IN_FLIGHT)
 
     async def play(pod: Object) -> None:
@@ -160,15 +162,14 @@ async def _watch_pods(api: Api, place: str, times: Times, watching: asyncio.Even
             await api.merge(path, {"status": running(pod)})
             await api.merge(path, {"status": ended(pod)})
 
-    async for event, pod in api.watch(BARE.path.format(place)):
-        # The bookmark says that all that was there before has been shown.
-        if event == "BOOKMARK":
-            watching.set()
-        if event == "MODIFIED" and pod["status"]["phase"] == "Succeeded":
-            times.ended.setdefault(owner(pod), time.monotonic())
-        if event == "ADDED" and watching.is_set() and owner(pod) not in times.pod:
-            times.pod[owner(pod)] = time.monotonic()
-            if whole:
-                writer = asyncio.create_task(play(pod))
-                writers.add(writer)
-                writer.add_done_callback(writers.discard)
+    async with asyncio.TaskGroup() as players:
+        async for event, pod in api.watch(BARE.path.format(place)):
+            # The bookmark says that all that was there before has been shown.
+            if event == "BOOKMARK":
+                watching.set()
+            if event == "MODIFIED" and pod["status"]["phase"] == "Succeeded":
+                times.ended.setdefault(owner(pod), time.monotonic())
+            if event == "ADDED" and watching.is_set() and owner(pod) not in times.pod:
+                times.pod[owner(pod)] = time.monotonic()
+                if whole:
+                    players.create_task(play(pod))

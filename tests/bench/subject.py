@@ -54,6 +54,7 @@ class Subject:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                process_group=0,
             )
         deadline = time.monotonic() + _READY_SECONDS
         while "tftraining_leader 1.0" not in self._metrics():

@@ -85,7 +85,8 @@ def control_plane(*, controllers: str = "") -> Iterator[ControlPlane]:
 
 def _start(folder: Path, name: str, argv: list[str]) -> subprocess.Popen[bytes]:
     with (folder / f"{name}.log").open("wb") as log:
-        return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        # Not in the terminal's group: Ctrl-C is for the one who started it, and who ends it in order.
+        return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0)
 
 
 def _etcd(programs: binaries.Binaries, folder: Path, url: str) -> list[str]:
