@@ -1,4 +1,4 @@
-"""`python tests/bench [MEASURE…]`: measure, print the table, and with all measures write it to docs/reference."""
+"""`python tests/bench [PART…]`: measure, print the table, and with all parts write it to docs/reference."""
 
 from __future__ import annotations
 
@@ -6,77 +6,115 @@ import argparse
 import asyncio
 import os
 import platform
+import signal
+import subprocess
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
+import clients
 import report
+import starting
 import yaml
 from api import Api, open_session
 from controlplane import ControlPlane, control_plane
+from localcluster import binaries
+from localcluster.failure import ClusterError
 from measures import Bench, Measure, Say
 from subject import Subject
 
-_FOLDER = Path(__file__).parents[2] / "docs" / "reference"
-_MEASURES = ("latency", "burst", "lives")
-_CRD = Path(__file__).parents[2] / "crds" / "tftraining.dev_tftrainingjobs.yaml"
+_ROOT = Path(__file__).parents[2]
+_CRD = _ROOT / "crds" / "tftraining.dev_tftrainingjobs.yaml"
+_FOLDER = _ROOT / "docs" / "reference"
+
+ON_CLUSTER: dict[str, Callable[[Bench], Awaitable[list[Measure]]]] = {
+    "latency": Bench.latency,
+    "burst": Bench.burst,
+    "clients": clients.measure,
+    "lives": Bench.lives,
+}
+"""The parts that need the control plane and the operator."""
+ALONE: dict[str, Callable[[], dict[str, Any]]] = {
+    "starting": starting.measure,
+}
+"""The parts that need neither: each returns {"measures": […]}, a mapping of the fields of `Measure` for each row."""
+PARTS = (*ON_CLUSTER, *ALONE)
 
 
 def main() -> int:
-    """Run the measures and return 0; a target that was missed is a figure, not an error."""
+    """Run the parts and return 0; a target that was missed is a figure, not an error."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("measures", nargs="*", metavar="MEASURE", help=f"some of {', '.join(_MEASURES)}; all without any")
-    wanted = parser.parse_args().measures or list(_MEASURES)
-    unknown = sorted(set(wanted) - set(_MEASURES))
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"some of {', '.join(PARTS)}; all without any")
+    wanted = parser.parse_args().parts or list(PARTS)
+    unknown = sorted(set(wanted) - set(PARTS))
     if unknown:
-        parser.error(f"unknown: {', '.join(unknown)}; known are {', '.join(_MEASURES)}")
+        parser.error(f"unknown: {', '.join(unknown)}; known are {', '.join(PARTS)}")
+    # Told to stop in whatever way, it ends what it has started; a shell's background jobs begin with Ctrl-C ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     begun = time.monotonic()
 
     def say(text: str) -> None:
         print(f"[{time.monotonic() - begun:6.1f} s] {text}", flush=True)
 
     load_before = os.getloadavg()[0]
-    say("starting etcd, API server, controllers and the operator")
     try:
-        with control_plane(controllers=True) as plane:
-            kubernetes, measures = asyncio.run(_measure(plane, wanted, say))
+        measures = [*_on_cluster(wanted, say), *_alone(wanted, say)]
     except KeyboardInterrupt:
+        say("stopped; nothing was written")
         return 130
+    except (ClusterError, RuntimeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    kubernetes = subprocess.run([binaries.built().path("kube-apiserver"), "--version"], capture_output=True, text=True, check=True)
     machine = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "machine": f"{os.cpu_count()} cores shared by all that ran, Linux {platform.release()}, Python {platform.python_version()}",
-        "versions": f"Kubernetes {kubernetes}, kopf {version('kopf')}, aiohttp {version('aiohttp')}; etcd without fsync",
-        "load before": f"{load_before:.2f}",
+        "versions": f"{kubernetes.stdout.strip()}, kopf {version('kopf')}, aiohttp {version('aiohttp')}; etcd without fsync",
+        "load of the machine before and after": f"{load_before:.2f}, {os.getloadavg()[0]:.2f} (with nothing else on it: 0 and about 3)",
     }
     print(f"\n{report.table(measures)}\n\nafter {time.monotonic() - begun:.0f} s")
-    if set(wanted) == set(_MEASURES):
+    if set(wanted) == set(PARTS):
         (_FOLDER / "benchmarks.md").write_text(report.page(measures, machine))
         (_FOLDER / "benchmarks.json").write_text(report.raw(measures, machine))
         print("written to docs/reference/benchmarks.md and benchmarks.json")
     return 0
 
 
-async def _measure(plane: ControlPlane, wanted: list[str], say: Say) -> tuple[str, list[Measure]]:
-    """Return the server's version and the measures."""
+def _on_cluster(wanted: list[str], say: Say) -> list[Measure]:
+    if not ON_CLUSTER.keys() & set(wanted):
+        return []
+    say("starting etcd, API server, the Job controller and the operator")
+    with control_plane(controllers="job") as plane:
+        return asyncio.run(_beside_operator(plane, wanted, say))
+
+
+async def _beside_operator(plane: ControlPlane, wanted: list[str], say: Say) -> list[Measure]:
     api = open_session(plane.kubeconfig)
     try:
         await _define(api)
         with Subject(plane) as subject:
             bench = Bench(api, subject, say)
-            parts = {"latency": bench.latency, "burst": bench.burst, "lives": bench.lives}
-            return await _version(api), [measure for name in wanted for measure in await parts[name]()]
+            return [measure for name, part in ON_CLUSTER.items() if name in wanted for measure in await part(bench)]
     finally:
         await api.session.close()
 
 
-async def _version(api: Api) -> str:
-    async with api.session.get(f"{api.url}/version", raise_for_status=True) as answer:
-        return str((await answer.json())["gitVersion"])
+def _alone(wanted: list[str], say: Say) -> list[Measure]:
+    found = []
+    for name, part in ALONE.items():
+        if name in wanted:
+            say(name)
+            found += [Measure(**row) for row in part()["measures"]]
+    return found
 
 
 async def _define(api: Api) -> None:
+    """Create the custom resource definition and wait until it is served."""
     await api.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", yaml.safe_load(_CRD.read_text()))
     async with asyncio.timeout(30):
         while True:

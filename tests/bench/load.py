@@ -9,13 +9,9 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from api import Api, Object
+from bodies import bare_pod, batch_job, training_job
 from played_kubelet import ended, running
 
-POD_SPEC: Object = {
-    "restartPolicy": "Never",
-    "terminationGracePeriodSeconds": 0,
-    "containers": [{"name": "main", "image": "bench", "command": ["true"], "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}}}],
-}
 _IN_FLIGHT = 16
 _SECONDS = 240.0
 
@@ -38,26 +34,22 @@ def _condition(*types: str) -> Callable[[Object], bool]:
     return holds
 
 
-def _named(api: str, kind: str, spec: Object) -> Callable[[str], Object]:
-    return lambda name: {"apiVersion": api, "kind": kind, "metadata": {"name": name}, "spec": spec}
-
-
 BARE = Kind(
-    "bare POST of a pod",
+    "bare POST of the same pod",
     "/api/v1/namespaces/{}/pods",
-    _named("v1", "Pod", POD_SPEC),
+    bare_pod,
     lambda pod: pod.get("status", {}).get("phase") == "Succeeded",
 )
 JOB = Kind(
     "batch/v1 Job",
     "/apis/batch/v1/namespaces/{}/jobs",
-    _named("batch/v1", "Job", {"template": {"spec": POD_SPEC}}),
+    batch_job,
     _condition("Complete"),
 )
 TFTJ = Kind(
     "TFTrainingJob",
     "/apis/tftraining.dev/v1alpha1/namespaces/{}/tftrainingjobs",
-    _named("tftraining.dev/v1alpha1", "TFTrainingJob", {"runtime": "tf1", "script": {"uri": "${bucket}/train.py"}}),
+    training_job,
     _condition("Finished"),
 )
 KINDS = (BARE, JOB, TFTJ)
@@ -65,7 +57,7 @@ KINDS = (BARE, JOB, TFTJ)
 
 @dataclass(slots=True)
 class Times:
-    """Monotonic seconds at which each job was created, had its pod, had it ended, and was itself seen as finished."""
+    """Monotonic seconds at which each job was created, had its pod, had it ended, and was itself finished: all but the first as seen."""
 
     created: dict[str, float] = field(default_factory=dict)
     pod: dict[str, float] = field(default_factory=dict)
@@ -92,21 +84,24 @@ def owner(pod: Object) -> str:
 
 
 @asynccontextmanager
-async def namespace(api: Api, name: str) -> AsyncIterator[str]:
-    """Give a namespace, and leave nothing in it afterwards."""
+async def namespace(api: Api, name: str, *, emptied: bool = True) -> AsyncIterator[str]:
+    """Give a namespace and, if asked to, leave nothing in it after an orderly end; otherwise it goes with the control plane."""
     await api.create("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    try:
-        yield name
-    finally:
-        for kind in (TFTJ, JOB, BARE):
-            await api.clear(kind.path.format(name))
-        async with asyncio.timeout(_SECONDS):
-            while await api.names(BARE.path.format(name)) or await api.names(TFTJ.path.format(name)):  # noqa: ASYNC110 - happens elsewhere
-                await asyncio.sleep(0.2)
+    yield name
+    if emptied:
+        await _empty(api, name)
+
+
+async def _empty(api: Api, name: str) -> None:
+    for kind in (TFTJ, JOB, BARE):
+        await api.clear(kind.path.format(name))
+    async with asyncio.timeout(_SECONDS):
+        while await api.names(BARE.path.format(name)) or await api.names(TFTJ.path.format(name)):  # noqa: ASYNC110 - happens elsewhere
+            await asyncio.sleep(0.2)
 
 
 async def run(api: Api, kind: Kind, place: str, count: int, *, every: float | None = None, whole: bool = False, first: int = 0) -> Times:
-    """Create `count` jobs, one each `every` seconds or as fast as 16 creators can, and wait for all their pods.
+    """Create `count` jobs, as fast as 16 creators can or one each `every` seconds once the pod before it exists, and wait for all pods.
 
     With `whole`, each pod also runs and ends at once, as a kubelet would report it, and the end of all jobs is waited for.
     """
@@ -147,6 +142,8 @@ async def _create(api: Api, kind: Kind, place: str, indices: range, times: Times
         return
     for index in indices:
         await asyncio.gather(one(index), asyncio.sleep(every))
+        while f"job-{index}" not in times.pod:  # noqa: ASYNC110 - happens elsewhere
+            await asyncio.sleep(0.005)
 
 
 async def _watch_jobs(api: Api, kind: Kind, place: str, times: Times) -> None:
@@ -157,7 +154,6 @@ async def _watch_jobs(api: Api, kind: Kind, place: str, times: Times) -> None:
 
 async def _watch_pods(api: Api, place: str, times: Times, watching: asyncio.Event, *, whole: bool) -> None:
     """Note when pods appear and, for whole lives, play the kubelet."""
-    writers: set[asyncio.Task[None]] = set()
     gate = asyncio.Semaphore(_IN_FLIGHT)
 
     async def play(pod: Object) -> None:
@@ -165,15 +161,15 @@ async def _watch_pods(api: Api, place: str, times: Times, watching: asyncio.Even
             path = f"{BARE.path.format(place)}/{pod['metadata']['name']}/status"
             await api.merge(path, {"status": running(pod)})
             await api.merge(path, {"status": ended(pod)})
-            times.ended[owner(pod)] = time.monotonic()
 
-    async for event, pod in api.watch(BARE.path.format(place)):
-        # The bookmark says that all that was there before has been shown.
-        if event == "BOOKMARK":
-            watching.set()
-        if event == "ADDED" and watching.is_set() and owner(pod) not in times.pod:
-            times.pod[owner(pod)] = time.monotonic()
-            if whole:
-                writer = asyncio.create_task(play(pod))
-                writers.add(writer)
-                writer.add_done_callback(writers.discard)
+    async with asyncio.TaskGroup() as players:
+        async for event, pod in api.watch(BARE.path.format(place)):
+            # The bookmark says that all that was there before has been shown.
+            if event == "BOOKMARK":
+                watching.set()
+            if event == "MODIFIED" and pod["status"]["phase"] == "Succeeded":
+                times.ended.setdefault(owner(pod), time.monotonic())
+            if event == "ADDED" and watching.is_set() and owner(pod) not in times.pod:
+                times.pod[owner(pod)] = time.monotonic()
+                if whole:
+                    players.create_task(play(pod))

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
 
-from measures import Measure
+from measures import NO_TARGET, Measure
 
 _HEAD = """# Benchmarks
 
@@ -18,7 +18,7 @@ Baselines ran in the same run on the same machine: on another one the ratios hol
 
 def table(measures: Sequence[Measure]) -> str:
     """Return the measures as a Markdown table."""
-    lines = ["| | Measure | This operator | Beside it | Target | |", "|---|---|---:|---|---|---|"]
+    lines = ["| | Measure | tftraining | Beside it | Target | |", "|---|---|---:|---|---|---|"]
     lines += [
         f"| {each.number} | {each.title} | {_number(each.ours)} {each.unit} | {_beside(each)} | {each.target} | {_verdict(each)} |"
         for each in measures
@@ -46,7 +46,7 @@ def _beside(measure: Measure) -> str:
 
 
 def _verdict(measure: Measure) -> str:
-    return "" if measure.target == "none" else ("met" if measure.met else "**not met**")
+    return "" if measure.target == NO_TARGET else ("met" if measure.met else "**not met**")
 
 
 def _number(value: float) -> str:

@@ -10,14 +10,18 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bodies import CONFIGURATION
 from controlplane import ControlPlane, free_port
 
 _READY_SECONDS = 60.0
 _TICKS = os.sysconf("SC_CLK_TCK")
 _LEASE = "leases"
+OPERATOR = "tftraining-operator"
+CONTROLLERS = "kube-controller-manager"
 
 
 @dataclass(slots=True)
@@ -30,14 +34,7 @@ class Subject:
 
     def __enter__(self) -> Subject:
         """Start it and wait until it leads."""
-        runtimes = {name: {"image": f"localhost/{name}:bench"} for name in ("tf1", "tf2")}
-        config = {
-            "leaseNamespace": "default",
-            "defaultRuntime": "tf2",
-            "runtimes": runtimes,
-            "httpAddress": "127.0.0.1",
-            "httpPort": self.port,
-        }
+        config = CONFIGURATION | {"leaseNamespace": "default", "httpAddress": "127.0.0.1", "httpPort": self.port}
         self._config.write_text(json.dumps(config))
         self.restart()
         return self
@@ -57,6 +54,7 @@ class Subject:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                process_group=0,
             )
         deadline = time.monotonic() + _READY_SECONDS
         while "tftraining_leader 1.0" not in self._metrics():
@@ -78,8 +76,7 @@ class Subject:
 
     def cpu_seconds(self) -> float:
         """Return the CPU time that it has used."""
-        fields = Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        return _cpu_seconds(_fields(self._pid))
 
     def requests(self) -> dict[str, int]:
         """Return its requests to the API server so far by verb, as it counts them; watches and its first lists are not among them."""
@@ -90,15 +87,21 @@ class Subject:
             found[verb] = found.get(verb, 0) + int(float(count))
         return found
 
-    def writes(self, since: int = 0) -> tuple[list[str], int]:
-        """Return what it wrote but its Lease, by the server's audit log from that line on, and the number of the log's lines."""
-        lines = self.plane.audit_log.read_text().splitlines()
+    def audited(self) -> int:
+        """Return how many bytes of audit log there are by now."""
+        return self.plane.audit_log.stat().st_size
+
+    def writes(self, since: int, by: str = OPERATOR) -> list[str]:
+        """Return what a program wrote but Leases, by the server's audit log from that byte on."""
+        with self.plane.audit_log.open("rb") as log:
+            log.seek(since)
+            *lines, _ = log.read().split(b"\n")
         found = []
-        for entry in map(json.loads, lines[since:]):
+        for entry in map(json.loads, lines):
             thing = entry.get("objectRef", {})
-            if entry.get("userAgent", "").startswith("tftraining-operator") and thing.get("resource") != _LEASE:
+            if entry.get("userAgent", "").startswith(by) and thing.get("resource") != _LEASE:
                 found.append(f"{entry['verb']} {'/'.join(filter(None, (thing.get('resource'), thing.get('subresource'))))}")
-        return found, len(lines)
+        return found
 
     @property
     def _pid(self) -> int:
@@ -120,3 +123,23 @@ class Subject:
                 return str(answer.read().decode())
         except OSError:
             return ""
+
+
+def children_cpu_seconds() -> float:
+    """Return the CPU time that the children of this process have used: control plane and operator, whatever else the machine does."""
+    found = 0.0
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with suppress(OSError):
+                fields = _fields(int(folder.name))
+                found += _cpu_seconds(fields) if int(fields[1]) == os.getpid() else 0.0
+    return found
+
+
+def _fields(pid: int) -> list[str]:
+    """Return what a process's stat says after its name, which may hold blanks."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def _cpu_seconds(fields: list[str]) -> float:
+    return (int(fields[11]) + int(fields[12])) / _TICKS

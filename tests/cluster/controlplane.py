@@ -52,8 +52,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def control_plane(*, controllers: bool = False) -> Iterator[ControlPlane]:
-    """Start a control plane and end it afterwards; raises RuntimeError with the log's end if it does not become ready."""
+def control_plane(*, controllers: str = "") -> Iterator[ControlPlane]:
+    """Start a control plane, with those of the controllers (separated by commas), and end it afterwards.
+
+    Raises:
+        RuntimeError: the API server did not become ready; the text has its log's end.
+
+    """
     programs = binaries.built()
     folder = Path(tempfile.mkdtemp(prefix="tftraining-control-plane-"))
     started: list[subprocess.Popen[bytes]] = []
@@ -69,7 +74,7 @@ def control_plane(*, controllers: bool = False) -> Iterator[ControlPlane]:
         started.append(_start(folder, "kube-apiserver", _api_server(programs, plane, etcd)))
         _wait_until_ready(plane, started[-1])
         if controllers:
-            started.append(_start(folder, "kube-controller-manager", _controller_manager(programs, plane)))
+            started.append(_start(folder, "kube-controller-manager", _controller_manager(programs, plane, controllers)))
         yield plane
     finally:
         for process in reversed(started):
@@ -80,7 +85,8 @@ def control_plane(*, controllers: bool = False) -> Iterator[ControlPlane]:
 
 def _start(folder: Path, name: str, argv: list[str]) -> subprocess.Popen[bytes]:
     with (folder / f"{name}.log").open("wb") as log:
-        return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        # Not in the terminal's group: Ctrl-C is for the one who started it, and who ends it in order.
+        return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0)
 
 
 def _etcd(programs: binaries.Binaries, folder: Path, url: str) -> list[str]:
@@ -128,7 +134,7 @@ def _api_server(programs: binaries.Binaries, plane: ControlPlane, etcd: str) -> 
     ]
 
 
-def _controller_manager(programs: binaries.Binaries, plane: ControlPlane) -> list[str]:
+def _controller_manager(programs: binaries.Binaries, plane: ControlPlane, controllers: str) -> list[str]:
     kubeconfig = plane.folder / "controller-manager.kubeconfig"
     return [
         programs.path("kube-controller-manager"),
@@ -138,6 +144,7 @@ def _controller_manager(programs: binaries.Binaries, plane: ControlPlane) -> lis
         "--bind-address=127.0.0.1",
         f"--secure-port={free_port()}",
         "--leader-elect=false",
+        f"--controllers={controllers}",
         "--use-service-account-credentials=true",
         f"--service-account-private-key-file={plane.pki}/service-accounts.key",
         f"--root-ca-file={plane.pki}/ca.crt",

@@ -1,6 +1,6 @@
 """The few verbs that the operator needs, over raw objects.
 
-Bare aiohttp instead of the official client's calls: the same request costs a quarter of the CPU, and the API server's answer to a
+Bare aiohttp instead of the official client's calls: the same request costs less than a third of the CPU, and the API server's answer to a
 created pod is what the operator waits for (figures in docs/design/0005-http-client.md).
 """
 
