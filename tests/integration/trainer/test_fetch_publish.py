@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import fcntl
 import io
 import json
 import os
@@ -22,6 +21,7 @@ from tftrainer import contract, handover
 from tftrainer.contract import Input, Plan, Reason, Reference, RunReport, Script
 from tftrainer.handover import Resolved
 
+from tests.integration.trainer.launched import Trainer, fetched, with_script
 from tests.integration.trainer.pods import ACCESS_KEY, SECRET_KEY, Pod
 
 
@@ -31,29 +31,6 @@ def zipped(**files: str) -> bytes:
         for name, text in files.items():
             archive.writestr(name.replace("__", "/").replace("_py", ".py"), text)
     return buffer.getvalue()
-
-
-class Trainer:
-    """Stands in for the launcher: holds the lock, leaves the marks and the result, and lets go."""
-
-    def __init__(self, pod: Pod) -> None:
-        self.pod = pod
-        self.lock = os.open(pod.state / "trainer.lock", os.O_RDONLY | os.O_CLOEXEC)
-        fcntl.flock(self.lock, fcntl.LOCK_EX)
-        (pod.workspace / ".tftraining" / "started").touch()
-
-    def write(self, path: str, data: bytes | str) -> None:
-        target = self.pod.local_bucket / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(data.encode() if isinstance(data, str) else data)
-
-    def end(self, report: RunReport | None = None) -> None:
-        (self.pod.workspace / "logs" / "stdout.log").write_text("Test set accuracy: 0.967\n")
-        (self.pod.workspace / "logs" / "stderr.log").write_text("")
-        if report is None:
-            report = RunReport(exit_code=0, started_at=10.0, finished_at=20.0)
-        (self.pod.workspace / ".tftraining" / "result.json").write_bytes(contract.encode_report(report))
-        os.close(self.lock)
 
 
 def test_iris_goes_from_the_buckets_to_the_script_and_its_model_back_into_the_bucket(pod: Pod, plan: Plan) -> None:
@@ -109,16 +86,6 @@ def test_iris_goes_from_the_buckets_to_the_script_and_its_model_back_into_the_bu
         "tf_model/1795448933/variables/variables.index",
     ]
     assert written["script"]["sha256"]
-
-
-def with_script(pod: Pod, text: str = "print(1)\n") -> None:
-    pod.put("code/train.py", text)
-
-
-def fetched(pod: Pod, plan: Plan) -> None:
-    with_script(pod)
-    ended, report = pod.fetch(plan)
-    assert report.failure is None, ended.output
 
 
 def failure(pod: Pod, plan: Plan) -> contract.Failure:

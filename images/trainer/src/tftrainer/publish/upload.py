@@ -14,7 +14,7 @@ from tftrainer.manifest import PublishedObject
 from tftrainer.phase_error import PhaseError, clip
 from tftrainer.publish.tree import LocalFile, open_file
 from tftrainer.storage.interface import Store
-from tftrainer.storage.store import PART
+from tftrainer.storage.store import PART, Written
 from tftrainer.storage.transfer import HashingReader
 
 FILES_AT_ONCE: Final = 8
@@ -100,8 +100,34 @@ def _open(root: Path, file: LocalFile) -> int:
 
 
 def _upload(store: Store, root: Path, prefix: str, file: LocalFile) -> PublishedObject:
+    key = prefix + file.path
+    written = _send(store, root, file, key)
+    if written is None:
+        # The answer to a large upload's last request was lost, or held an error: whether it counts, nobody can tell any more.
+        written = _send(store, root, file, key)
+    if written is None:
+        raise PhaseError(
+            Reason.STORAGE_UNAVAILABLE,
+            f"{store.uri(key)} is not what was uploaded, after two tries",
+            "the store loses or changes writes; have it repaired",
+        )
+    return PublishedObject(key=key, size=written.size, sha256=written.sha256, etag=written.etag)
+
+
+def _send(store: Store, root: Path, file: LocalFile, key: str) -> Written | None:
+    """Upload the file once; None if it is not known to be there, and trying again may help."""
     with os.fdopen(_open(root, file), "rb", buffering=0) as opened:
         size = os.fstat(opened.fileno()).st_size
-        key = prefix + file.path
-        written = store.upload(key, opened, size)
-    return PublishedObject(key=key, size=written.size, sha256=written.sha256, etag=written.etag)
+        try:
+            written = store.upload(key, opened, size)
+        except PhaseError as failed:
+            if size > PART and failed.failure.reason is Reason.OBJECT_NOT_FOUND:
+                # No such upload: it was completed and the answer lost, or a cleaner of the store has removed its parts.
+                return None
+            raise
+    if size <= PART:
+        return written
+    # A large upload is put together by the server, which may fail after it has answered with success.
+    found = store.find(key)
+    same = found is not None and found.size == written.size and bool(written.etag) and found.etag.strip('"') == written.etag.strip('"')
+    return written if same else None

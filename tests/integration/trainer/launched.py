@@ -1,0 +1,44 @@
+"""A pod whose trainer runs, as far as the publisher can tell."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from tftrainer import contract
+from tftrainer.contract import Plan, RunReport
+
+from tests.integration.trainer.pods import Pod
+
+
+class Trainer:
+    """Stands in for the launcher: holds the lock, leaves the marks and the result, and lets go."""
+
+    def __init__(self, pod: Pod) -> None:
+        self.pod = pod
+        self.lock = os.open(pod.state / "trainer.lock", os.O_RDONLY | os.O_CLOEXEC)
+        fcntl.flock(self.lock, fcntl.LOCK_EX)
+        (pod.workspace / ".tftraining" / "started").touch()
+
+    def write(self, path: str, data: bytes | str) -> None:
+        target = self.pod.local_bucket / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data.encode() if isinstance(data, str) else data)
+
+    def end(self, report: RunReport | None = None) -> None:
+        (self.pod.workspace / "logs" / "stdout.log").write_text("Test set accuracy: 0.967\n")
+        (self.pod.workspace / "logs" / "stderr.log").write_text("")
+        if report is None:
+            report = RunReport(exit_code=0, started_at=10.0, finished_at=20.0)
+        (self.pod.workspace / ".tftraining" / "result.json").write_bytes(contract.encode_report(report))
+        os.close(self.lock)
+
+
+def with_script(pod: Pod, text: str = "print(1)\n") -> None:
+    pod.put("code/train.py", text)
+
+
+def fetched(pod: Pod, plan: Plan) -> None:
+    with_script(pod)
+    ended, report = pod.fetch(plan)
+    assert report.failure is None, ended.output
