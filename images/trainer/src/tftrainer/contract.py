@@ -140,6 +140,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ren
 
 
 Text = Annotated[str, Meta(max_length=1024)]
+Line = Annotated[str, Meta(max_length=256)]
 Key = Annotated[str, Meta(max_length=1200)]
 Count = Annotated[int, Meta(ge=0, le=2**62)]
 
@@ -197,6 +198,13 @@ class WantedModel(Message, frozen=True):
     required: bool = True
 
 
+class WantedCheckpoints(Message, frozen=True):
+    """The folder `path`, which is `${bucket}/key`, that the script saves to: restored before it starts, uploaded every so many seconds."""
+
+    path: str
+    interval_seconds: int = 60
+
+
 class Plan(Message, frozen=True):
     """All that a pod needs to know of its job. Carries no secret.
 
@@ -224,6 +232,7 @@ class Plan(Message, frozen=True):
     implicit_fetch_bytes: int = 2 * 1024**3
     pins: CodePins | None = None
     model: WantedModel | None = None
+    checkpoints: WantedCheckpoints | None = None
 
 
 class Failure(Message, frozen=True):
@@ -246,7 +255,8 @@ class FetchReport(Message, frozen=True, tag="fetch", tag_field="kind"):
     """What `fetch` did. Without `failure`, everything the script needs lies in the workspace.
 
     `script`, `archive` and `files` are the code, as in `CodePins`. `resolved_args` are the arguments as the script sees them; cut off
-    when they would not fit (`resolved_args_cut`). `logs_uri` is where the logs will lie.
+    when they would not fit (`resolved_args_cut`). `logs_uri` is where the logs will lie. `restored` says in words which checkpoint
+    the script finds.
     """
 
     failure: Failure | None = None
@@ -259,18 +269,21 @@ class FetchReport(Message, frozen=True, tag="fetch", tag_field="kind"):
     objects: Count = 0
     bytes: Count = 0
     seconds: Annotated[float, Meta(ge=0)] = 0.0
+    restored: Line = ""
 
 
 class RunReport(Message, frozen=True, tag="run", tag_field="kind"):
     """How the user's script ended. Written beside user code: believed only about itself.
 
-    `exit_code` is the script's own, 128+n for signal n. Times are Unix seconds. `log_tail` is the end of standard error.
+    `exit_code` is the script's own, 128+n for signal n; `killed` tells that from a script that exits with such a code itself. Times
+    are Unix seconds.
     """
 
     exit_code: Annotated[int, Meta(ge=0, le=255)]
     failure: Failure | None = None
     started_at: Annotated[float, Meta(ge=0)] = 0.0
     finished_at: Annotated[float, Meta(ge=0)] = 0.0
+    killed: bool = False
 
 
 class PublishedModel(Message, frozen=True):
@@ -290,7 +303,8 @@ class PublishedModel(Message, frozen=True):
 class PublishReport(Message, frozen=True, tag="publish", tag_field="kind"):
     """The final word: what of the run is in the bucket.
 
-    `manifest_uri` is set if and only if the manifest is there and verified. `succeeded` repeats the manifest's outcome.
+    `manifest_uri` is set if and only if the manifest is there and verified. `succeeded` repeats the manifest's outcome. `checkpoint`
+    says in words which checkpoint a later attempt will find.
     """
 
     failure: Failure | None = None
@@ -302,6 +316,7 @@ class PublishReport(Message, frozen=True, tag="publish", tag_field="kind"):
     bytes: Count = 0
     skipped: Count = 0
     model: PublishedModel | None = None
+    checkpoint: Line = ""
 
 
 Report = FetchReport | RunReport | PublishReport

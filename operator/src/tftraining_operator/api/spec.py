@@ -186,6 +186,23 @@ class ModelGate(Model):
     )
 
 
+class Checkpoints(Model):
+    """Where the script saves its progress, so that another attempt goes on instead of starting over."""
+
+    path: OutputFolder = Field(
+        description=(
+            "Folder of the bucket that the script saves checkpoints to and looks for them in. Before each attempt it holds the newest "
+            "whole state of it; while the script runs, each new one is uploaded, whole or not at all. Example: ${bucket}/checkpoints"
+        )
+    )
+    interval_seconds: int = Field(
+        default=60,
+        ge=5,
+        le=DAY,
+        description="Seconds from one upload to the next, if there is something new. Default: 60.",
+    )
+
+
 class StorageReference(Model):
     """The Secret of the bucket that a job reads from and writes to."""
 
@@ -292,6 +309,10 @@ class Spec(Model):
     model: ModelGate | None = Field(
         default=None,
         description="The SavedModel that the script is to write, checked before the job counts as succeeded. Default: none is expected.",
+    )
+    checkpoints: Checkpoints | None = Field(
+        default=None,
+        description="Where the script saves its progress, so that another attempt goes on instead of starting over. Default: nowhere.",
     )
     storage: StorageReference = Field(
         default=StorageReference(), description="The bucket that the job reads from and writes to, given by a Secret."

@@ -109,6 +109,13 @@ class PublishedModel(Model):
     verified: bool = Field(default=False, description="Whether it was loaded: spec.model asks for that.")
 
 
+class CheckpointStatus(Model):
+    """What spec.checkpoints has done."""
+
+    restored: Text = Field(default="", description="The checkpoint that the attempt has started from.")
+    saved: Text = Field(default="", description="The newest whole checkpoint in the bucket when the attempt had ended.")
+
+
 class Outputs(Model):
     """What the run left in the bucket."""
 
@@ -187,5 +194,6 @@ class Status(Model):
     pending: PendingStatus | None = Field(default=None, description="What a job that does not run yet is waiting for.")
     failure: FailureStatus | None = Field(default=None, description="Why the job failed.")
     model: PublishedModel | None = Field(default=None, description="The newest SavedModel that the run wrote.")
+    checkpoint: CheckpointStatus | None = Field(default=None, description="What the attempt has started from, and what it has saved.")
     outputs: Outputs | None = Field(default=None, description="What the run left in the bucket.")
     logs: Logs | None = Field(default=None, description="Where the script's output is kept.")

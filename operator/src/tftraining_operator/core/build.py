@@ -166,6 +166,7 @@ def _plan(job: JobRecord, wanted: Effective, configuration: Configuration, attem
         implicit_fetch_bytes=configuration.implicit_fetch_bytes,
         pins=pins.for_plan(job.status),
         model=contract.WantedModel(path=spec.model.path, required=spec.model.required) if spec.model else None,
+        checkpoints=_checkpoints(spec),
     )
 
 
@@ -347,6 +348,11 @@ def _texts_with_placeholders(spec: Spec) -> Iterable[str]:
         script,
         archive,
     )
+
+
+def _checkpoints(spec: Spec) -> contract.WantedCheckpoints | None:
+    wanted = spec.checkpoints
+    return contract.WantedCheckpoints(path=wanted.path, interval_seconds=wanted.interval_seconds) if wanted else None
 
 
 def _loading_memory(wanted: Effective) -> str:

@@ -19,7 +19,7 @@ from tftraining_operator.core.pending import Pending
 from tftraining_operator.core.records import JobRecord, PodRecord, Raw
 from tftraining_operator.core.situation import Situation
 
-_LEFT: Final = ("resolvedArgs", "logs", "outputs", "model")
+_LEFT: Final = ("resolvedArgs", "logs", "outputs", "model", "checkpoint")
 _NUMBERS: Final = re.compile(r"[0-9]+")
 _WORD: Final = re.compile(r"[a-z]+(?=[\s,;']|:(?!/)|$)")
 _TERMINAL: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -159,6 +159,10 @@ def _reported(pod: PodRecord, job: JobRecord) -> dict[str, Any]:
     final = report(pod.container(contract.PUBLISHER), contract.PublishReport)
     place = (final.logs_uri if final is not None else "") or (fetched.logs_uri if fetched is not None else "")
     found["logs"] = {"uri": place} if place else None
+    found["checkpoint"] = {
+        "restored": line(fetched.restored) if fetched is not None else None,
+        "saved": line(final.checkpoint) if final is not None else None,
+    }
     if published(pod, job.key.namespace, job.key.name, job.uid) is not None and final is not None:
         found["outputs"] = {
             "manifest": final.manifest_uri,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 
+from tftrainer import saved
 from tftrainer.contract import Plan
 from tftrainer.layout import Layout
 
@@ -22,7 +23,8 @@ def aliases(plan: Plan, layout: Layout) -> dict[str, str]:
             channel = re.sub(r"[^A-Z0-9]", "_", each.name.upper())
             found[f"{prefix}_CHANNEL_{channel}"] = str(layout.inputs / each.name)
     found["AIP_MODEL_DIR"] = model
-    found["AIP_CHECKPOINT_DIR"] = str(layout.bucket / "checkpoints")
+    checkpoints = saved.folder_key(plan.checkpoints).removesuffix("/") if plan.checkpoints else "checkpoints"
+    found["AIP_CHECKPOINT_DIR"] = str(layout.bucket / checkpoints)
     found["AIP_TENSORBOARD_LOG_DIR"] = str(layout.bucket / "tensorboard")
     return found
 

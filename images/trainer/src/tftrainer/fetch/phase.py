@@ -17,11 +17,13 @@ from typing import Final, NoReturn
 
 import msgspec
 
-from tftrainer import contract, handover, manifest, placeholders
+from tftrainer import contract, handover, manifest, placeholders, saved, tf_checkpoint
 from tftrainer.contract import CodePins, Failure, FetchReport, Pinned, Plan, Reason
+from tftrainer.fetch import restore
 from tftrainer.fetch.code import check_script_name, check_unchanged, examine, pin, place_inline_script, prepare_archive
 from tftrainer.fetch.download import CODE_ROLES, Progress, all_findings, fetch_all, make_folder
 from tftrainer.fetch.environment import aliases, make_folders
+from tftrainer.fetch.restore import Restored
 from tftrainer.fetch.sources import Buckets, Found, LookUp, Wanted, check_inline_script, check_targets, facts, look_ups, size
 from tftrainer.handover import Baseline, FetchedFile, Resolved
 from tftrainer.layout import Layout
@@ -130,7 +132,7 @@ class _Fetch:
         earlier = self._earlier(buckets.storage)
         if earlier is not None:
             return self._end_as(earlier)
-        wanted, folders, findings = self._look_up(buckets)
+        wanted, folders, findings, restored = self._look_up(buckets)
         total = sum(each.info.size for each in wanted)
         findings += self._space(wanted, total)
         # Code first: what is wrong with it shows before hours are spent on data, and in one report with all that is missing.
@@ -143,6 +145,10 @@ class _Fetch:
         for folder in folders:
             make_folder(folder)
         inputs = self._download(data)
+        states = [each.target for each in data if each.field == saved.FIELD and each.target.name == tf_checkpoint.STATE_NAME]
+        restore.make_relative(states)
+        for path, text in restored.states:
+            path.write_bytes(text)
         self._hand_over(arguments, found, inputs, [*code, *data])
         pins = found.pins
         storage = buckets.storage
@@ -153,6 +159,7 @@ class _Fetch:
             objects=len(wanted),
             bytes=total,
             logs_uri=clip(storage.uri(storage.credentials.key(manifest.folder(self._plan) + contract.LOGS_FOLDER)), 1200),
+            restored=restored.words,
         )
 
     def _code(self, wanted: list[Wanted], arguments: tuple[str, ...], *, complete: bool) -> _Code:
@@ -239,9 +246,16 @@ class _Fetch:
         handover.write(Baseline(already_done=True), at.baseline)
         return FetchReport(script=earlier.script, archive=earlier.archive)
 
-    def _look_up(self, buckets: Buckets) -> tuple[list[Wanted], list[Path], list[PhaseError]]:
+    def _look_up(self, buckets: Buckets) -> tuple[list[Wanted], list[Path], list[PhaseError], Restored]:
         found: list[Found] = []
+        restored = Restored()
         lock = threading.Lock()
+
+        def look_for_checkpoint() -> None:
+            nonlocal restored
+            restored = restore.look_up(self._plan, self._layout, buckets.storage)
+            with lock:
+                found.append(restored.found)
 
         def task(look_up: LookUp) -> None:
             result = look_up()
@@ -249,6 +263,7 @@ class _Fetch:
                 found.append(result)
 
         tasks: list[Callable[[], None]] = [functools.partial(task, each) for each in look_ups(self._plan, self._layout, buckets)]
+        tasks.append(look_for_checkpoint)
         tasks.append(functools.partial(self._announce, buckets.storage))
         findings = all_findings(tasks)
         # In the order of the spec, whichever answer came first: an object that is named twice counts for the first of its names.
@@ -264,7 +279,7 @@ class _Fetch:
             say(f"pre-flight: bucket {buckets.storage.credentials.bucket} can be written")
         for text in (*facts(wanted), *(fact for result in found for fact in result.facts)):
             say(clip(f"pre-flight: {text}"))
-        return wanted, [folder for result in found for folder in result.folders], findings
+        return wanted, [folder for result in found for folder in result.folders], findings, restored
 
     def _announce(self, store: Store) -> None:
         """Leave a note that the attempt has begun: the proof, before a GPU is used for hours, that results can be written."""
@@ -303,7 +318,7 @@ class _Fetch:
         at = self._layout
         make_folders(at)
         baseline = Baseline(
-            files=tuple(_fetched(each.target, at.bucket) for each in wanted if each.target.is_relative_to(at.bucket)),
+            files=tuple(_fetched(each.target, at.bucket) for each in wanted if _lies_at_its_key(each, at.bucket)),
             script=code.pins.script,
             archive=code.pins.archive,
             code=code.files,
@@ -336,6 +351,11 @@ class FindingsError(Exception):
             return first
         more = f" (and {len(self.all) - 1} more, see the log of container {contract.FETCH})"
         return msgspec.structs.replace(first, message=clip(first.message, TEXT_LIMIT - len(more)) + more)
+
+
+def _lies_at_its_key(each: Wanted, root: Path) -> bool:
+    """Whether the file, left as it is, need not be uploaded. A checkpoint's may be an older one, which was put aside in the bucket."""
+    return each.target.is_relative_to(root) and not saved.is_reserved(each.info.key.removeprefix(each.store.credentials.prefix))
 
 
 def _fetched(path: Path, root: Path) -> FetchedFile:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from tftrainer import placeholders, uri
+from tftrainer import placeholders, saved, uri
 from tftrainer.contract import Plan, Reason
 from tftrainer.layout import Layout
 from tftrainer.phase_error import PhaseError
@@ -169,6 +169,7 @@ class _Finder:
         self._plan = plan
         self._layout = layout
         self._buckets = buckets
+        self._checkpoints = saved.folder_key(plan.checkpoints) if plan.checkpoints else None
 
     def code(self, field: str, text: str, sha256: str | None, role: str) -> Found:
         """Look up the script or the archive."""
@@ -209,6 +210,9 @@ class _Finder:
         store, key = self._buckets.locate(name, field)
         local = self._layout.datasets if name.root is Root.DATASETS else self._layout.bucket
         target = uri.local_path(local, name.key)
+        if name.root is Root.BUCKET and self._checkpoints and f"{name.key.removesuffix('/')}/".startswith(self._checkpoints):
+            # Of the folder of checkpoints, or what lies in it, the script finds what was restored and nothing else.
+            return Found(folders=(target if name.is_folder else target.parent,))
         info = None if name.is_folder else store.find(key)
         below = self._below(store, key if name.is_folder else key + "/", target, field)
         if info is not None:
@@ -232,7 +236,7 @@ class _Finder:
         """Return the objects of a folder that only an argument names, up to the size that is fetched undeclared."""
         found: list[Wanted] = []
         total = 0
-        for info in store.list(prefix):
+        for info in self._listed(store, prefix):
             total += info.size
             if total > self._plan.implicit_fetch_bytes:
                 raise PhaseError(
@@ -243,6 +247,13 @@ class _Finder:
             found.append(_wanted(store, info, prefix, target, "data", field))
         return found
 
+    def _listed(self, store: Store, prefix: str) -> Iterable[ObjectInfo]:
+        """Yield the objects of a folder of the job's bucket or of the library, without what is restored or the product's own."""
+        restored = store.credentials.key(self._checkpoints) if self._checkpoints and store is self._buckets.storage else None
+        for info in store.list(prefix):
+            if not _is_own(store, info) and not (restored and info.key.startswith(restored)):
+                yield info
+
     def _object(self, field: str, name: Uri, target: Path, role: str, sha256: str | None) -> Wanted:
         store, key = self._buckets.locate(name, field)
         info = store.find(key)
@@ -252,7 +263,7 @@ class _Finder:
 
     def _folder(self, field: str, name: Uri, target: Path, role: str) -> Found:
         store, key = self._buckets.locate(name, field)
-        found = [_wanted(store, info, key, target, role, field) for info in store.list(key)]
+        found = [_wanted(store, info, key, target, role, field) for info in store.list(key) if not _is_own(store, info)]
         if not found:
             raise _missing(field, store.uri(key), folder=True)
         return Found(tuple(found), (target,))
@@ -275,6 +286,10 @@ def _wanted(store: Store, info: ObjectInfo, prefix: str, target: Path, role: str
             Reason.INPUT_CONFLICT, f"folder {store.uri(prefix)} ({field}) cannot become files: {error}", "rename or remove that object"
         ) from None
     return Wanted(store, info, local, role, field)
+
+
+def _is_own(store: Store, info: ObjectInfo) -> bool:
+    return saved.is_reserved(info.key.removeprefix(store.credentials.prefix))
 
 
 def _parse(field: str, text: str) -> Uri:

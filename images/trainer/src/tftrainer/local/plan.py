@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from tftrainer import placeholders
-from tftrainer.contract import Input, Plan, Reference, Script, WantedModel
+from tftrainer.contract import Input, Plan, Reference, Script, WantedCheckpoints, WantedModel
 from tftrainer.local.job_file import JobFileError
 from tftrainer.local.spec import JobFile
 
@@ -46,6 +46,9 @@ def plan(job: JobFile, attempt: int) -> Plan:
         workspace_bytes=_bytes(str(spec.resources.workspace or WORKSPACE)),
         gpus=spec.resources.gpus,
         model=WantedModel(path=spec.model.path, required=spec.model.required) if spec.model else None,
+        checkpoints=WantedCheckpoints(path=spec.checkpoints.path, interval_seconds=spec.checkpoints.interval_seconds)
+        if spec.checkpoints
+        else None,
     )
 
 

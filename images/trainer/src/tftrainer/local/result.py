@@ -32,6 +32,13 @@ class Logs(msgspec.Struct, frozen=True):
     uri: str
 
 
+class Checkpoint(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the attempt has started from, and what it has saved."""
+
+    restored: str = ""
+    saved: str = ""
+
+
 class FailureStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     """Why the run failed."""
 
@@ -59,6 +66,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rena
     code: CodePins | None = None
     failure: FailureStatus | None = None
     model: PublishedModel | None = None
+    checkpoint: Checkpoint | None = None
     outputs: Outputs | None = None
     logs: Logs | None = None
 
@@ -80,6 +88,7 @@ def judge(plan: Plan, ran: Ran, now: float) -> tuple[int, Result]:
         code=CodePins(script=fetched.script, archive=fetched.archive, files=fetched.files) if fetched.script else None,
         failure=None if failure is None else _failure(failure, code, plan.attempt),
         model=published.model,
+        checkpoint=Checkpoint(fetched.restored, published.checkpoint) if fetched.restored or published.checkpoint else None,
         outputs=_outputs(published),
         logs=Logs(published.logs_uri) if published.logs_uri else None,
     )
@@ -148,6 +157,8 @@ def text(result: Result) -> str:
         lines.append(f"  at       {result.failure.file}" + (f", line {result.failure.line}" if result.failure.line else ""))
     if result.model:
         lines.append(f"  model    {result.model.uri}")
+    if result.checkpoint and result.checkpoint.saved:
+        lines.append(f"  saved    {result.checkpoint.saved}")
     if result.outputs:
         lines.append(f"  outputs  {result.outputs.objects} objects, {result.outputs.bytes} bytes, listed in {result.outputs.manifest}")
     if result.logs:

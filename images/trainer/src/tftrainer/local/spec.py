@@ -99,6 +99,13 @@ class ModelGate(Part, frozen=True):
     required: bool = True
 
 
+class Checkpoints(Part, frozen=True):
+    """Where the script saves its progress."""
+
+    path: OutputFolder
+    interval_seconds: Annotated[int, Meta(ge=5, le=DAY)] = 60
+
+
 class SecretReference(Part, frozen=True):
     """The Secret of a bucket; of no meaning without a cluster."""
 
@@ -126,6 +133,7 @@ class Spec(Part, frozen=True):
     env: Annotated[tuple[Variable, ...], Meta(max_length=128)] = ()
     inputs: Annotated[tuple[Input, ...], Meta(max_length=16)] = ()
     model: ModelGate | None = None
+    checkpoints: Checkpoints | None = None
     storage: SecretReference = SecretReference()
     datasets: SecretReference = SecretReference()
     resources: Resources = Resources()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from tftrainer.phase_error import PhaseError, sentence
+from tftrainer.publish.repeating import Repeating
 from tftrainer.publish.tree import open_file
 
 if TYPE_CHECKING:
@@ -67,31 +66,18 @@ class LiveLogs:
     ) -> None:
         self._logs = logs
         self._open_store = open_store
-        self._say = say
         self._pause = pause
         self._segments: dict[str, list[Segment]] = {name: [] for name in names}
         self._bucket: tuple[Store, str] | None = None
-        self._complained = False
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="live-logs", daemon=True)
+        self._repeating = Repeating("the log cannot be shown live", self._upload, self._seconds, say)
 
     def start(self) -> None:
         """Begin."""
-        self._thread.start()
+        self._repeating.start()
 
     def stop(self) -> None:
-        """Upload no more; does not wait for a request that hangs."""
-        self._ended.set()
-        self._thread.join(_STOP_SECONDS)
-
-    def _run(self) -> None:
-        while not self._ended.wait(self._seconds()):
-            try:
-                self._upload()
-            except PhaseError as failed:
-                if not self._complained:
-                    self._say(f"the log cannot be shown live yet: {sentence(failed.failure)}")
-                self._complained = True
+        """Upload no more; does not wait for a request that hangs: no other object has the key of a segment."""
+        self._repeating.stop(_STOP_SECONDS)
 
     def _seconds(self) -> float:
         written = sum(map(len, self._segments.values()))

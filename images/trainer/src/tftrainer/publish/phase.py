@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import math
 import os
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from tftrainer import contract, handover, manifest, model_gate
@@ -19,11 +20,14 @@ from tftrainer.layout import Layout
 from tftrainer.manifest import Manifest, PublishedObject, Skipped
 from tftrainer.phase_error import PhaseError, sentence, unexpected
 from tftrainer.publish import tree
+from tftrainer.publish.events import LiveEvents
 from tftrainer.publish.live import LiveLogs
+from tftrainer.publish.snapshots import QUIET_SECONDS, Snapshots
 from tftrainer.publish.tree import LocalFile
 from tftrainer.publish.watch import Stop, wait_for_end
 
 if TYPE_CHECKING:
+    from tftrainer.publish.upload import Uploaded
     from tftrainer.storage.interface import Store
 
 FAILED: Final = 1
@@ -77,6 +81,11 @@ def _disk(error: OSError) -> PhaseError:
     return PhaseError(Reason.PUBLISH_FAILED, f"{what} cannot be used: {error.strerror}", "")
 
 
+def _quiet_before(result: RunReport) -> float:
+    """Return before when a file must have been left alone to be whole: a script that was killed may have been writing it."""
+    return (result.finished_at or time.time()) - QUIET_SECONDS if result.killed else math.inf
+
+
 class _Publisher:
     def __init__(self, plan: Plan, layout: Layout, environment: Mapping[str, str], stop: Stop) -> None:
         self._plan = plan
@@ -84,14 +93,26 @@ class _Publisher:
         self._environment = environment
         self._stop = stop
         self._folder = manifest.folder(plan)
+        self._uploaded: Uploaded = {}
+        self._snapshots: Snapshots | None = None
 
     def run(self) -> PublishReport:
         baseline = handover.read(Baseline, self._layout.baseline)
         at = self._layout
-        live = LiveLogs(at.logs, PUBLISHED_LOGS, self._logs_place, say)
-        live.start()
+        untouched = [LocalFile(each.path, each.size, each.mtime_ns, each.inode) for each in baseline.files]
+        wanted = self._plan.checkpoints
+        if wanted is not None and not baseline.already_done:
+            self._snapshots = Snapshots(self._plan, wanted, at.bucket, self._store, untouched, self._uploaded, say)
+        while_it_runs = (
+            LiveLogs(at.logs, PUBLISHED_LOGS, self._logs_place, say),
+            LiveEvents(at.bucket, self._store, self._uploaded, say),
+            *((self._snapshots,) if self._snapshots is not None else ()),
+        )
+        for each in while_it_runs:
+            each.start()
         started = wait_for_end(at.lock, at.run_folder / STARTED_NAME, self._plan.grace_seconds, self._stop)
-        live.stop()
+        for each in while_it_runs:
+            each.stop()
         begun = time.monotonic()
         store = self._store()
         earlier = self._earlier(store)
@@ -142,7 +163,7 @@ class _Publisher:
             message="the script and its launcher were killed, and left no word of why",
             hint="most often the container ran out of memory: see spec.resources.memory",
         )
-        return RunReport(exit_code=137, failure=failure)
+        return RunReport(exit_code=137, failure=failure, killed=True)
 
     def _publish(self, store: Store, baseline: Baseline, result: RunReport, earlier: bytes | None) -> PublishReport:
         from tftrainer.publish import upload
@@ -158,10 +179,12 @@ class _Publisher:
             return self._compare(store, self._manifest(baseline, result, files, objects, logged, skipped, store), earlier)
         say(f"uploading {len(files)} changed files and {len(logs)} logs")
         logged, failures = upload.upload_all(store, at.logs, logs_prefix, logs)
-        objects, more = upload.upload_all(store, at.bucket, store.credentials.prefix, files)
+        self._keep(lambda snapshots: snapshots.protect(each for each in files if each not in self._uploaded))
+        objects, more = upload.upload_all(store, at.bucket, store.credentials.prefix, files, self._uploaded)
         failures += more
         if failures:
             raise self._incomplete(failures, len(files) + len(logs))
+        self._keep(lambda snapshots: snapshots.conclude(objects, _quiet_before(result)))
         written = self._manifest(baseline, result, files, objects, logged, skipped, store)
         data = manifest.encode(written)
         if not store.write_if_absent(self._key(store, contract.MANIFEST_NAME), data):
@@ -173,6 +196,15 @@ class _Publisher:
                 "the store loses or changes writes; have it repaired",
             )
         return self._report(store, written, data)
+
+    def _keep(self, step: Callable[[Snapshots], None]) -> None:
+        """Do a step for the checkpoints. Without it the outputs are published all the same."""
+        if self._snapshots is None:
+            return
+        try:
+            step(self._snapshots)
+        except PhaseError as failed:
+            say(f"the checkpoint in the bucket may not be whole: {sentence(failed.failure)}")
 
     def _changed(self, baseline: Baseline, prefix: str) -> tuple[list[LocalFile], list[Skipped]]:
         before = {(each.path, each.size, each.mtime_ns, each.inode) for each in baseline.files}
@@ -274,4 +306,5 @@ class _Publisher:
             bytes=sum(each.size for each in written.objects),
             skipped=len(written.skipped),
             model=written.model,
+            checkpoint=self._snapshots.words if self._snapshots is not None else "",
         )

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from tftrainer.manifest import Skipped
+from tftrainer.saved import RESERVED
 from tftrainer.uri import UriError, segments
 
-RESERVED: Final = ".tftraining"
 SKIPPED_LIMIT: Final = 1000
 """Skipped things that are listed one by one."""
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -43,12 +43,13 @@ class NotAFileError(OSError):
     """What should be opened is no regular file any more."""
 
 
-def walk(root: Path, key_prefix: str) -> Iterator[LocalFile | Skipped]:
+def walk(root: Path, key_prefix: str, start: str = "") -> Iterator[LocalFile | Skipped]:
     """Yield every regular file below `root`, and what is not uploaded with the reason, in the order of their names.
 
-    `key_prefix` is what the keys will start with: it counts for their length.
+    `key_prefix` is what the keys will start with: it counts for their length. Only the folder `start` is looked at, if one is given;
+    paths are relative to `root` all the same.
     """
-    folders = [""]
+    folders = [start]
     while folders:
         folder = folders.pop()
         try:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from tftrainer.contract import PublishedModel, Reason
@@ -22,12 +23,20 @@ SAVED_MODEL: Final = "saved_model.pb"
 _BLOCK: Final = 1024**2
 
 
-def upload_all(store: Store, root: Path, prefix: str, files: Sequence[LocalFile]) -> tuple[list[PublishedObject], list[PhaseError]]:
+Uploaded = dict[LocalFile, PublishedObject]
+"""Files that are in the bucket as they are: what has the same size, times and inode needs no second upload."""
+
+
+def upload_all(
+    store: Store, root: Path, prefix: str, files: Sequence[LocalFile], uploaded: Mapping[LocalFile, PublishedObject] = MappingProxyType({})
+) -> tuple[list[PublishedObject], list[PhaseError]]:
     """Upload the files below `root` to `prefix` + path; what failed is returned beside what is there.
 
-    Small files go several at a time, large ones one after the other in parallel parts: memory stays bounded.
+    What was `uploaded` already is taken as it is. Small files go several at a time, large ones one after the other in parallel
+    parts: memory stays bounded.
     """
-    done: list[PublishedObject] = []
+    done: list[PublishedObject] = [uploaded[file] for file in files if file in uploaded]
+    files = [file for file in files if file not in uploaded]
     failures: list[PhaseError] = []
     lock = threading.Lock()
     given_up = threading.Event()
@@ -36,7 +45,7 @@ def upload_all(store: Store, root: Path, prefix: str, files: Sequence[LocalFile]
         if given_up.is_set():
             return
         try:
-            written = _upload(store, root, prefix, file)
+            written = upload_file(store, root, prefix, file)
         except PhaseError as failed:
             # A store that is gone or refuses fails for all files alike; a file that cannot be read only for itself.
             if failed.failure.reason is not Reason.PUBLISH_FAILED:
@@ -99,7 +108,12 @@ def _open(root: Path, file: LocalFile) -> int:
         ) from None
 
 
-def _upload(store: Store, root: Path, prefix: str, file: LocalFile) -> PublishedObject:
+def upload_file(store: Store, root: Path, prefix: str, file: LocalFile) -> PublishedObject:
+    """Upload one file below `root` to `prefix` + path.
+
+    Raises:
+        PhaseError: the file cannot be read, or the store fails.
+    """
     key = prefix + file.path
     written = _send(store, root, file, key)
     if written is None:

@@ -99,6 +99,7 @@ def _run(plan: Plan, resolved: Resolved, places: Places, wakeup: Wakeup) -> int:
     end = Supervisor(script, streams, wakeup, grace=plan.grace_seconds, deadline=plan.active_deadline_seconds).run()
     meter.stop()
     finished_at = time.time()
+    killed = os.WIFSIGNALED(end.status)
     code, failure = outcome.judge(_ending(end, streams, places, memory.kills() - kills_before), plan, places.code, places.dependencies)
     for stream in streams:
         stream.close()
@@ -106,7 +107,7 @@ def _run(plan: Plan, resolved: Resolved, places: Places, wakeup: Wakeup) -> int:
         print(f"tftrainer: the log files are not complete: {streams[0].log_error or streams[1].log_error}", file=sys.stderr)
     if failure is not None:
         print(f"tftrainer: {failure.reason}: {failure.message}", file=sys.stderr, flush=True)
-    _report(places, RunReport(exit_code=code, failure=failure, started_at=started_at, finished_at=finished_at))
+    _report(places, RunReport(exit_code=code, failure=failure, started_at=started_at, finished_at=finished_at, killed=killed))
     return code
 
 

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import io
 import os
+import shutil
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from tftrainer.storage.transfer import FULL, GivenUpError, HashingReader
 INCOMING: Final = ".tftraining/.incoming"
 """Below the folder: what is being written, so that an object is there whole or not at all."""
 _BLOCK: Final = 1024**2
+_NOT_EMPTY: Final = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT})
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
 
@@ -134,6 +136,32 @@ class FolderStore:
         except OSError as error:
             self._fail(error, key)
         return Written(size, hashing.hexdigest(), info.etag)
+
+    def copy(self, key: str, target: str) -> Written:
+        """Copy a file. The digest of the result is not known."""
+        try:
+            with self._incoming() as temporary:
+                shutil.copyfile(self._path(key), temporary)
+                temporary.replace(self._place(target))
+                info = _info(target, self._path(target).stat())
+        except OSError as error:
+            self._fail(error, key)
+        return Written(info.size, "", info.etag)
+
+    def delete(self, key: str) -> None:
+        """Remove a file, and folders that are empty without it; it is no fault if there is none."""
+        path = self._path(key)
+        try:
+            path.unlink(missing_ok=True)
+            for folder in path.parents:
+                if folder == self._folder or not folder.is_relative_to(self._folder):
+                    break
+                folder.rmdir()
+        except NotADirectoryError:
+            return
+        except OSError as error:
+            if error.errno not in _NOT_EMPTY:
+                self._fail(error, key)
 
     def write_if_absent(self, key: str, data: bytes) -> bool:
         """Write a small object unless there is one of that key; whether it was written."""

@@ -41,5 +41,11 @@ class Store(Protocol):
     def upload(self, key: str, source: IO[bytes], size: int) -> Written:
         """Write an object of `size` bytes from a stream that is read once."""
 
+    def copy(self, key: str, target: str) -> Written:
+        """Write another object with the bytes of the first, without their going through this process."""
+
+    def delete(self, key: str) -> None:
+        """Remove an object; it is no fault if there is none."""
+
     def write_if_absent(self, key: str, data: bytes) -> bool:
         """Write a small object unless there is one of that key; whether it was written."""

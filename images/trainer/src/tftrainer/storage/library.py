@@ -28,6 +28,7 @@ if "minio" not in sys.modules:
     _load()
 
 from minio import Minio  # noqa: E402
+from minio.commonconfig import CopySource  # noqa: E402
 from minio.error import InvalidResponseError, MinioException, S3Error, ServerError  # noqa: E402
 
-__all__ = ["InvalidResponseError", "Minio", "MinioException", "S3Error", "ServerError"]
+__all__ = ["CopySource", "InvalidResponseError", "Minio", "MinioException", "S3Error", "ServerError"]

@@ -18,7 +18,7 @@ from tftrainer.contract import Reason
 from tftrainer.storage import transfer
 from tftrainer.storage.credentials import Credentials
 from tftrainer.storage.errors import StorageError, is_missing, is_precondition, missing_bucket, translate
-from tftrainer.storage.library import Minio, S3Error
+from tftrainer.storage.library import CopySource, Minio, S3Error
 from tftrainer.storage.patience import Patience, PatientRetry
 
 CONNECTIONS: Final = 24
@@ -178,6 +178,27 @@ class Store:
             raise translate(error, self.uri(key), self.credentials) from None
         self._answered()
         return Written(size, hashing.hexdigest(), result.etag or "")
+
+    def copy(self, key: str, target: str) -> Written:
+        """Have the server write another object with the bytes of the first. The digest of the result is not known."""
+        bucket = self.credentials.bucket
+        try:
+            self._client.copy_object(bucket, target, CopySource(bucket, key))
+        except Exception as error:
+            raise translate(error, self.uri(key), self.credentials) from None
+        # What a server answers to a copy differs in its ETag's form; a look at the object does not.
+        found = self.find(target)
+        if found is None:
+            raise StorageError(Reason.STORAGE_UNAVAILABLE, f"{self.uri(target)} is not there after a copy", "have the store repaired")
+        return Written(found.size, "", found.etag)
+
+    def delete(self, key: str) -> None:
+        """Remove an object; it is no fault if there is none."""
+        try:
+            self._client.remove_object(self.credentials.bucket, key)
+        except Exception as error:
+            if not is_missing(error):
+                raise translate(error, self.uri(key), self.credentials) from None
 
     def write_if_absent(self, key: str, data: bytes) -> bool:
         """Write a small object unless there is one of that key; whether it was written."""

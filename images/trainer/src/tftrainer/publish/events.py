@@ -1,0 +1,73 @@
+"""TensorBoard's event files while they grow, to the keys that they will have at the end: a dashboard follows a run in the bucket."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from tftrainer.publish import tree
+from tftrainer.publish.repeating import Repeating
+from tftrainer.publish.tree import LocalFile
+
+if TYPE_CHECKING:
+    from tftrainer.publish.upload import Uploaded
+    from tftrainer.storage.interface import Store
+
+MARK: Final = ".tfevents."
+PAUSE_SECONDS: Final = 30.0
+BYTES_PER_SECOND: Final = 2 * 1024**2
+"""An event file is uploaded whole each time it has grown: the larger, the longer until the next time."""
+SHARE: Final = 100
+"""Looking through the folder takes at most one part in so many of the time."""
+SETTLED_SECONDS: Final = 2.0
+"""A file of which the last change is older has no other change of the same time stamp still to come."""
+
+
+class LiveEvents:
+    """Uploads event files below `root`, in a thread of its own. What is `uploaded` and does not change any more is noted there."""
+
+    def __init__(
+        self,
+        root: Path,
+        open_store: Callable[[], Store],
+        uploaded: Uploaded,
+        say: Callable[[str], None],
+        pause: float = PAUSE_SECONDS,
+    ) -> None:
+        self._root = root
+        self._open_store = open_store
+        self._uploaded = uploaded
+        self._pause = pause
+        self._wait = pause
+        self._store: Store | None = None
+        self._seen: set[LocalFile] = set()
+        self._repeating = Repeating("event files cannot be shown live", self._upload, lambda: self._wait, say)
+
+    def start(self) -> None:
+        """Begin."""
+        self._repeating.start()
+
+    def stop(self) -> None:
+        """Upload no more; waits for the file that is under way, which would otherwise come after the last version of itself."""
+        self._repeating.stop()
+
+    def _upload(self) -> None:
+        from tftrainer.publish.upload import upload_file
+
+        began = time.monotonic()
+        found = [each for each in tree.walk(self._root, "") if isinstance(each, LocalFile) and MARK in each.path.rpartition("/")[2]]
+        self._wait = max(self._pause, (time.monotonic() - began) * SHARE)
+        changed = [each for each in found if each not in self._seen]
+        for file in changed:
+            if self._repeating.ended:
+                return
+            store = self._store = self._store or self._open_store()
+            settled = time.time() - file.mtime_ns / 1e9 > SETTLED_SECONDS
+            written = upload_file(store, self._root, store.credentials.prefix, file)
+            self._seen.add(file)
+            if settled and written.size == file.size:
+                self._uploaded[file] = written
+        self._seen.intersection_update(found)
+        self._wait = max(self._wait, sum(each.size for each in changed) / BYTES_PER_SECOND)

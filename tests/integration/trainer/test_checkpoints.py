@@ -1,0 +1,315 @@
+"""Checkpoints on their way: uploaded while the script runs, whole or not at all, and restored before the next attempt."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from tftrainer import contract, saved
+from tftrainer.contract import FetchReport, Plan, RunReport, WantedCheckpoints
+from tftrainer.publish.events import LiveEvents
+from tftrainer.publish.upload import Uploaded
+from tftrainer.saved import SavedState
+from tftrainer.storage.interface import Store
+from tftrainer.storage.opening import open_store
+
+from tests.integration.trainer.interrupting_proxy import Request, interrupting
+from tests.integration.trainer.launched import Trainer, fetched, with_script
+from tests.integration.trainer.pods import Pod
+
+FOLDER = "ckpt/"
+SECONDS = 30.0
+
+
+@pytest.fixture
+def plan(plan: Plan) -> Plan:
+    return msgspec.structs.replace(plan, checkpoints=WantedCheckpoints(path="${bucket}/ckpt", interval_seconds=1))
+
+
+def index(pod: Pod) -> SavedState | None:
+    key = FOLDER + saved.INDEX_NAME
+    return saved.decode(pod.server.get(pod.bucket, key)) if key in pod.server.keys(pod.bucket, FOLDER) else None
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {SECONDS} s: {what}"
+        time.sleep(0.02)
+
+
+def lists(pod: Pod, *paths: str) -> Callable[[], bool]:
+    def whether() -> bool:
+        state = index(pod)
+        return state is not None and {each.path for each in state.files} == set(paths)
+
+    return whether
+
+
+@contextlib.contextmanager
+def publishing(pod: Pod, plan: Plan) -> Iterator[subprocess.Popen[str]]:
+    process = pod.start("publish", plan)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+def save(trainer: Trainer, step: int, folder: str = "ckpt") -> None:
+    """Save as TensorFlow does: the state file last, and by renaming."""
+    trainer.write(f"{folder}/model-{step}.data-00000-of-00001", f"weights {step}")
+    trainer.write(f"{folder}/model-{step}.index", f"index {step}")
+    trainer.write(f"{folder}/checkpoint.tmp1", f'model_checkpoint_path: "{trainer.pod.local_bucket}/{folder}/model-{step}"\n')
+    (trainer.pod.local_bucket / folder / "checkpoint.tmp1").rename(trainer.pod.local_bucket / folder / "checkpoint")
+
+
+def parts(*steps: int) -> list[str]:
+    return [f"model-{step}.{end}" for step in steps for end in ("index", "data-00000-of-00001")]
+
+
+def next_pod(pod: Pod, root: Path) -> Pod:
+    return Pod(root, pod.server, pod.bucket, "")
+
+
+def restored(pod: Pod, plan: Plan, root: Path, attempt: int = 1) -> tuple[dict[str, str], FetchReport, str]:
+    """Return what the next attempt finds in the folder."""
+    later = next_pod(pod, root)
+    ended, report = later.fetch(msgspec.structs.replace(plan, attempt=attempt))
+    assert report.failure is None, ended.output
+    top = later.local_bucket / "ckpt"
+    return {str(each.relative_to(top)): each.read_text() for each in top.rglob("*") if each.is_file()}, report, ended.output
+
+
+def test_a_pod_that_vanishes_leaves_its_last_checkpoint_to_the_next_attempt(pod: Pod, plan: Plan, tmp_path: Path) -> None:
+    fetched(pod, plan)
+    with publishing(pod, plan) as publisher:
+        trainer = Trainer(pod)
+        save(trainer, 100)
+        until(lists(pod, "checkpoint", *parts(100)), "the first checkpoint")
+        save(trainer, 200)
+        until(lists(pod, "checkpoint", *parts(100, 200)), "the second one")
+        publisher.kill()
+    found, report, output = restored(pod, plan, tmp_path / "next")
+    assert found["model-200.data-00000-of-00001"] == "weights 200"
+    # An absolute path of another pod's folder would name nothing here.
+    assert found["checkpoint"] == 'model_checkpoint_path: "model-200"\n'
+    assert report.restored == "model-200 (5 files), saved by attempt 0 of team/iris"
+    assert "spec.checkpoints.path: restoring model-200" in output
+
+
+def test_the_first_attempt_starts_from_the_beginning_and_finds_its_folder(pod: Pod, plan: Plan, tmp_path: Path) -> None:
+    with_script(pod)
+    found, report, output = restored(pod, plan, tmp_path / "first", attempt=0)
+    assert (found, report.restored) == ({}, "")
+    assert "no checkpoint yet, the script starts from the beginning" in output
+    assert (tmp_path / "first/workspace/bucket/ckpt").is_dir()
+
+
+def test_what_the_script_removes_is_removed_from_the_bucket_once_a_newer_checkpoint_is_there(pod: Pod, plan: Plan) -> None:
+    fetched(pod, plan)
+    with publishing(pod, plan) as publisher:
+        trainer = Trainer(pod)
+        save(trainer, 1)
+        until(lists(pod, "checkpoint", *parts(1)), "the first checkpoint")
+        for name in parts(1):
+            (pod.local_bucket / "ckpt" / name).unlink()
+        save(trainer, 2)
+        until(lists(pod, "checkpoint", *parts(2)), "the second one")
+        until(lambda: FOLDER + "model-1.index" not in pod.server.keys(pod.bucket, FOLDER), "the first one's removal")
+        trainer.end()
+        ended = pod.end(publisher)
+    assert ended.code == 0, ended.output
+    names = {key.removeprefix(FOLDER) for key in pod.server.keys(pod.bucket, FOLDER)}
+    assert names == {saved.INDEX_NAME, "checkpoint", *parts(2)}
+    assert "checkpoint saved: model-2 (3 files)" in ended.output
+
+
+def test_files_of_any_kind_are_a_checkpoint_when_they_are_left_alone(pod: Pod, plan: Plan, tmp_path: Path) -> None:
+    fetched(pod, plan)
+    with publishing(pod, plan) as publisher:
+        trainer = Trainer(pod)
+        trainer.write("ckpt/latest.weights.h5", "epoch 1")
+        trainer.write("ckpt/training_metadata.json", "1")
+        until(lists(pod, "latest.weights.h5", "training_metadata.json"), "the first checkpoint")
+        trainer.write("ckpt/latest.weights.h5", "epoch 2")
+        trainer.write("ckpt/training_metadata.json", "2")
+        until(lambda: pod.server.get(pod.bucket, FOLDER + "training_metadata.json") == b"2" and settled(pod), "the second one")
+        publisher.kill()
+    found, _, _ = restored(pod, plan, tmp_path / "next")
+    assert found == {"latest.weights.h5": "epoch 2", "training_metadata.json": "2"}
+
+
+@pytest.mark.parametrize(("killed", "expected"), [(True, "epoch 1"), (False, "epoch 2, cut sh")])
+def test_a_file_that_a_killed_script_may_have_been_writing_does_not_take_the_place_of_a_whole_one(
+    pod: Pod, plan: Plan, tmp_path: Path, killed: bool, expected: str
+) -> None:
+    fetched(pod, plan)
+    with publishing(pod, plan) as publisher:
+        trainer = Trainer(pod)
+        trainer.write("ckpt/latest.weights.h5", "epoch 1")
+        until(lists(pod, "latest.weights.h5"), "the first checkpoint")
+        trainer.write("ckpt/latest.weights.h5", "epoch 2, cut sh")
+        trainer.end(RunReport(exit_code=137, started_at=1.0, finished_at=time.time(), killed=killed))
+        ended = pod.end(publisher)
+    assert ended.code == 0, ended.output
+    # What it wrote is published all the same: nothing is lost.
+    assert pod.server.get(pod.bucket, FOLDER + "latest.weights.h5") == b"epoch 2, cut sh"
+    found, _, _ = restored(pod, plan, tmp_path / "next")
+    assert found == {"latest.weights.h5": expected}
+
+
+def test_a_preempted_script_that_saves_in_its_grace_period_goes_on_from_there(pod: Pod, plan: Plan, tmp_path: Path) -> None:
+    fetched(pod, plan)
+    with publishing(pod, plan) as publisher:
+        trainer = Trainer(pod)
+        save(trainer, 6)
+        until(lists(pod, "checkpoint", *parts(6)), "the last checkpoint before")
+        publisher.send_signal(signal.SIGTERM)
+        save(trainer, 7)
+        trainer.end(RunReport(exit_code=143, started_at=1.0, finished_at=time.time()))
+        ended = pod.end(publisher)
+        report = ended.report(contract.PublishReport)
+    assert report.checkpoint == "model-7 (5 files), saved by attempt 0 of team/iris", ended.output
+    found, _, _ = restored(pod, plan, tmp_path / "next")
+    assert found["model-7.index"] == "index 7"
+
+
+def test_what_lay_there_before_is_restored_but_of_checkpoints_whole_ones_only(pod: Pod, plan: Plan, tmp_path: Path) -> None:
+    with_script(pod)
+    for name in parts(1, 2):
+        pod.put(FOLDER + name, name)
+    pod.put(FOLDER + "model-3.index", "its data is missing")
+    pod.put(FOLDER + "checkpoint", 'model_checkpoint_path: "model-3"\n')
+    pod.put(FOLDER + "vocabulary.txt", "a b c")
+    found, report, output = restored(pod, plan, tmp_path / "next", attempt=0)
+    assert set(found) == {"checkpoint", "vocabulary.txt", *parts(1, 2)}
+    assert found["checkpoint"].startswith('model_checkpoint_path: "model-2"\n')
+    assert report.restored == "model-2 (5 files)"
+    assert "2 files of checkpoints that are not whole are left out" in output
+
+
+def test_an_index_that_does_not_stand_any_more_is_not_followed(pod: Pod, plan: Plan, tmp_path: Path) -> None:
+    fetched(pod, plan)
+    with publishing(pod, plan) as publisher:
+        save(Trainer(pod), 5)
+        until(lists(pod, "checkpoint", *parts(5)), "the checkpoint")
+        publisher.kill()
+    pod.server.client.remove_object(pod.bucket, FOLDER + "model-5.index")
+    found, report, _ = restored(pod, plan, tmp_path / "next")
+    assert (found, report.restored) == ({}, "")
+
+
+def test_an_argument_that_names_the_folder_or_one_above_does_not_fetch_what_was_not_restored(pod: Pod, plan: Plan, tmp_path: Path) -> None:
+    with_script(pod)
+    pod.put("out/ckpt/model-3.index", "its data is missing")
+    pod.put("out/vocabulary.txt", "a b c")
+    pod.put("out/.tftraining/own", "nobody's business")
+    plan = msgspec.structs.replace(
+        plan, checkpoints=WantedCheckpoints(path="${bucket}/out/ckpt/"), args=("--model_dir", "${bucket}/out", "${bucket}/out/ckpt")
+    )
+    later = next_pod(pod, tmp_path / "next")
+    ended, report = later.fetch(plan)
+    assert report.failure is None, ended.output
+    assert [str(each.relative_to(later.local_bucket)) for each in later.local_bucket.rglob("*") if each.is_file()] == ["out/vocabulary.txt"]
+
+
+def test_restored_files_that_the_script_leaves_alone_are_not_uploaded_again(pod: Pod, plan: Plan, tmp_path: Path) -> None:
+    fetched(pod, plan)
+    with publishing(pod, plan) as publisher:
+        save(trainer := Trainer(pod), 5)
+        trainer.end()
+        assert pod.end(publisher).code == 0
+    later, again = next_pod(pod, tmp_path / "next"), msgspec.structs.replace(plan, attempt=1)
+    assert later.fetch(again)[1].failure is None
+    trainer = Trainer(later)
+    trainer.end()
+    ended, report = later.publish(again)
+    assert (ended.code, report.objects) == (0, 0), ended.output
+    assert report.checkpoint == "model-5 (3 files), saved by attempt 0 of team/iris"
+
+
+def test_event_files_are_in_the_bucket_while_they_grow_and_need_no_second_upload_once_they_do_not(pod: Pod, tmp_path: Path) -> None:
+    name = "tb/train/events.out.tfevents.1.host"
+    file = tmp_path / name
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"one")
+    (tmp_path / "tb/notes.txt").write_text("no event file")
+    credentials = {contract.STORAGE_PREFIX + key: value for key, value in pod.credentials.items()}
+    uploaded: Uploaded = {}
+    said: list[str] = []
+
+    def opened() -> Store:
+        store = open_store(credentials, contract.STORAGE_PREFIX, "the test's")
+        assert store is not None
+        return store
+
+    events = LiveEvents(tmp_path, opened, uploaded, said.append, pause=0.02)
+    events.start()
+    until(lambda: name in pod.server.keys(pod.bucket), "the event file")
+    file.write_bytes(b"one two")
+    os.utime(file, (1, 1))
+    until(lambda: len(uploaded) == 1, "the settled file's upload")
+    events.stop()
+    assert pod.server.get(pod.bucket, name) == b"one two"
+    assert [(each.key, each.size) for each in uploaded.values()] == [(name, 7)]
+    assert (pod.server.keys(pod.bucket), said) == ([name], [])
+
+
+def test_at_every_request_of_a_publisher_there_is_one_whole_state_to_restore(pod: Pod, plan: Plan) -> None:
+    """Whatever is killed, and whenever: nothing but requests changes the bucket."""
+    fetched(pod, plan)
+    states: list[set[bytes]] = []
+    broken: list[str] = []
+
+    def look(number: int, request: Request) -> None:
+        state = index(pod)
+        if state is None:
+            return
+        there = {each.object_name.removeprefix(FOLDER): each for each in pod.server.client.list_objects(pod.bucket, FOLDER, recursive=True)}
+        if not saved.stands(state, {name: (each.size or 0, (each.etag or "").strip('"')) for name, each in there.items()}):
+            broken.append(f"{number}: {request.method} {request.path}")
+            return
+        states.append(contents(pod))
+
+    with interrupting(pod.server.endpoint) as proxy:
+        pod.credentials["ENDPOINT"] = proxy.endpoint
+        proxy.before = look
+        with publishing(pod, plan) as publisher:
+            trainer = Trainer(pod)
+            for epoch in (1, 2, 3):
+                trainer.write("ckpt/a.h5", f"epoch {epoch}")
+                trainer.write("ckpt/b.json", f"epoch {epoch}")
+                if epoch < 3:
+                    until(lambda epoch=epoch: contents(pod) == {f"epoch {epoch}".encode()} and settled(pod), f"epoch {epoch}")  # type: ignore[misc]
+            trainer.end()
+            ended = pod.end(publisher)
+    assert ended.code == 0, ended.output
+    assert not broken
+    assert all(len(each) == 1 for each in states), states
+    assert [each.name for each in (index(pod) or saved_nothing()).files] == ["a.h5", "b.json"]
+    assert {pod.server.get(pod.bucket, FOLDER + name) for name in ("a.h5", "b.json")} == {b"epoch 3"}
+    assert not [key for key in pod.server.keys(pod.bucket, FOLDER) if saved.ASIDE in key]
+
+
+def contents(pod: Pod) -> set[bytes]:
+    """Return what the files of the listed state hold."""
+    state = index(pod)
+    return {pod.server.get(pod.bucket, FOLDER + each.name) for each in state.files} if state else set()
+
+
+def settled(pod: Pod) -> bool:
+    """Whether nothing is put aside any more."""
+    return not any(saved.ASIDE in key for key in pod.server.keys(pod.bucket, FOLDER))
+
+
+def saved_nothing() -> SavedState:
+    return SavedState(version=0, namespace="", job="", uid="", attempt=0, saved_at=0.0)
