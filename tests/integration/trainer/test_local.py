@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tftraining_operator.api.spec import Spec
 from tftraining_operator.api.status import Status
 
 from tests.integration.trainer.pods import ACCESS_KEY, SECRET_KEY, StoreServer
@@ -165,6 +167,39 @@ def test_an_iris_shaped_job_runs_on_folders_and_its_result_is_a_status(here: Her
     assert Path(status.outputs.manifest).is_file()
     assert here.manifest(0)["outcome"] == "Succeeded"
     assert (here.bucket / ".tftraining/default/iris/local/attempt-0/logs/stdout.log").read_text() == done.out
+
+
+def test_the_lock_file_of_a_run_is_a_job_that_runs_again_and_refuses_other_code(here: Here) -> None:
+    spec = iris(here.put)
+    spec["dependencies"]["files"] = [{"uri": "${bucket}/code/settings.txt"}]
+    here.put("bucket/code/settings.txt", "steps=10")
+    job = here.job({"uri": "${bucket}/code/train.py"}, **(spec | {"suspend": False}))
+    (here.bucket / "code/train.py").write_text(IRIS.replace("conf/settings", "settings"))
+    assert here.run(job, "--datasets", here.datasets).code == 0
+    lock = json.loads((here.bucket / ".tftraining/default/iris/local/attempt-0/run.lock.json").read_text())
+    manifest = here.manifest(0)
+    assert manifest["lock"]["size"] == (here.bucket / manifest["lock"]["key"]).stat().st_size
+    assert [each["uri"].rpartition("/")[2] for each in lock["code"]] == ["train.py", "iris.zip", "settings.txt"]
+    assert [each["uri"].rpartition("/")[2] for each in lock["inputs"]] == ["iris.csv"]
+    assert lock["packages"]["minio"]
+    assert Spec.model_validate(lock["job"]["spec"]).script.sha256 == manifest["script"]["sha256"]
+    again = here.root / "again.yaml"
+    again.write_text(json.dumps(lock["job"]))
+    shutil.rmtree(here.bucket / "tf_model")
+    done = here.run(again, "--datasets", here.datasets)
+    assert (done.code, done.out) == (0, "5 columns, 2 rows, steps=10, job iris\n"), done.err
+    (here.bucket / "code/settings.txt").write_text("steps=11")
+    done = here.run(again, "--datasets", here.datasets)
+    assert "DigestMismatch" in done.err
+    assert "settings.txt" in done.err
+
+
+def test_the_lock_file_of_an_inline_script_holds_it(here: Here) -> None:
+    assert here.run(here.job("print('ü')\n", args=["1"])).code == 0
+    lock = json.loads((here.bucket / ".tftraining/default/iris/local/attempt-0/run.lock.json").read_text())
+    spec = lock["job"]["spec"]
+    assert (spec["runtime"], spec["script"], spec["args"]) == ("tf2", {"name": "train.py", "inline": "print('ü')\n"}, ["1"])
+    assert here.run(here.job(**spec)).out == "ü\n"
 
 
 def test_the_same_job_runs_on_a_real_s3_server(here: Here, store_server: StoreServer) -> None:

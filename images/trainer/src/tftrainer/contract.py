@@ -18,6 +18,8 @@ import msgspec
 from msgspec import Meta
 
 PLAN_VARIABLE: Final = "TFTRAINING_PLAN"
+SPEC_VARIABLE: Final = "TFTRAINING_SPEC"
+"""The job's spec as JSON, defaults filled in and without an inline script, for the record that `publisher` leaves in the bucket."""
 STORAGE_PREFIX: Final = "TFTRAINING_STORAGE_"
 """Prefix of the variables that carry the storage Secret: `<PREFIX><KEY>` for each key of `CREDENTIAL_KEYS`."""
 DATASETS_PREFIX: Final = "TFTRAINING_DATASETS_"

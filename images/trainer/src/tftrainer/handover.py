@@ -50,13 +50,16 @@ class FetchedFile(Message, frozen=True):
 class Baseline(Message, frozen=True):
     """What was there before the script: unchanged files are not uploaded again.
 
-    `pins` are the code objects by their role (`script`, `archive`, `files`), `inputs` all other fetched objects.
+    `script` and `archive` are code, `code` every object of `dependencies.files`, and `files_of_code` one pin for each of its entries;
+    `inputs` are all other fetched objects. `inline` is the text of a script that no object holds.
     """
 
     files: tuple[FetchedFile, ...] = ()
     script: Pinned | None = None
     archive: Pinned | None = None
     code: tuple[Pinned, ...] = ()
+    files_of_code: tuple[Pinned, ...] = ()
+    inline: str = ""
     inputs: tuple[Pinned, ...] = ()
     resolved_args: tuple[str, ...] = ()
     already_done: bool = False

@@ -32,7 +32,7 @@ class Skipped(Message, frozen=True):
 
 
 class Manifest(Message, frozen=True):
-    """The published truth of one attempt. Times are Unix seconds."""
+    """The published truth of one attempt. Times are Unix seconds. `lock` is what it takes to run it again."""
 
     version: int
     namespace: str
@@ -52,6 +52,7 @@ class Manifest(Message, frozen=True):
     inputs: tuple[Pinned, ...] = ()
     objects: tuple[PublishedObject, ...] = ()
     logs: tuple[PublishedObject, ...] = ()
+    lock: PublishedObject | None = None
     model: PublishedModel | None = None
     skipped: tuple[Skipped, ...] = ()
     started_at: float = 0.0

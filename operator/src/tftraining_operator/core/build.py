@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 from tftrainer import contract, placeholders
 
 from tftraining_operator.api import API_VERSION, KIND
@@ -253,7 +254,7 @@ def _publisher(wanted: Effective, plan: str) -> dict[str, Any]:
         contract.PUBLISHER,
         "publish",
         wanted.runtime,
-        env=[*_own_environment(plan, gpus=0), *_credentials(contract.STORAGE_PREFIX, wanted.storage_secret)],
+        env=[*_own_environment(plan, gpus=0), *_record(wanted), *_credentials(contract.STORAGE_PREFIX, wanted.storage_secret)],
         resources=_side_resources(_loading_memory(wanted) if wanted.spec.model else _SIDE_MEMORY),
         volumeMounts=[
             _mount("workspace", contract.WORKSPACE),
@@ -261,6 +262,20 @@ def _publisher(wanted: Effective, plan: str) -> dict[str, Any]:
             _mount("tmp-publisher", "/tmp"),  # noqa: S108
         ],
     )
+
+
+def _record(wanted: Effective) -> list[dict[str, Any]]:
+    """Return the variable with what the job is, complete with defaults, for the lock file that the publisher leaves."""
+    spec: dict[str, Any] = wanted.spec.model_dump(by_alias=True, exclude_defaults=True, mode="json")
+    spec.pop("suspend", None)
+    spec["script"].pop("inline", None)
+    spec["runtime"] = wanted.runtime_name
+    gpus = {"gpus": wanted.spec.resources.gpus, "gpuResource": wanted.gpu_resource} if wanted.spec.resources.gpus else {}
+    sizes = {"cpu": wanted.cpu, "memory": wanted.memory, "workspace": wanted.workspace, "sharedMemory": wanted.shared_memory}
+    spec["resources"] = {**sizes, **gpus}
+    encoded = msgspec.json.encode(spec).decode()
+    # As with the plan, one variable holds no more; what is left out is a record, and nothing depends on it.
+    return [{"name": contract.SPEC_VARIABLE, "value": _literal(encoded)}] if len(encoded.encode()) <= contract.PLAN_LIMIT else []
 
 
 def _own_environment(plan: str, gpus: int) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import msgspec
 import pytest
 import yaml
 from tftrainer import contract
+from tftraining_operator.api.spec import Spec
 from tftraining_operator.core.build import BuildError, configmap, effective, pod
 from tftraining_operator.core.configuration import Configuration, Runtime, Toleration
 from tftraining_operator.core.decide import Case
@@ -25,6 +27,7 @@ EVERYTHING: dict[str, Any] = {
     "env": [{"name": "DATA", "value": "${inputs.mnist}/x"}, {"name": "PRICE", "value": "$(HOME) $$ $${x}"}],
     "inputs": [{"name": "mnist", "uri": "${bucket}/mnist/"}],
     "model": {"path": "${bucket}/tf_model", "required": False},
+    "checkpoints": {"path": "${bucket}/checkpoints", "intervalSeconds": 30},
     "storage": {"secretName": "team-storage"},
     "resources": {"cpu": 2, "memory": "4Gi", "gpus": 1, "sharedMemory": "1Gi", "workspace": "20Gi"},
     "activeDeadlineSeconds": 3600,
@@ -224,3 +227,21 @@ def test_a_model_is_loaded_with_the_memory_of_the_script_and_room_for_tensorflow
     assert container(made, contract.PUBLISHER)["resources"]["limits"] == {"memory": limit}
     assert container(made, contract.FETCH)["resources"]["limits"] == {"memory": "512Mi"}
     assert plan(made).model == contract.WantedModel(path="${bucket}/m", required=True)
+
+
+def test_the_record_of_a_job_is_a_spec_with_its_defaults_filled_in_and_without_the_inline_script() -> None:
+    variables = environment(built(**EVERYTHING), contract.PUBLISHER)
+    record = json.loads(variables[contract.SPEC_VARIABLE])
+    assert record["script"] == {"name": "train.py"}
+    assert record["resources"] == {
+        "cpu": "2",
+        "memory": "4Gi",
+        "workspace": "20Gi",
+        "sharedMemory": "1Gi",
+        "gpus": 1,
+        "gpuResource": "nvidia.com/gpu",
+    }
+    assert record["args"] == EVERYTHING["args"]
+    assert record["checkpoints"] == EVERYTHING["checkpoints"]
+    again = Spec.model_validate({**record, "script": EVERYTHING["script"]})
+    assert again.model_dump(exclude={"resources"}) == Spec.model_validate(EVERYTHING).model_dump(exclude={"resources"})

@@ -322,6 +322,8 @@ class _Fetch:
             script=code.pins.script,
             archive=code.pins.archive,
             code=code.files,
+            files_of_code=code.pins.files,
+            inline="" if self._plan.script.uri else (at.code / self._plan.script.name).read_text("utf-8", "replace"),
             inputs=tuple(inputs),
             resolved_args=arguments,
         )

@@ -124,7 +124,8 @@ def _run(job: JobFile, attempt: int, buckets: Mapping[str, str], environment: Ma
             (layout.inline / plan.script.name).write_text(job.spec.script.inline, "utf-8")
         processes = Processes(plan, layout, _say, 2 if as_json else 1, 2)
         ran = processes.go(
-            {**plans.inherited(environment), **buckets}, plans.script_environment(job, plan, str(layout.workspace), environment)
+            {**plans.inherited(environment), **buckets, contract.SPEC_VARIABLE: plans.record(job)},
+            plans.script_environment(job, plan, str(layout.workspace), environment),
         )
         return judge(plan, ran, time.time())
     finally:

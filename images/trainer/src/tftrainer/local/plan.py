@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
+
+import msgspec
 
 from tftrainer import placeholders
 from tftrainer.contract import Input, Plan, Reference, Script, WantedCheckpoints, WantedModel
@@ -50,6 +52,21 @@ def plan(job: JobFile, attempt: int) -> Plan:
         if spec.checkpoints
         else None,
     )
+
+
+def record(job: JobFile) -> str:
+    """Return the spec as JSON, without an inline script and what is not set, for the record that is left in the bucket."""
+    spec = _without_nothing(msgspec.to_builtins(job.spec))
+    spec["script"].pop("inline", None)
+    spec.pop("suspend", None)
+    return msgspec.json.encode({**spec, "runtime": job.spec.runtime or RUNTIME}).decode()
+
+
+def _without_nothing(value: Any) -> Any:
+    if isinstance(value, dict):
+        kept = {name: _without_nothing(each) for name, each in value.items()}
+        return {name: each for name, each in kept.items() if each not in (None, {}, [], ())}
+    return [_without_nothing(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def check_placeholders(job: JobFile) -> None:

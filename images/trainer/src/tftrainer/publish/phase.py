@@ -11,7 +11,10 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
+from importlib import metadata
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from tftrainer import contract, handover, manifest, model_gate
 from tftrainer.contract import ContractError, Failure, Plan, PublishReport, Reason, RunReport, WantedModel
@@ -19,7 +22,7 @@ from tftrainer.handover import Baseline
 from tftrainer.layout import Layout
 from tftrainer.manifest import Manifest, PublishedObject, Skipped
 from tftrainer.phase_error import PhaseError, sentence, unexpected
-from tftrainer.publish import tree
+from tftrainer.publish import run_lock, tree
 from tftrainer.publish.events import LiveEvents
 from tftrainer.publish.live import LiveLogs
 from tftrainer.publish.snapshots import QUIET_SECONDS, Snapshots
@@ -185,7 +188,9 @@ class _Publisher:
         if failures:
             raise self._incomplete(failures, len(files) + len(logs))
         self._keep(lambda snapshots: snapshots.conclude(objects, _quiet_before(result)))
-        written = self._manifest(baseline, result, files, objects, logged, skipped, store)
+        written = msgspec.structs.replace(
+            self._manifest(baseline, result, files, objects, logged, skipped, store), lock=self._lock(store, baseline)
+        )
         data = manifest.encode(written)
         if not store.write_if_absent(self._key(store, contract.MANIFEST_NAME), data):
             return self._compare(store, written, self._earlier(store))
@@ -196,6 +201,17 @@ class _Publisher:
                 "the store loses or changes writes; have it repaired",
             )
         return self._report(store, written, data)
+
+    def _lock(self, store: Store, baseline: Baseline) -> PublishedObject | None:
+        """Leave a record of what ran, for who wants to run it again."""
+        spec = self._environment.get(contract.SPEC_VARIABLE)
+        if not spec:
+            return None
+        installed = ((each.name, each.version) for each in metadata.distributions())
+        data = run_lock.run_lock(msgspec.json.decode(spec), self._plan, baseline, installed)
+        key = self._key(store, run_lock.NAME)
+        written = store.write(key, data)
+        return PublishedObject(key=key, size=written.size, sha256=written.sha256, etag=written.etag)
 
     def _keep(self, step: Callable[[Snapshots], None]) -> None:
         """Do a step for the checkpoints. Without it the outputs are published all the same."""
