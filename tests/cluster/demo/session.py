@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+
+from localcluster import binaries
 
 from demo.console import Console, quiet
 from demo.install import bring_up
@@ -19,6 +22,9 @@ def run_tests(console: Console, target: Target) -> int:
     was_running = target.local and _is_running()
     try:
         bring_up(console, target)
+        if shutil.which("go") is not None:
+            # Here rather than in the test that needs it: a first build takes a minute, and should be seen.
+            binaries.build(binaries.STORES)
         tests = [sys.executable, "-m", "pytest", "tests/unit", "tests/integration", "tests/cluster"]
         environment = {**target.environment, "TFTRAINING_TEST_KUBECONFIG": target.environment["KUBECONFIG"]}
         return subprocess.run(tests, cwd=REPOSITORY, env=environment, stdin=subprocess.DEVNULL, check=False).returncode

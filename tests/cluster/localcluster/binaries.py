@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,10 @@ MODULES = (
 )
 
 
+STORES = (Module("versitygw", ("tool",)),)
+"""Not of the cluster: an S3 server beside the one that it has, for tests of the trainer."""
+
+
 @dataclass(frozen=True)
 class Binaries:
     """The finished programs."""
@@ -82,29 +87,29 @@ def cache() -> Path:
     return Path(home) / "tftraining" / "bin"
 
 
-def built() -> Binaries:
+def built(modules: Sequence[Module] = MODULES) -> Binaries:
     """Find the programs in the cache, or raise ClusterError if one module has not been built."""
-    folders = tuple(_folder(module) for module in MODULES)
-    for module, folder in zip(MODULES, folders, strict=True):
+    folders = tuple(_folder(module) for module in modules)
+    for module, folder in zip(modules, folders, strict=True):
         if not folder.is_dir():
             raise ClusterError(f"The module `{module.name}` has not been built into {folder}; run the command `build`.")
     return Binaries(folders)
 
 
-def build() -> Binaries:
+def build(modules: Sequence[Module] = MODULES) -> Binaries:
     """Build what the cache lacks, side by side, telling how far it is.
 
     Raises ClusterError with the end of the compiler's log if a module does not build.
     """
-    wanted = [module for module in MODULES if not _folder(module).is_dir()]
+    wanted = [module for module in modules if not _folder(module).is_dir()]
     if wanted and shutil.which("go") is None:
         raise ClusterError("The program `go` was not found on PATH; install Go 1.26.6 or newer to build the cluster.")
     started = time.monotonic()
-    with ThreadPoolExecutor(max_workers=len(MODULES)) as pool:
+    with ThreadPoolExecutor(max_workers=len(modules)) as pool:
         builds = [pool.submit(_build, module, started) for module in wanted]
         for finished in as_completed(builds):
             finished.result()
-    return built()
+    return built(modules)
 
 
 def _folder(module: Module) -> Path:

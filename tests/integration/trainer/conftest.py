@@ -12,14 +12,37 @@ from tftrainer.contract import Plan, Script
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
-from tests.integration.trainer.pods import Pod, StoreServer, running_store
+from tests.integration.trainer.pods import Pod, StoreServer, running_gateway, running_store
+
+SEAWEEDFS, VERSITYGW = "seaweedfs", "versitygw"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that is marked `every_store` once with each server, others with the first."""
+    if "store_server" in metafunc.fixturenames:
+        both = metafunc.definition.get_closest_marker("every_store") is not None
+        metafunc.parametrize("store_server", [SEAWEEDFS, VERSITYGW] if both else [SEAWEEDFS], indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
-def store_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreServer]:
+def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreServer]:
     """SeaweedFS on loopback, ended with the session."""
     with running_store(tmp_path_factory.mktemp("store")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def versitygw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreServer]:
+    """VersityGW on loopback, ended with the session."""
+    with running_gateway(tmp_path_factory.mktemp("gateway")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def store_server(request: pytest.FixtureRequest) -> StoreServer:
+    """Return the S3 server of the test."""
+    server: StoreServer = request.getfixturevalue(request.param)
+    return server
 
 
 @pytest.fixture

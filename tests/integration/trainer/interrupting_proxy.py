@@ -54,9 +54,15 @@ def interrupting(endpoint: str) -> Iterator[Proxy]:
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def relay(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            length = int(self.headers.get("Content-Length") or 0)
+            body = self.rfile.read(length)
+            if len(body) < length:
+                # Of a client that was killed: a server would wait for the rest.
+                self.close_connection = True
+                return
             request = Request(self.command, self.path)
             try:
                 with proxy.lock:

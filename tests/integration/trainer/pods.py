@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from localcluster import binaries
+from localcluster.failure import ClusterError
 from minio import Minio
 from minio.error import MinioException
 from tftrainer import contract
@@ -102,11 +104,35 @@ def running_store(folder: Path) -> Iterator[StoreServer]:
         f"-s3.localSocket={folder}/s3.sock",
         *flags,
     ]
-    environment = {**os.environ, "AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
-    log = (folder / "weed.log").open("wb")
-    process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=folder)
+    with _running(
+        command, folder, f"127.0.0.1:{ports['s3']}", {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+    ) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def running_gateway(folder: Path) -> Iterator[StoreServer]:
+    """VersityGW on loopback, over files in `folder`; ended with the context."""
     try:
-        yield _wait(process, f"127.0.0.1:{ports['s3']}", folder / "weed.log")
+        gateway = binaries.build(binaries.STORES).path("versitygw")
+    except ClusterError as error:
+        pytest.skip(f"no second S3 server: {error}")
+    [port] = _free_ports(1)
+    for name in ("data", "metadata"):
+        (folder / name).mkdir()
+    address = f"127.0.0.1:{port}"
+    # The metadata beside the files: not every file system of a test machine has extended attributes.
+    command = [gateway, "--port", address, "--keep-alive", "--quiet", "posix", "--sidecar", f"{folder}/metadata", f"{folder}/data"]
+    with _running(command, folder, address, {"ROOT_ACCESS_KEY": ACCESS_KEY, "ROOT_SECRET_KEY": SECRET_KEY}) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def _running(command: list[str], folder: Path, address: str, environment: dict[str, str]) -> Iterator[StoreServer]:
+    log = (folder / "server.log").open("wb")
+    process = subprocess.Popen(command, env=os.environ | environment, stdout=log, stderr=subprocess.STDOUT, cwd=folder)
+    try:
+        yield _wait(process, address, folder / "server.log")
     finally:
         process.terminate()
         try:

@@ -24,6 +24,8 @@ from tests.integration.trainer.interrupting_proxy import Request, interrupting
 from tests.integration.trainer.launched import Trainer, fetched, with_script
 from tests.integration.trainer.pods import Pod
 
+pytestmark = pytest.mark.every_store
+
 FOLDER = "ckpt/"
 SECONDS = 30.0
 

@@ -24,6 +24,8 @@ from tftrainer.handover import Resolved
 from tests.integration.trainer.launched import Trainer, fetched, with_script
 from tests.integration.trainer.pods import ACCESS_KEY, SECRET_KEY, Pod
 
+pytestmark = pytest.mark.every_store
+
 
 def zipped(**files: str) -> bytes:
     buffer = io.BytesIO()

@@ -16,6 +16,8 @@ from tests.integration.trainer.interrupting_proxy import Answer, CutError, Proxy
 from tests.integration.trainer.launched import Trainer, fetched
 from tests.integration.trainer.pods import Pod
 
+pytestmark = pytest.mark.every_store
+
 LARGE = os.urandom(9 * 1024**2)
 """Two parts."""
 

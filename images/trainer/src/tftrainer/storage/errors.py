@@ -89,6 +89,7 @@ _FULL: Final = _Cause(Reason.WORKSPACE_FULL, "the workspace is full: {what} does
 
 _BY_CODE: Final = {
     "InvalidAccessKeyId": _DENIED_KEY,
+    "XAdminUserNotFound": _DENIED_KEY,
     "SignatureDoesNotMatch": _DENIED_KEY,
     "InvalidToken": _DENIED_KEY,
     "ExpiredToken": _DENIED_KEY,
