@@ -111,8 +111,8 @@ def running_store(folder: Path) -> Iterator[StoreServer]:
 
 
 @contextlib.contextmanager
-def running_gateway(folder: Path) -> Iterator[StoreServer]:
-    """VersityGW on loopback, over files in `folder`; ended with the context."""
+def running_gateway(folder: Path, domain: str = "") -> Iterator[StoreServer]:
+    """VersityGW on loopback, over files in `folder`; ended with the context. Below `domain` it takes buckets by their host's name."""
     try:
         gateway = binaries.build(binaries.STORES).path("versitygw")
     except ClusterError as error:
@@ -122,7 +122,8 @@ def running_gateway(folder: Path) -> Iterator[StoreServer]:
         (folder / name).mkdir()
     address = f"127.0.0.1:{port}"
     # The metadata beside the files: not every file system of a test machine has extended attributes.
-    command = [gateway, "--port", address, "--keep-alive", "--quiet", "posix", "--sidecar", f"{folder}/metadata", f"{folder}/data"]
+    names = ["--virtual-domain", f"{domain}:{port}"] if domain else []
+    command = [gateway, "--port", address, "--keep-alive", "--quiet", *names, "posix", "--sidecar", f"{folder}/metadata", f"{folder}/data"]
     with _running(command, folder, address, {"ROOT_ACCESS_KEY": ACCESS_KEY, "ROOT_SECRET_KEY": SECRET_KEY}) as server:
         yield server
 

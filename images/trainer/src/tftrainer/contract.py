@@ -32,10 +32,11 @@ CREDENTIAL_KEYS: Final = {
     "secretKey": "SECRET_KEY",
     "region": "REGION",
     "prefix": "PREFIX",
+    "addressing": "ADDRESSING",
     "caCertificate": "CA_CERTIFICATE",
 }
 """Keys of a storage Secret and the end of the variable that carries each."""
-OPTIONAL_CREDENTIAL_KEYS: Final = frozenset({"region", "prefix", "caCertificate"})
+OPTIONAL_CREDENTIAL_KEYS: Final = frozenset({"region", "prefix", "addressing", "caCertificate"})
 
 FETCH: Final = "fetch"
 TRAINER: Final = "trainer"

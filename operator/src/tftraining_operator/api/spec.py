@@ -210,7 +210,7 @@ class StorageReference(Model):
         default=None,
         description=(
             "Name of a Secret in the job's namespace with the keys endpoint, bucket, accessKey, secretKey and, "
-            "if needed, region, prefix and "
+            "if needed, region, prefix, addressing and "
             "caCertificate. Default: the operator's configuration, as installed tftraining-storage."
         ),
     )

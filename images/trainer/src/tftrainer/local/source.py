@@ -18,6 +18,7 @@ VARIABLES: Final = {
     "secretKey": ("AWS_SECRET_ACCESS_KEY",),
     "region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
     "prefix": ("TFTRAINING_S3_PREFIX",),
+    "addressing": ("TFTRAINING_S3_ADDRESSING",),
 }
 """The variables that stand for each key of a storage Secret; the first that is set counts."""
 DATASETS_VARIABLES: Final = {"bucket": "TFTRAINING_S3_DATASETS_BUCKET", "prefix": "TFTRAINING_S3_DATASETS_PREFIX"}

@@ -13,12 +13,17 @@ from tftrainer.contract import Reason
 from tftrainer.phase_error import PhaseError
 
 _REGION: Final = re.compile(r"[A-Za-z0-9_-]{1,63}")
+PATH_STYLE: Final = "path"
+VIRTUAL_STYLE: Final = "virtual"
 _HOST: Final = re.compile(r"[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]")
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """What reaches one bucket. `prefix` is empty or ends with `/`; `label` names the Secret in messages.
+
+    `addressing` is how the bucket is named: `path`, below the endpoint's host, or `virtual`, as part of the host's name; None: as the
+    endpoint is known to want it.
 
     The secret parts are left out of `repr`; so no message can hold them by accident.
     """
@@ -31,6 +36,7 @@ class Credentials:
     region: str | None = None
     access_key: str = field(default="", repr=False)
     secret_key: str = field(default="", repr=False)
+    addressing: str | None = None
     ca_certificate: str | None = field(default=None, repr=False)
 
     @classmethod
@@ -58,6 +64,7 @@ class Credentials:
             region=_region(label, found["region"]),
             access_key=found["accessKey"],
             secret_key=found["secretKey"],
+            addressing=_addressing(label, found["addressing"]),
             ca_certificate=found["caCertificate"] or None,
         )
 
@@ -111,6 +118,12 @@ def _prefix(label: str, value: str) -> str:
     except uri.UriError:
         raise _wrong(label, "prefix", "is not a prefix of keys", "names between single slashes, such as team/project") from None
     return trimmed + "/"
+
+
+def _addressing(label: str, value: str) -> str | None:
+    if value not in ("", PATH_STYLE, VIRTUAL_STYLE):
+        raise _wrong(label, "addressing", "is not a way to name a bucket", f"{PATH_STYLE} or {VIRTUAL_STYLE}")
+    return value or None
 
 
 def _region(label: str, value: str) -> str | None:

@@ -16,7 +16,7 @@ import urllib3
 
 from tftrainer.contract import Reason
 from tftrainer.storage import transfer
-from tftrainer.storage.credentials import Credentials
+from tftrainer.storage.credentials import PATH_STYLE, VIRTUAL_STYLE, Credentials
 from tftrainer.storage.errors import StorageError, is_missing, is_precondition, missing_bucket, translate
 from tftrainer.storage.library import CopySource, Minio, S3Error
 from tftrainer.storage.patience import Patience, PatientRetry
@@ -73,6 +73,10 @@ class Store:
             region=credentials.region or (None if ".amazonaws.com" in credentials.host else "us-east-1"),
             http_client=self._pool,
         )
+        if credentials.addressing == VIRTUAL_STYLE:
+            self._client.enable_virtual_style_endpoint()
+        elif credentials.addressing == PATH_STYLE:
+            self._client.disable_virtual_style_endpoint()
 
     def uri(self, key: str) -> str:
         """Return the URI of a whole key."""
