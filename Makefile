@@ -39,6 +39,15 @@ bench: venv ## the benchmarks, each beside its baseline in the same run
 	@$(PYTHON) -m localcluster build
 	@$(PYTHON) tests/bench
 
+FUZZ_SECONDS ?= 60
+.PHONY: fuzz
+fuzz: venv ## fuzzing of what reads hostile bytes, FUZZ_SECONDS (60) for each target; what it finds stays in .build/fuzz/findings
+	@$(UV) sync --quiet --frozen --inexact --group fuzz --python python3
+	@for target in archive uri state report; do \
+	  echo "fuzzing $$target for $(FUZZ_SECONDS) s"; \
+	  $(PYTHON) tests/fuzz $$target .build/fuzz/$$target -max_total_time=$(FUZZ_SECONDS) || exit 1; \
+	done
+
 .PHONY: up
 up: venv ## only the cluster, the images and the chart
 	@$(PYTHON) -m demo install

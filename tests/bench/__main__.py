@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import clients
+import moving
 import report
 import starting
 import yaml
@@ -40,6 +41,7 @@ ON_CLUSTER: dict[str, Callable[[Bench], Awaitable[list[Measure]]]] = {
 """The parts that need the control plane and the operator."""
 ALONE: dict[str, Callable[[], dict[str, Any]]] = {
     "starting": starting.measure,
+    "moving": moving.measure,
 }
 """The parts that need neither: each returns {"measures": […]}, a mapping of the fields of `Measure` for each row."""
 PARTS = (*ON_CLUSTER, *ALONE)

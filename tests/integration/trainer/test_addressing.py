@@ -72,6 +72,6 @@ def test_every_kind_of_request_reaches_a_bucket_by_the_name_of_its_host(tmp_path
 
 def test_another_way_of_addressing_is_refused_with_those_there_are() -> None:
     values = {"ENDPOINT": "http://store", "BUCKET": "bucket", "ACCESS_KEY": "a", "SECRET_KEY": "s", "ADDRESSING": "dns"}
-    with pytest.raises(PhaseError, match="key addressing of the Secret .* expected path or virtual") as refused:
+    with pytest.raises(PhaseError, match=r"key addressing of the Secret .* expected path or virtual") as refused:
         Credentials.read(values, "", "Secret")
     assert refused.value.failure.reason is Reason.STORAGE_MISCONFIGURED

@@ -114,6 +114,15 @@ def test_other_methods_than_deflate_are_refused(tmp_path: Path, method: int) -> 
     assert "method" in refused(tmp_path, zipped(("a.py", b"x" * 100), method=method))
 
 
+@pytest.mark.parametrize(
+    ("place", "value", "words"), [(6, 64, "version 6.4 of the zip format"), (8, 0x20, "a patch of another file")], ids=["version", "patch"]
+)
+def test_what_other_readers_of_zips_refuse_is_refused(tmp_path: Path, place: int, value: int, words: str) -> None:
+    data = bytearray(raw((b"a.py", b"1")))
+    data[data.rindex(b"PK\x01\x02") + place] = value
+    assert words in refused(tmp_path, bytes(data))
+
+
 def test_an_encrypted_entry_is_refused(tmp_path: Path) -> None:
     data = bytearray(zipped(("a.py", b"x = 1")))
     data[6] |= 1

@@ -34,7 +34,9 @@ _END_MARK: Final = b"PK\x05\x06"
 _ENTRY_MARK: Final = b"PK\x01\x02"
 _LOCAL_MARK: Final = b"PK\x03\x04"
 _ZIP64: Final = 0xFFFFFFFF
+_NEWEST_FORMAT: Final = 63
 _ENCRYPTED: Final = 0x0001 | 0x0040 | 0x2000
+_PATCH: Final = 0x0020
 _SIZES_FOLLOW: Final = 0x0008
 _UTF8: Final = 0x0800
 _STORED: Final = 0
@@ -199,10 +201,14 @@ def _read_directory(file: IO[bytes], count: int, start: int, length: int) -> Ite
 
 
 def _entry(fields: tuple[int, ...], raw_name: bytes, extra: bytes) -> Entry:
-    _, made_by, _, flags, method, _, _, crc, packed, size, _, _, _, disk, _, attributes, header = fields
+    _, made_by, needed, flags, method, _, _, crc, packed, size, _, _, _, disk, _, attributes, header = fields
     name = _name(raw_name)
+    if needed & 0xFF > _NEWEST_FORMAT:
+        raise InvalidArchiveError(f"entry {clip(name, 120)!r} needs version {(needed & 0xFF) / 10} of the zip format, expected at most 6.3")
     if flags & _ENCRYPTED:
         raise InvalidArchiveError(f"entry {clip(name, 120)!r} is encrypted, expected an archive without password")
+    if flags & _PATCH:
+        raise InvalidArchiveError(f"entry {clip(name, 120)!r} is a patch of another file, expected whole files")
     if method not in (_STORED, _DEFLATED):
         raise InvalidArchiveError(f"entry {clip(name, 120)!r} is packed with method {method}, expected stored or deflated")
     if disk:

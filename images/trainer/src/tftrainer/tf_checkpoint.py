@@ -19,6 +19,7 @@ _PART: Final = re.compile(r"(?P<name>.+)\.(?:index|meta|data-(?P<shard>[0-9]{5})
 _UNFINISHED: Final = re.compile(r"_temp(/|$)|\.tempstate[0-9]*$|(^|/)checkpoint\.tmp|\.tmp[0-9a-f]{16,}$")
 _FIELD: Final = re.compile(r'^\s*(?P<field>\w+)\s*:\s*"(?P<value>(?:[^"\\]|\\.)*)"', re.MULTILINE)
 _ESCAPE: Final = re.compile(rb"\\([0-7]{1,3}|x[0-9a-fA-F]{1,2}|.)")
+_OCTAL: Final = tuple(b"%d" % digit for digit in range(8))
 _LETTERS: Final = {b"n": b"\n", b"t": b"\t", b"r": b"\r"}
 _STEP: Final = re.compile(r"([0-9]+)$")
 
@@ -97,7 +98,7 @@ def _fields(state: bytes) -> dict[str, str]:
 def _unescaped(text: str) -> str:
     def one(found: re.Match[bytes]) -> bytes:
         mark = found[1]
-        if mark[:1].isdigit():
+        if mark[:1] in _OCTAL:
             return bytes([int(mark, 8) & 0xFF])
         if mark[:1] == b"x" and len(mark) > 1:
             return bytes([int(mark[1:], 16)])

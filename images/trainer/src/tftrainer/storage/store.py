@@ -74,9 +74,9 @@ class Store:
             http_client=self._pool,
         )
         if credentials.addressing == VIRTUAL_STYLE:
-            self._client.enable_virtual_style_endpoint()
+            self._client.enable_virtual_style_endpoint()  # type: ignore[no-untyped-call]
         elif credentials.addressing == PATH_STYLE:
-            self._client.disable_virtual_style_endpoint()
+            self._client.disable_virtual_style_endpoint()  # type: ignore[no-untyped-call]
 
     def uri(self, key: str) -> str:
         """Return the URI of a whole key."""
