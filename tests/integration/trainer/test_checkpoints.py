@@ -135,6 +135,22 @@ def test_what_the_script_removes_is_removed_from_the_bucket_once_a_newer_checkpo
     assert "checkpoint saved: model-2 (3 files)" in ended.output
 
 
+def test_a_script_that_has_emptied_its_folder_at_the_end_leaves_nothing_to_go_on_from(pod: Pod, plan: Plan, tmp_path: Path) -> None:
+    fetched(pod, plan)
+    with publishing(pod, plan) as publisher:
+        trainer = Trainer(pod)
+        trainer.write("ckpt/latest.weights.h5", "epoch 1")
+        until(lists(pod, "latest.weights.h5"), "the checkpoint")
+        (pod.local_bucket / "ckpt/latest.weights.h5").unlink()
+        trainer.end()
+        ended = pod.end(publisher)
+    assert ended.report(contract.PublishReport).checkpoint == ""
+    assert pod.server.keys(pod.bucket, FOLDER) == [FOLDER + saved.INDEX_NAME]
+    found, report, output = restored(pod, plan, tmp_path / "next")
+    assert (found, report.restored) == ({}, "")
+    assert "no checkpoint yet" in output
+
+
 def test_files_of_any_kind_are_a_checkpoint_when_they_are_left_alone(pod: Pod, plan: Plan, tmp_path: Path) -> None:
     fetched(pod, plan)
     with publishing(pod, plan) as publisher:

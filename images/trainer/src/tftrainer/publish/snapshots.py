@@ -6,6 +6,7 @@ the state file names one of them; other files, when the folder has been left alo
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -20,7 +21,7 @@ from tftrainer.contract import Plan, WantedCheckpoints
 from tftrainer.manifest import PublishedObject
 from tftrainer.phase_error import PhaseError, sentence
 from tftrainer.publish import tree
-from tftrainer.publish.events import MARK
+from tftrainer.publish.events import MARK, SHARE
 from tftrainer.publish.repeating import Repeating
 from tftrainer.publish.tree import LocalFile
 from tftrainer.saved import SavedFile, SavedState
@@ -110,7 +111,7 @@ class Snapshots:
     @property
     def words(self) -> str:
         """Which state a later attempt will find, in words; empty if none."""
-        return self._saved.in_words() if self._saved is not None else ""
+        return self._saved.in_words() if self._saved is not None and self._saved.files else ""
 
     def start(self) -> None:
         """Begin."""
@@ -126,30 +127,39 @@ class Snapshots:
         self._put_aside([each.path.removeprefix(self._folder) for each in changed if each.path.startswith(self._folder)])
 
     def conclude(self, published: Iterable[PublishedObject], quiet_before: float) -> None:
-        """List what the script has left, after the end has uploaded it, as far as it is whole: see `whole`."""
+        """List what the script has left, after the end has uploaded it, as far as it is whole: see `whole`.
+
+        A script that has emptied the folder needs no checkpoint any more, as Keras does at the end of a training that was backed up.
+        """
         self._opened()
         state = self._whole(quiet_before)
+        if not state.files and state.quiet and self._index and math.isinf(quiet_before):
+            self._list({})
+            return
         by_path = {each.key.removeprefix(self._prefix): each for each in published if each.key.startswith(self._prefix)}
         self._commit(state, {path: by_path[path] for path in state.files if path in by_path})
-        if self._saved is not None:
+        if self.words:
             self._say(f"checkpoint: {self.words}")
 
     def _look(self) -> None:
-        self._wait = self._interval
+        began = time.monotonic()
         files = self._files()
+        # Looking through a folder of very many files takes no more than one part in a hundred of the time.
+        busy = (time.monotonic() - began) * SHARE
+        self._wait = max(self._interval, busy)
         if not files and not self._last:
             return
         self._opened()
         state = self._whole(self._clock() - QUIET_SECONDS)
         if not state.quiet:
-            self._wait = min(self._interval, SHORTEST_PAUSE)
+            self._wait = max(min(self._interval, SHORTEST_PAUSE), busy)
         if state.files == self._last:
             return
         found = self._upload(state)
         if found is None:
             return
         if self._commit(state, found):
-            self._wait = self._interval
+            self._wait = max(self._interval, busy)
             self._say(f"checkpoint saved: {self.words}")
 
     def _upload(self, state: State) -> dict[str, PublishedObject] | None:
@@ -187,10 +197,14 @@ class Snapshots:
                     return False
                 index[path] = SavedFile(path=path, name=path, size=known.size, etag=known.etag)
         self._last = state.files
-        before = self._index
-        if not index or index == before:
+        if not index or index == self._index:
             return False
-        plan = self._plan
+        self._list(index)
+        return True
+
+    def _list(self, index: dict[str, SavedFile]) -> None:
+        """Have these files be the state that counts, and remove what is not needed any more."""
+        before, plan = self._index, self._plan
         self._write(
             SavedState(
                 version=saved.VERSION,
@@ -203,7 +217,6 @@ class Snapshots:
             )
         )
         self._tidy(before)
-        return True
 
     def _write(self, state: SavedState) -> None:
         self._opened().write(self._prefix + saved.INDEX_NAME, saved.encode(state))
