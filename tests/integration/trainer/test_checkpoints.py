@@ -116,6 +116,23 @@ def test_the_first_attempt_starts_from_the_beginning_and_finds_its_folder(pod: P
     assert (tmp_path / "first/workspace/bucket/ckpt").is_dir()
 
 
+def test_a_checkpoint_that_is_in_the_bucket_is_not_uploaded_again_with_the_next_one(pod: Pod, plan: Plan) -> None:
+    fetched(pod, plan)
+    with interrupting(pod.server.endpoint) as proxy, publishing(_through(pod, proxy.endpoint), plan):
+        trainer = Trainer(pod)
+        save(trainer, 1)
+        until(lists(pod, "checkpoint", *parts(1)), "the first checkpoint")
+        save(trainer, 2)
+        until(lists(pod, "checkpoint", *parts(1, 2)), "the second one")
+        sent = [each.path.partition("?")[0].rpartition("/")[2] for each in proxy.requests if each.method == "PUT"]
+    assert sent.count("model-1.index") == sent.count("model-1.data-00000-of-00001") == 1
+
+
+def _through(pod: Pod, endpoint: str) -> Pod:
+    pod.credentials["ENDPOINT"] = endpoint
+    return pod
+
+
 def test_what_the_script_removes_is_removed_from_the_bucket_once_a_newer_checkpoint_is_there(pod: Pod, plan: Plan) -> None:
     fetched(pod, plan)
     with publishing(pod, plan) as publisher:

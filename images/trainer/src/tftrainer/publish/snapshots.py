@@ -105,6 +105,7 @@ class Snapshots:
         self._last: Mapping[str, LocalFile] = {}
         self._own: set[str] = set()
         self._copies = 0
+        self._complained = False
         self._wait = self._interval
         self._repeating = Repeating("checkpoints cannot be uploaded", self._look, lambda: self._wait, say)
 
@@ -167,7 +168,9 @@ class Snapshots:
         from tftrainer.publish.upload import upload_file
 
         store = self._opened()
-        changed = {path: file for path, file in state.files.items() if file not in self._untouched and file not in self._uploaded}
+        listed = {path: file for path, file in self._last.items() if path in self._index}
+        known = {file for path, file in state.files.items() if file in self._untouched or listed.get(path) == file} | self._uploaded.keys()
+        changed = {path: file for path, file in state.files.items() if file not in known}
         self._put_aside(changed)
         found = {path: self._uploaded[file] for path, file in state.files.items() if file in self._uploaded}
         for path, file in changed.items():
@@ -256,7 +259,9 @@ class Snapshots:
             try:
                 self._opened().delete(self._prefix + name)
             except PhaseError as failed:
-                self._say(f"an old checkpoint stays in the bucket: {sentence(failed.failure)}")
+                if not self._complained:
+                    self._say(f"old checkpoints stay in the bucket: {sentence(failed.failure)}")
+                self._complained = True
                 return
             self._own.discard(name)
 
