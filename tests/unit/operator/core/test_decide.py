@@ -405,7 +405,7 @@ class TestWaiting:
             (
                 "couldn't find key accessKey in Secret team-a/tftraining-storage",
                 "SecretKeyNotFound",
-                ["spec.storage.secretName", "accessKey", "tftraining-storage"],
+                ["spec.storage.secretName", "accessKey", "tftraining-storage", "endpoint, bucket, accessKey and secretKey are all needed"],
             ),
         ],
     )
