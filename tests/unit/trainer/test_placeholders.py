@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,3 +56,12 @@ def test_what_a_placeholder_stands_for_is_not_resolved_again() -> None:
 def test_escaped_text_comes_back_as_it_was(text: str) -> None:
     if "$${" not in text and not text.endswith("$"):
         assert resolve(text.replace("${", "$${"), PLAN) == text
+
+
+def test_a_placeholder_that_is_almost_one_is_answered_with_the_one_that_is_meant() -> None:
+    for text, meant in (("${Bucket}/x", "${bucket}"), ("${inputs.minst}", "${inputs.mnist}")):
+        with pytest.raises(PlaceholderError, match=re.escape(f"did you mean {meant}?")):
+            resolve(text, PLAN)
+    with pytest.raises(PlaceholderError) as caught:
+        resolve("${zzz}", PLAN)
+    assert "did you mean" not in str(caught.value)

@@ -101,6 +101,22 @@ def test_what_argparse_would_refuse_is_said_before_the_start_with_its_place_and_
     assert {(each.reason, each.file) for each in found} == {(Reason.INVALID_ARGUMENTS, "train.py")}
 
 
+@pytest.mark.parametrize(
+    ("args", "place"),
+    [
+        (["--train_path", "x", "--epochs", "three"], "spec.args[3]: --epochs"),
+        (["--train_path", "x", "--epochs=three"], "spec.args[2]: --epochs"),
+        (["--train_path", "x", "-ethree"], "spec.args[2]: --epochs"),
+        (["--train_path", "three", "--epochs", "three"], "spec.args[3]: --epochs"),
+        (["--train_path=three", "-ethree"], "spec.args: --epochs"),
+        (["--train_path", "x", "--mode", "test"], "spec.args[3]: --mode"),
+    ],
+)
+def test_a_value_that_is_refused_is_told_with_its_index_where_only_one_can_be_meant(args: list[str], place: str) -> None:
+    [found] = examined(PLAIN, args).errors
+    assert found.message.startswith(place)
+
+
 def test_all_that_is_wrong_with_the_arguments_is_found_at_once() -> None:
     found = examined(PLAIN, ["--epochs", "three", "--mode", "test", "--epochz"]).errors
     assert len(found) == 4

@@ -277,3 +277,24 @@ def test_whatever_a_script_is_the_checks_end_with_findings_and_nothing_else(sour
 def test_what_is_no_text_is_a_syntax_error_at_most(source: bytes) -> None:
     found = examine("train.py", source, ("/nonexistent",), IMAGE, ())
     assert {each.reason for each in found.errors} <= {Reason.SYNTAX_ERROR, Reason.IMPORT_MISSING}
+
+
+def test_a_module_whose_name_is_almost_one_that_is_there_is_answered_with_that_name(tmp_path: Path) -> None:
+    write(tmp_path, {"helpers.py": "", "lib/__init__.py": "", "lib/layers.py": ""})
+    archive = zipped(tmp_path / "more.zip", {"augmentation.py": ""})
+    image = Image("tf2", IMAGE.has, names=lambda: ["numpy", "tensorflow"])
+    for missing, meant in (
+        ("helper", "helpers"),
+        ("lib.layer", "lib.layers"),
+        ("augmentatoin", "augmentation"),
+        ("tensorfow", "tensorflow"),
+    ):
+        [found] = examined(tmp_path, f"import {missing}\n", archive=archive, image=image).errors
+        assert found.hint.startswith(f"did you mean {meant}? If not, provide it in")
+    [found] = examined(tmp_path, "import prettytable\n", archive=archive, image=image).errors
+    assert "did you mean" not in found.hint
+
+
+def test_the_names_of_this_image_are_those_that_can_be_imported() -> None:
+    names = set(this_image("tf2", {}).names())
+    assert {"json", "msgspec", "sys"} <= names

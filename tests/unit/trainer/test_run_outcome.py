@@ -175,3 +175,27 @@ def test_used_bytes_count_what_lies_on_the_disk_once(tmp_path: Path) -> None:
     with (tmp_path / "sparse").open("wb") as file:
         file.truncate(1 << 30)
     assert used_bytes(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "words"),
+    [
+        (
+            "tensorflow.python.framework.errors_impl.ResourceExhaustedError",
+            "OOM when allocating tensor on device:GPU:0",
+            "memory of the GPU",
+        ),
+        ("ResourceExhaustedError", "failed to allocate memory [Op:Mul]", "spec.resources.memory"),
+        ("ResourceExhaustedError", "/workspace/bucket/model; No space left on device", ""),
+        ("numpy.core._exceptions._ArrayMemoryError", "Unable to allocate 8. TiB", "spec.resources.memory"),
+        ("MemoryError", "", "spec.resources.memory"),
+        ("KeyError", "'x'", ""),
+        ("ConnectionError", "refused", ""),
+    ],
+)
+def test_an_exception_has_a_hint_where_its_cause_is_known_and_none_elsewhere(kind: str, text: str, words: str) -> None:
+    _, failure = judge(Ending(1, record=Evidence(kind, text)), PLAN, CODE, DEPS)
+    assert failure is not None
+    assert failure.reason is Reason.SCRIPT_RAISED
+    assert words in failure.hint
+    assert bool(words) == bool(failure.hint)

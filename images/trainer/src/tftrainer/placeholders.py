@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from typing import Final
 
@@ -50,8 +51,10 @@ def resolve(text: str, plan: Plan, workspace: str = contract.WORKSPACE) -> str:
         if name is None:
             raise PlaceholderError(f"{text!r} opens a placeholder that is not closed; write $${{ for a literal ${{")
         if name not in known:
+            close = difflib.get_close_matches(name.lower(), known, 1, 0.6)
+            meant = f", did you mean ${{{close[0]}}}?" if close else ""
             raise PlaceholderError(
-                f"placeholder {found} in {text!r} is unknown, expected one of: {', '.join(f'${{{each}}}' for each in known)}; "
+                f"placeholder {found} in {text!r} is unknown{meant or ','} expected one of: {', '.join(f'${{{each}}}' for each in known)}; "
                 "write $${ for a literal ${"
             )
         return known[name]

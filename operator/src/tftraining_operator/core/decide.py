@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import cached_property
 from typing import Any, Final
 
@@ -259,9 +260,10 @@ def unknown_runtime(case: Case) -> Plan | None:
         return None
     known = ", ".join(sorted(case.configuration.runtimes))
     message = f"the runtime {case.runtime_name!r} of spec.runtime is not in the operator's catalogue; known are {known}"
-    return case.failed(
-        "unknown_runtime", verdict(Reason.UNKNOWN_RUNTIME, message, "create the job again with one of these, or ask an admin to add it")
-    )
+    close = get_close_matches(case.runtime_name, case.configuration.runtimes, 1)
+    start = f"did you mean {close[0]}? Create" if close else "create"
+    hint = f"{start} the job again with one of these, or ask an admin to add it"
+    return case.failed("unknown_runtime", verdict(Reason.UNKNOWN_RUNTIME, message, hint))
 
 
 def name_taken(case: Case) -> Plan | None:

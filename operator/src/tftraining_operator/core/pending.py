@@ -13,6 +13,8 @@ _IMAGE: Final = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable", "ImageInspectError", "SignatureValidationFailed"}
 )
 _ORDINARY: Final = frozenset({"", "ContainerCreating", "PodInitializing"})
+_KEYS: Final = "endpoint, bucket, accessKey and secretKey"
+"""What a Secret of the job must have. The kubelet tells of one missing key at a time."""
 _SECRET: Final = re.compile(r'secret "([^"]{1,253})" not found')
 _KEY: Final = re.compile(r"couldn't find key (\S{1,253}) in Secret [^/\s]{1,63}/(\S{1,253})")
 
@@ -89,13 +91,13 @@ def _configuration(message: str, pod: PodRecord, wanted: Effective) -> Pending:
         return Pending(
             "SecretNotFound",
             f"the Secret {missing[1]}, which {_field(missing[1], wanted)} names, does not exist in namespace {namespace}: create it "
-            "with the keys endpoint, bucket, accessKey and secretKey, and the job goes on by itself; its node keeps its place free",
+            f"with the keys {_KEYS}, and the job goes on by itself; its node keeps its place free",
         )
     if (missing := _KEY.search(message)) is not None:
         return Pending(
             "SecretKeyNotFound",
             f"the Secret {missing[2]}, which {_field(missing[2], wanted)} names, has no key {missing[1]} in namespace {namespace}: "
-            "add it, and the job goes on by itself; its node keeps its place free",
+            f"add it ({_KEYS} are all needed), and the job goes on by itself; its node keeps its place free",
         )
     return Pending("ContainerConfigError", f"the pod cannot be started: {_short(message) or 'no reason given'}")
 

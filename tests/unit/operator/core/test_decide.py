@@ -202,6 +202,8 @@ def test_an_unknown_runtime_fails_and_lists_the_known_ones() -> None:
     found = plan(seen(job(runtime="tf3")))
     assert reason(found) == "UnknownRuntime"
     assert "tf1, tf2" in status(found)["message"]
+    assert "Did you mean tf2? Create the job again" in status(found)["message"]
+    assert "id you mean" not in status(plan(seen(job(runtime="pytorch"))))["message"]
     assert found.pods == ()
 
 
@@ -403,7 +405,7 @@ class TestWaiting:
             (
                 "couldn't find key accessKey in Secret team-a/tftraining-storage",
                 "SecretKeyNotFound",
-                ["spec.storage.secretName", "accessKey", "tftraining-storage"],
+                ["spec.storage.secretName", "accessKey", "tftraining-storage", "endpoint, bucket, accessKey and secretKey are all needed"],
             ),
         ],
     )

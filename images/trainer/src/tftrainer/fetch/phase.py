@@ -35,6 +35,8 @@ from tftrainer.storage.opening import open_store
 TERMINATED: Final = 143
 FAILED: Final = 1
 ARGUMENT_LIMIT: Final = 1200
+TOLD_LIMIT: Final = 512
+"""Characters up to which one message tells all that was found."""
 STAGING: Final = ".fetch"
 ATTEMPT_NAME: Final = "attempt.json"
 
@@ -347,10 +349,13 @@ class FindingsError(Exception):
 
     @property
     def failure(self) -> Failure:
-        """The first failure, which says how many more the log has."""
+        """The first failure; its message has the others too if they are short, else it says how many more the log has."""
         first = self.all[0].failure
         if len(self.all) == 1:
             return first
+        together = f"{first.message}; also: {'; '.join(each.failure.message for each in self.all[1:])}"
+        if len(together) <= TOLD_LIMIT:
+            return msgspec.structs.replace(first, message=together)
         more = f" (and {len(self.all) - 1} more, see the log of container {contract.FETCH})"
         return msgspec.structs.replace(first, message=clip(first.message, TEXT_LIMIT - len(more)) + more)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +21,8 @@ from tftrainer.uri import Root, Uri
 SCRIPT_FIELD: Final = "spec.script.uri"
 ARCHIVE_FIELD: Final = "spec.dependencies.archive.uri"
 FACTS_LIMIT: Final = 32
+NEIGHBOURS_LIMIT: Final = 1000
+"""Objects that are compared with a key that is missing: what one request lists."""
 
 
 def file_field(index: int) -> str:
@@ -220,7 +224,7 @@ class _Finder:
         if below:
             return Found(tuple(below))
         if name.root is Root.DATASETS:
-            raise _missing(field, store.uri(key), folder=name.is_folder)
+            raise _missing(store, key, field)
         # Nothing is there yet: the script will write it, and may expect its folder as in a mounted bucket.
         fact = f"{field}: nothing is at {store.uri(key)}, so it is taken for something that the script will write"
         return Found(folders=(target if name.is_folder else target.parent,), facts=(fact,))
@@ -258,14 +262,14 @@ class _Finder:
         store, key = self._buckets.locate(name, field)
         info = store.find(key)
         if info is None:
-            raise _missing(field, store.uri(key), folder=False)
+            raise _missing(store, key, field)
         return Wanted(store, info, target, role, field, sha256)
 
     def _folder(self, field: str, name: Uri, target: Path, role: str) -> Found:
         store, key = self._buckets.locate(name, field)
         found = [_wanted(store, info, key, target, role, field) for info in store.list(key) if not _is_own(store, info)]
         if not found:
-            raise _missing(field, store.uri(key), folder=True)
+            raise _missing(store, key, field)
         return Found(tuple(found), (target,))
 
 
@@ -299,7 +303,28 @@ def _parse(field: str, text: str) -> Uri:
         raise PhaseError(Reason.INVALID_SPEC, f"{field}: {error}", f"correct {field}") from None
 
 
-def _missing(field: str, text: str, *, folder: bool) -> PhaseError:
-    what = f"folder {text} is empty or does not exist" if folder else f"object {text} does not exist"
-    hint = "check the key (capitals count)" + ("" if folder else "; a folder is named with / at its end")
-    return PhaseError(Reason.OBJECT_NOT_FOUND, f"{what} (named by {field})", hint)
+def _missing(store: Store, key: str, field: str) -> PhaseError:
+    folder = key.endswith("/")
+    what = f"folder {store.uri(key)} is empty or does not exist" if folder else f"object {store.uri(key)} does not exist"
+    close = _neighbour(store, key)
+    hints = [f"did you mean {store.uri(close)}?"] if close else ["check the key (capitals count)"]
+    if not folder and field not in (SCRIPT_FIELD, ARCHIVE_FIELD):
+        hints.append("a folder is named with / at its end")
+    return PhaseError(Reason.OBJECT_NOT_FOUND, f"{what} (named by {field})", "; ".join(hints))
+
+
+def _neighbour(store: Store, key: str) -> str | None:
+    """Return the key beside a missing one that is most like it: an object's, or a folder's if a folder is missing."""
+    above, _, name = key.removesuffix("/").rpartition("/")
+    parent = f"{above}/" if above else ""
+    beside: dict[str, str] = {}
+    try:
+        for info in islice(store.list(parent), NEIGHBOURS_LIMIT):
+            first, slash, _ = info.key.removeprefix(parent).partition("/")
+            if bool(slash) == key.endswith("/") and not _is_own(store, info):
+                beside.setdefault(first.lower(), parent + first + slash)
+    except PhaseError:
+        # Whoever may read an object need not have the right to list; what is missing is told all the same.
+        return None
+    close = difflib.get_close_matches(name.lower(), beside, 1, 0.7)
+    return beside[close[0]] if close else None

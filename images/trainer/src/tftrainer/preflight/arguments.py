@@ -77,7 +77,7 @@ def check(parser: Parser, arguments: Sequence[str], file: str, findings: Finding
             found.append(finding)
 
     try:
-        recorder = _build(parser, file, refuse)
+        recorder = _build(parser, file, refuse, arguments)
         extras = _parse(recorder, arguments)
     except Exception:
         return
@@ -95,7 +95,7 @@ def check(parser: Parser, arguments: Sequence[str], file: str, findings: Finding
         findings.facts.append(f"the arguments fit the parser of {file}")
 
 
-def _build(parser: Parser, file: str, refuse: Callable[[str, int], None]) -> _Recorder:
+def _build(parser: Parser, file: str, refuse: Callable[[str, int], None], arguments: Sequence[str]) -> _Recorder:
     recorder = _Recorder(**parser.options)
     owners: dict[str, Any] = {parser.name: recorder}
     for step in parser.steps:
@@ -105,11 +105,11 @@ def _build(parser: Parser, file: str, refuse: Callable[[str, int], None]) -> _Re
         elif step.kind == "exclusive":
             owners[step.name] = owner.add_mutually_exclusive_group(**step.options)
         else:
-            owner.add_argument(*step.flags, **_options(step, file, refuse))
+            owner.add_argument(*step.flags, **_options(step, file, refuse, arguments))
     return recorder
 
 
-def _options(step: Step, file: str, refuse: Callable[[str, int], None]) -> dict[str, Any]:
+def _options(step: Step, file: str, refuse: Callable[[str, int], None], arguments: Sequence[str]) -> dict[str, Any]:
     options = dict(step.options)
     name = step.flags[0] if step.flags else str(options.get("dest", "?"))
     name = next((flag for flag in step.flags if flag.startswith("--")), name)
@@ -128,7 +128,7 @@ def _options(step: Step, file: str, refuse: Callable[[str, int], None]) -> dict[
             try:
                 return convert(text)
             except ValueError:
-                refuse(f"spec.args: {name} is {text[:_SHOWN]!r}, expected {kind} {where}", step.line)
+                refuse(f"{_place(text, step, arguments)}: {name} is {text[:_SHOWN]!r}, expected {kind} {where}", step.line)
                 return _BROKEN
 
         options["type"] = converted
@@ -139,10 +139,19 @@ def _options(step: Step, file: str, refuse: Callable[[str, int], None]) -> dict[
 
         def outside(value: object) -> None:
             listed = ", ".join(map(repr, allowed[:_LISTED])) + (", …" if len(allowed) > _LISTED else "")
-            refuse(f"spec.args: {name} is {str(value)[:_SHOWN]!r}, expected one of {listed} {where}", step.line)
+            at = _place(str(value), step, arguments)
+            refuse(f"{at}: {name} is {str(value)[:_SHOWN]!r}, expected one of {listed} {where}", step.line)
 
         options["choices"] = _Choices(allowed, outside)
     return options
+
+
+def _place(text: str, step: Step, arguments: Sequence[str]) -> str:
+    """Return the field that holds a value, with its index where only one argument can be meant."""
+    may_be = [index for index, each in enumerate(arguments) if each == text or (each.startswith("-") and each.endswith(text))]
+    if len(may_be) > 1:
+        may_be = [index for index in may_be if index and arguments[index] == text and arguments[index - 1] in step.flags]
+    return f"spec.args[{may_be[0]}]" if len(may_be) == 1 else "spec.args"
 
 
 def _parse(recorder: _Recorder, arguments: Sequence[str]) -> list[str]:

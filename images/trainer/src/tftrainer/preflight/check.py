@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import pkgutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.machinery import PathFinder
 
 from tftrainer.preflight import arguments, parser
@@ -47,7 +48,7 @@ def this_image(runtime: str, environment: Mapping[str, str]) -> Image:
     """
     added = [each for each in environment.get("PYTHONPATH", "").split(os.pathsep) if each]
     elsewhere = any(environment.get(name) for name in ("PYTHONHOME", "PYTHONUSERBASE"))
-    return Image(runtime, lambda name: elsewhere or _is_here(name, added), _removed)
+    return Image(runtime, lambda name: elsewhere or _is_here(name, added), _removed, lambda: _all_here(added))
 
 
 def _is_here(name: str, added: list[str]) -> bool:
@@ -59,6 +60,11 @@ def _is_here(name: str, added: list[str]) -> bool:
     except ValueError:
         # Something of that name is loaded, and does not say from where.
         return True
+
+
+def _all_here(added: list[str]) -> Iterator[str]:
+    yield from sys.stdlib_module_names
+    yield from (each.name for each in pkgutil.iter_modules([*sys.path, *added]))
 
 
 def _removed(name: str, line: str) -> str:

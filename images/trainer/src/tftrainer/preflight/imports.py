@@ -7,6 +7,8 @@ with nothing before it that might end the program or change where modules are fo
 from __future__ import annotations
 
 import ast
+import difflib
+import pkgutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
@@ -39,11 +41,15 @@ RENAMED: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What the runtime's image provides. `name` is the runtime's; `removed` tells why a name is gone from it for good, or nothing."""
+    """What the runtime's image provides.
+
+    `name` is the runtime's; `removed` tells why a name is gone from it for good, or nothing; `names` lists the modules it has.
+    """
 
     name: str
     has: Callable[[str], bool]
     removed: Callable[[str, str], str] = lambda _name, _line: ""
+    names: Callable[[], Iterable[str]] = tuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +144,7 @@ class Walk:
             dotted = ".".join(parts[:number])
             spec = self._find(part, places)
             if spec is None:
-                self._nowhere(dotted, statement, module)
+                self._nowhere(dotted, statement, module, places)
                 return None
             self._enter(dotted, spec, module.depth + 1)
             if spec.submodule_search_locations is None:
@@ -186,9 +192,11 @@ class Walk:
                 self._found[key] = None
         return self._found[key]
 
-    def _nowhere(self, name: str, statement: ast.stmt, module: _Module) -> None:
+    def _nowhere(self, name: str, statement: ast.stmt, module: _Module, package: Sequence[str] = ()) -> None:
+        """Tell that a module is missing: from the places of a package, or, where there are none, from everywhere."""
         successor = RENAMED.get(name)
-        hint = (
+        meant = "" if successor else self._meant(name, package)
+        hint = meant + (
             f"that is a module of Python 2, import {successor} instead"
             if successor
             else "provide it in spec.dependencies.archive (a zip of modules) or spec.dependencies.files (beside the script), "
@@ -199,6 +207,14 @@ class Walk:
             f"or in the runtime {self._image.name}"
         )
         self._missing(name, message, hint, statement, module)
+
+    def _meant(self, name: str, package: Sequence[str]) -> str:
+        above, dot, last = name.rpartition(".")
+        known = {each.name for each in pkgutil.iter_modules(list(package or self._places))}
+        if not package:
+            known.update(self._image.names())
+        close = difflib.get_close_matches(last, sorted(known), 1, 0.8)
+        return f"did you mean {above}{dot}{close[0]}? If not, " if close else ""
 
     def _missing(self, name: str, message: str, hint: str, statement: ast.stmt, module: _Module) -> None:
         if name not in self._told:

@@ -151,7 +151,11 @@ def _raised(found: Evidence, plan: Plan, bucket: Path) -> Failure:
         )
     place = f"{found.file}, line {line}: " if found.file and line else ""
     return Failure(
-        reason=Reason.SCRIPT_RAISED, message=f"{place}{exception}"[:_TEXT_LIMIT], hint=_absent(found, bucket), line=line, **where
+        reason=Reason.SCRIPT_RAISED,
+        message=f"{place}{exception}"[:_TEXT_LIMIT],
+        hint=_absent(found, bucket) or _memory(found),
+        line=line,
+        **where,
     )
 
 
@@ -166,6 +170,17 @@ def _absent(found: Evidence, bucket: Path) -> str:
         f"Nothing was at ${{bucket}}/{name[1][:300]} when the job started: check the key (capitals count). "
         "What no argument names is only there if spec.inputs names it."
     )
+
+
+def _memory(found: Evidence) -> str:
+    """Return a hint where memory was refused. TensorFlow's exception may also mean a full disk; its text tells."""
+    name = found.type.rpartition(".")[2]
+    refused = name == "ResourceExhaustedError" and re.search(r"\bOOM\b|allocate memory|out of memory", found.message, re.IGNORECASE)
+    if refused and re.search(r"\bGPU\b", found.message):
+        return "The memory of the GPU is full: use a smaller batch or a smaller model."
+    if refused or name in ("MemoryError", "_ArrayMemoryError"):
+        return "Memory was refused: use a smaller batch, or read data in pieces, or raise spec.resources.memory."
+    return ""
 
 
 def _exited(ending: Ending) -> Failure:

@@ -44,14 +44,20 @@ class Credentials:
         """Read them from the environment; None when no variable of that prefix is set.
 
         Raises:
-            PhaseError: `StorageMisconfigured`, naming the key of the Secret and what it should be. Values are never shown.
+            PhaseError: `StorageMisconfigured`, naming the key of the Secret and what it should be, or all keys that are empty. Values are
+                never shown.
         """
         found = {key: environment.get(variable_prefix + end, "") for key, end in contract.CREDENTIAL_KEYS.items()}
         if not any(found.values()):
             return None
+        empty = [key for key, value in found.items() if not value and key not in contract.OPTIONAL_CREDENTIAL_KEYS]
+        if len(empty) > 1:
+            listed = f"{', '.join(empty[:-1])} and {empty[-1]}"
+            message = f"keys {listed} of the {label} are empty, expected a value for each"
+            raise PhaseError(Reason.STORAGE_MISCONFIGURED, message, f"set {listed} in the Secret")
+        if empty:
+            raise _wrong(label, empty[0], "is empty", "a value")
         for key, value in found.items():
-            if not value and key not in contract.OPTIONAL_CREDENTIAL_KEYS:
-                raise _wrong(label, key, "is empty", "a value")
             if key != "caCertificate" and (value != value.strip() or not value.isprintable()):
                 raise _wrong(label, key, "holds blanks at an end or a line break", "the bare value (create it with `printf`, not `echo`)")
         secure, host = _endpoint(label, found["endpoint"])
