@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -314,6 +314,16 @@ def test_outputs_that_cannot_be_published_fail_a_script_that_succeeded(here: Her
     assert "both a file and a folder" in done.result["message"]
 
 
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Programs started meanwhile hear signals, even where these tests themselves were started to ignore them: `nohup make test &`."""
+    previous = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGHUP)}
+    yield
+    for number, handler in previous.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 7), (signal.SIGTERM, 7), (signal.SIGHUP, 7)])
 def test_a_signal_stops_the_script_properly_and_what_it_wrote_is_published(here: Here, number: int, code: int) -> None:
     process = here.start(here.job(WAITS, args=["${bucket}/saved"]), "--bucket", here.bucket)
