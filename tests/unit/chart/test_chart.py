@@ -133,6 +133,7 @@ def test_every_value_of_the_configuration_reaches_the_operator(tmp_path: Path) -
         },
         # beyond what a floating-point number is printed with digits for
         "implicitFetchBytes": 40 * 1024**4,
+        "packageIndex": {"url": "https://index.test/simple"},
         "logFormat": "console",
         "logLevel": "debug",
     }
@@ -189,7 +190,7 @@ def test_the_reference_names_every_value_with_its_default() -> None:
     text = (REPOSITORY / "docs" / "reference" / "chart-values.md").read_text()
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     for path, default in leaves({name: value for name, value in values.items() if name != "runtimes"}):
-        shown = default if isinstance(default, str) else json.dumps(default)
+        shown = default if default and isinstance(default, str) else json.dumps(default)
         assert f"| `{path}` | `{shown}` |" in text, f"docs/reference/chart-values.md lacks `{path}` with default `{shown}`"
 
 

@@ -111,6 +111,7 @@ class Reason(enum.StrEnum):
     INPUT_CONFLICT = "InputConflict"
     INVALID_ARCHIVE = "InvalidArchive"
     DIGEST_MISMATCH = "DigestMismatch"
+    REQUIREMENTS_UNSATISFIABLE = "RequirementsUnsatisfiable"
     # the model that the job promises
     MODEL_MISSING = "ModelMissing"
     MODEL_UNLOADABLE = "ModelUnloadable"
@@ -125,6 +126,8 @@ class Reason(enum.StrEnum):
     STORAGE_UNAVAILABLE = "StorageUnavailable"
     STORAGE_MISCONFIGURED = "StorageMisconfigured"
     PUBLISH_FAILED = "PublishFailed"
+    # the package index
+    PACKAGE_INDEX_UNAVAILABLE = "PackageIndexUnavailable"
     # the cluster
     TERMINATED = "Terminated"
     POD_DELETED = "PodDeleted"
@@ -213,7 +216,7 @@ class Plan(Message, frozen=True):
 
     `args` are verbatim, placeholders unresolved. Times are seconds, sizes bytes. `implicit_fetch_bytes` bounds a folder that is
     fetched only because an argument names it. `workspace_bytes` bounds what the script may store. `pins` is the code of earlier
-    attempts: with other code, `fetch` refuses.
+    attempts: with other code, `fetch` refuses. `requirements` are packages, from the index at the URL `package_index`.
     """
 
     namespace: str
@@ -225,6 +228,8 @@ class Plan(Message, frozen=True):
     image: str = ""
     archive: Reference | None = None
     files: tuple[Reference, ...] = ()
+    requirements: tuple[str, ...] = ()
+    package_index: str = ""
     inputs: tuple[Input, ...] = ()
     args: tuple[str, ...] = ()
     grace_seconds: int = 30

@@ -47,11 +47,20 @@ class FetchedFile(Message, frozen=True):
     inode: int
 
 
+class Package(Message, frozen=True):
+    """One installed package: `file` is the name of its wheel, `sha256` that file's digest."""
+
+    name: str
+    version: str
+    file: str
+    sha256: str
+
+
 class Baseline(Message, frozen=True):
     """What was there before the script: unchanged files are not uploaded again.
 
     `script` and `archive` are code, `code` every object of `dependencies.files`, and `files_of_code` one pin for each of its entries;
-    `inputs` are all other fetched objects. `inline` is the text of a script that no object holds.
+    `inputs` are all other fetched objects. `packages` were installed from the index. `inline` is the text of a script that no object holds.
     """
 
     files: tuple[FetchedFile, ...] = ()
@@ -61,6 +70,7 @@ class Baseline(Message, frozen=True):
     files_of_code: tuple[Pinned, ...] = ()
     inline: str = ""
     inputs: tuple[Pinned, ...] = ()
+    packages: tuple[Package, ...] = ()
     resolved_args: tuple[str, ...] = ()
     already_done: bool = False
 

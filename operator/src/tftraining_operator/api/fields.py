@@ -74,6 +74,16 @@ OutputFolder = Annotated[
     Matches(r"\$\{(bucket|cos)\}/.*", "must lie in the job's own bucket, where the script writes: ${bucket}/key"),
 ]
 
+Requirement = Annotated[
+    str,
+    Field(min_length=1, max_length=256),
+    Matches(
+        r"[A-Za-z0-9]([-A-Za-z0-9._]*[A-Za-z0-9])?(\[[-A-Za-z0-9._, ]+\])?"
+        r"( *(==|~=|!=|<=|>=|<|>) *[A-Za-z0-9.*+!_-]+( *, *(==|~=|!=|<=|>=|<|>) *[A-Za-z0-9.*+!_-]+)*)?",
+        'must be the name of a package and its versions, such as pandas==2.2.3 or "nltk>=3.8,<4": no address, option or file',
+    ),
+]
+
 Sha256 = Annotated[str, Field(max_length=64), Matches("[0-9a-f]{64}", "must be a SHA-256 digest: 64 hexadecimal digits in lower case")]
 
 DnsName = Annotated[

@@ -18,6 +18,7 @@ from tftraining_operator.api.fields import (
     Model,
     ObjectUri,
     OutputFolder,
+    Requirement,
     ResourceName,
     RuntimeName,
     ScriptName,
@@ -136,6 +137,16 @@ class Dependencies(Model):
         max_length=64,
         json_schema_extra=_atomic(),
         description="Objects and folders that are copied into the script's folder, which is also its working directory. At most 64.",
+    )
+    requirements: tuple[Requirement, ...] = Field(
+        default=(),
+        max_length=64,
+        json_schema_extra=_atomic(),
+        description=(
+            "Packages that are installed before the start, from the index that the admin allows (packageIndex.url of the chart; without "
+            "one, none can be). Only wheels; the image's own packages keep their versions unless named here. At most 64. "
+            "Example: nltk==3.9.1"
+        ),
     )
 
 

@@ -157,6 +157,8 @@ def _plan(job: JobRecord, wanted: Effective, configuration: Configuration, attem
         image=wanted.runtime.image,
         archive=contract.Reference(uri=archive.uri, sha256=archive.sha256) if archive else None,
         files=tuple(contract.Reference(uri=file.uri, sha256=file.sha256) for file in spec.dependencies.files),
+        requirements=spec.dependencies.requirements,
+        package_index=configuration.package_index.url if spec.dependencies.requirements else "",
         inputs=tuple(contract.Input(name=entry.name, uri=entry.uri) for entry in spec.inputs),
         args=spec.args,
         grace_seconds=wanted.grace_seconds,

@@ -59,6 +59,12 @@ class Defaults(Frozen):
     termination_grace_period_seconds: int = Field(default=30, ge=0)
 
 
+class PackageIndex(Frozen):
+    """Where jobs may install packages from: the URL of an index (PEP 503); without one, nowhere. It is shown to users: no secrets in it."""
+
+    url: str = Field(default="", max_length=1024, pattern=r"^(https?://[^\s/@?#]+(/[^\s@?#]*)?)?$")
+
+
 class Configuration(Frozen):
     """All that `decide` needs to know of the installation. `implicit_fetch_bytes` bounds what an argument alone makes fetched."""
 
@@ -66,3 +72,4 @@ class Configuration(Frozen):
     runtimes: dict[str, Runtime] = Field(min_length=1)
     defaults: Defaults = Defaults()
     implicit_fetch_bytes: int = Field(default=2 * 1024**3, ge=0)
+    package_index: PackageIndex = PackageIndex()

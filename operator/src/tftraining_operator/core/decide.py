@@ -266,6 +266,15 @@ def unknown_runtime(case: Case) -> Plan | None:
     return case.failed("unknown_runtime", verdict(Reason.UNKNOWN_RUNTIME, message, hint))
 
 
+def no_package_index(case: Case) -> Plan | None:
+    """Fail a job that names packages where the admin allows no index to take them from."""
+    if case.pod is not None or case.configuration.package_index.url or not case.spec.dependencies.requirements:
+        return None
+    message = f"spec.dependencies.requirements names {case.spec.dependencies.requirements[0]!r}, but this installation has no package index"
+    hint = "put the package into spec.dependencies.archive, or ask an admin to set packageIndex.url of the chart"
+    return case.failed("no_package_index", verdict(Reason.INVALID_SPEC, message, hint))
+
+
 def name_taken(case: Case) -> Plan | None:
     """Never adopt a pod that is not ours, whatever it claims: only the owner's uid counts."""
     if case.pod is not None:
@@ -455,6 +464,7 @@ RULES: Final[tuple[Rule, ...]] = (
     succeeded,
     suspend,
     unknown_runtime,
+    no_package_index,
     name_taken,
     pod_gone,
     no_pod,

@@ -13,7 +13,7 @@ import yaml
 from tftrainer import contract
 from tftraining_operator.api.spec import Spec
 from tftraining_operator.core.build import BuildError, configmap, effective, pod
-from tftraining_operator.core.configuration import Configuration, Runtime, Toleration
+from tftraining_operator.core.configuration import Configuration, PackageIndex, Runtime, Toleration
 from tftraining_operator.core.decide import Case
 
 from .given import CONFIGURATION, UID, job, seen
@@ -22,7 +22,11 @@ GOLDEN = Path(__file__).parent / "golden"
 EVERYTHING: dict[str, Any] = {
     "runtime": "tf1",
     "script": {"name": "train.py", "inline": "print(1)\n"},
-    "dependencies": {"archive": {"uri": "s3://bucket/iris.zip", "sha256": "0" * 64}, "files": [{"uri": "${bucket}/conf/"}]},
+    "dependencies": {
+        "archive": {"uri": "s3://bucket/iris.zip", "sha256": "0" * 64},
+        "files": [{"uri": "${bucket}/conf/"}],
+        "requirements": ["nltk==3.9.1"],
+    },
     "args": ["--data", "${datasets}/a.csv", "--job=${job}", "$(HOME)"],
     "env": [{"name": "DATA", "value": "${inputs.mnist}/x"}, {"name": "PRICE", "value": "$(HOME) $$ $${x}"}],
     "inputs": [{"name": "mnist", "uri": "${bucket}/mnist/"}],
@@ -45,6 +49,7 @@ ADMINS = Configuration(
             annotations={"sidecar.istio.io/inject": "false"},
         )
     },
+    package_index=PackageIndex(url="https://index.test/simple"),
 )
 
 

@@ -9,6 +9,7 @@ import pytest
 from tftrainer import contract
 from tftrainer.contract import Failure, PublishReport, Reason, RunReport
 from tftraining_operator.core.conditions import rfc3339
+from tftraining_operator.core.configuration import PackageIndex
 from tftraining_operator.core.decide import RULES, decide
 from tftraining_operator.core.records import Observed, Plan
 
@@ -205,6 +206,19 @@ def test_an_unknown_runtime_fails_and_lists_the_known_ones() -> None:
     assert "Did you mean tf2? Create the job again" in status(found)["message"]
     assert "id you mean" not in status(plan(seen(job(runtime="pytorch"))))["message"]
     assert found.pods == ()
+
+
+def test_packages_are_refused_where_the_admin_allows_no_index_and_handed_to_the_pod_where_one_is() -> None:
+    named = job(dependencies={"requirements": ["nltk==3.9.1"]})
+    found = plan(seen(named))
+    assert reason(found) == "InvalidSpec"
+    for words in ("spec.dependencies.requirements", "'nltk==3.9.1'", "packageIndex.url"):
+        assert words in status(found)["message"]
+    assert found.pods == ()
+    index = PackageIndex(url="https://index.test/simple")
+    allowed = decide(seen(named), CONFIGURATION.model_copy(update={"package_index": index}), CREATED)
+    assert len(allowed.pods) == 1
+    assert status(plan(seen(named, Pod().running())))["phase"] == "Running"
 
 
 def test_a_runtime_that_an_admin_removes_does_not_end_a_running_job() -> None:

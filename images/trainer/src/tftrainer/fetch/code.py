@@ -68,15 +68,20 @@ def place_inline_script(plan: Plan, layout: Layout) -> Pinned:
 
 
 def examine(
-    plan: Plan, layout: Layout, path: tuple[str, ...] | None, arguments: tuple[str, ...], environment: Mapping[str, str]
+    plan: Plan,
+    layout: Layout,
+    path: tuple[str, ...] | None,
+    packages: tuple[str, ...],
+    arguments: tuple[str, ...],
+    environment: Mapping[str, str],
 ) -> Findings:
     """Return what pre-flight says of the script; nothing of it is run.
 
-    `path` is what follows the script's folder on `sys.path`; None where the code is not complete, so that nothing can be said to be
-    missing.
+    `packages` are folders of installed packages, which count like those of the image; `path` is what follows the script's folder on
+    `sys.path`, None where the code is not complete, so that nothing can be said to be missing.
     """
     source = (layout.code / plan.script.name).read_bytes()
-    image = this_image(plan.runtime, environment)
+    image = this_image(plan.runtime, environment, packages)
     if path is None:
         image = replace(image, has=lambda _name: True)
     return preflight.examine(plan.script.name, source, (str(layout.code), *(path or ())), image, arguments)

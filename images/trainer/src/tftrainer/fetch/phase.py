@@ -23,9 +23,11 @@ from tftrainer.fetch import restore
 from tftrainer.fetch.code import check_script_name, check_unchanged, examine, pin, place_inline_script, prepare_archive
 from tftrainer.fetch.download import CODE_ROLES, Progress, all_findings, fetch_all, make_folder
 from tftrainer.fetch.environment import aliases, make_folders
+from tftrainer.fetch.packages import FOLDER as PACKAGES_FOLDER
+from tftrainer.fetch.packages import Installer
 from tftrainer.fetch.restore import Restored
 from tftrainer.fetch.sources import Buckets, Found, LookUp, Wanted, check_inline_script, check_targets, facts, look_ups, size
-from tftrainer.handover import Baseline, FetchedFile, Resolved
+from tftrainer.handover import Baseline, FetchedFile, Package, Resolved
 from tftrainer.layout import Layout
 from tftrainer.manifest import Manifest
 from tftrainer.phase_error import TEXT_LIMIT, PhaseError, clip, sentence, unexpected
@@ -44,12 +46,13 @@ ATTEMPT_NAME: Final = "attempt.json"
 def main(plan: Plan, layout: Layout | None = None, environment: Mapping[str, str] = os.environ) -> int:
     """Fetch all that the job names; 0 when the script can start, 1 when the job cannot run, 143 after SIGTERM."""
     layout = layout or Layout.from_environment()
+    phases = _Fetch(plan, layout, environment)
     # PID 1 has no default action for signals: without a handler the pod's deletion would wait for the whole grace period.
-    signal.signal(signal.SIGTERM, lambda *_: _terminated(layout))
-    signal.signal(signal.SIGINT, lambda *_: _terminated(layout))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: _terminated(layout, phases.stop))
     started = time.monotonic()
     try:
-        report = _Fetch(plan, layout, environment).run()
+        report = phases.run()
     except OSError as error:
         failed = _disk(error)
         say(sentence(failed.failure))
@@ -76,7 +79,8 @@ def leave_word(layout: Layout, message: bytes) -> None:
         layout.termination_log.write_bytes(message)
 
 
-def _terminated(layout: Layout) -> NoReturn:
+def _terminated(layout: Layout, stop: Callable[[], None]) -> NoReturn:
+    stop()
     failure = Failure(reason=Reason.TERMINATED, message="the pod was ended while its inputs were fetched")
     leave_word(layout, contract.encode_report(FetchReport(failure=failure)))
     os._exit(TERMINATED)
@@ -96,11 +100,12 @@ def _disk(error: OSError) -> PhaseError:
 
 @dataclass(frozen=True, slots=True)
 class _Code:
-    """The code of the job: its pins, what goes on `sys.path`, each object of `dependencies.files`, and all that is wrong with it."""
+    """The code of the job: its pins, what goes on `sys.path`, each object of `dependencies.files`, packages, and all that is wrong."""
 
     pins: CodePins = field(default_factory=CodePins)
     path: tuple[str, ...] = ()
     files: tuple[Pinned, ...] = ()
+    packages: tuple[Package, ...] = ()
     findings: tuple[PhaseError, ...] = ()
 
 
@@ -111,6 +116,8 @@ class _Fetch:
         self._plan = plan
         self._layout = layout
         self._environment = environment
+        self.stop: Callable[[], None] = lambda: None
+        """Ends what was started; a signal's handler calls it."""
 
     def run(self) -> FetchReport:
         """Go through the phases; a failure is part of the report."""
@@ -141,7 +148,7 @@ class _Fetch:
         code, data = ([each for each in wanted if (each.role in CODE_ROLES) is is_code] for is_code in (True, False))
         if wanted and not findings:
             say(f"fetching {len(wanted)} objects, {size(total)}")
-        found = self._code(code, arguments, complete=not findings)
+        found = self._code(code, arguments, storage=buckets.storage, complete=not findings)
         if findings or found.findings:
             raise FindingsError([*findings, *found.findings])
         for folder in folders:
@@ -164,7 +171,7 @@ class _Fetch:
             restored=restored.words,
         )
 
-    def _code(self, wanted: list[Wanted], arguments: tuple[str, ...], *, complete: bool) -> _Code:
+    def _code(self, wanted: list[Wanted], arguments: tuple[str, ...], *, storage: Store, complete: bool) -> _Code:
         """Fetch and check the code. What is not `complete`, because some of it could not be found, is checked as far as it goes."""
         try:
             found = self._download(wanted)
@@ -181,13 +188,28 @@ class _Fetch:
             except PhaseError as failed:
                 findings.append(failed)
                 complete = False
+        packages: tuple[Package, ...] = ()
+        places: tuple[str, ...] = ()
+        if self._plan.requirements:
+            target = self._layout.dependencies / PACKAGES_FOLDER
+            places = (str(target),)
+            try:
+                packages = self._installer(storage).install(target)
+            except PhaseError as failed:
+                findings.append(failed)
+                complete = False
         if (self._layout.code / self._plan.script.name).is_file():
-            findings += self._preflight(path if complete else None, arguments)
+            findings += self._preflight(path if complete else None, places, arguments)
         files = tuple(pinned for each, pinned in zip(wanted, found, strict=True) if each.role == "files")
-        return _Code(pins, path, files, tuple(findings))
+        return _Code(pins, (*path, *places), files, packages, tuple(findings))
 
-    def _preflight(self, path: tuple[str, ...] | None, arguments: tuple[str, ...]) -> list[PhaseError]:
-        found = examine(self._plan, self._layout, path, arguments, self._environment)
+    def _installer(self, storage: Store) -> Installer:
+        installer = Installer(self._plan, storage, self._layout.workspace / f"{STAGING}-packages", say, self._environment)
+        self.stop = installer.stop
+        return installer
+
+    def _preflight(self, path: tuple[str, ...] | None, packages: tuple[str, ...], arguments: tuple[str, ...]) -> list[PhaseError]:
+        found = examine(self._plan, self._layout, path, packages, arguments, self._environment)
         for text in (*found.facts, *(f"warning: {warning}" for warning in found.warnings)):
             say(clip(f"pre-flight: {text}"))
         return [PhaseError(each.reason, each.message, each.hint, file=each.file, line=each.line) for each in found.errors]
@@ -327,6 +349,7 @@ class _Fetch:
             files_of_code=code.pins.files,
             inline="" if self._plan.script.uri else (at.code / self._plan.script.name).read_text("utf-8", "replace"),
             inputs=tuple(inputs),
+            packages=code.packages,
             resolved_args=arguments,
         )
         handover.write(baseline, at.baseline)

@@ -59,6 +59,9 @@ def main(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) 
         return _refuse(BAD_JOB_FILE, str(error))
     if job.spec.suspend:
         return _refuse(BAD_JOB_FILE, f"{options.job}: spec.suspend is true, so that the job does not run: set it to false")
+    if job.spec.dependencies.requirements and not options.package_index:
+        why = "spec.dependencies.requirements names packages, but no index is given: name its URL with --package-index"
+        return _refuse(USAGE_ERROR, f"{why} URL, such as https://pypi.org/simple")
     try:
         buckets = source.variables(job, options.bucket, options.datasets, environment)
     except source.SourceError as error:
@@ -68,7 +71,8 @@ def main(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) 
     except PhaseError as error:
         return _refuse(NOT_FETCHED, sentence(error.failure))
     try:
-        code, result = _run(job, attempt, buckets, environment, as_json=options.json)
+        plan = msgspec.structs.replace(plans.plan(job, attempt), package_index=options.package_index)
+        code, result = _run(job, plan, buckets, environment, as_json=options.json)
     except OSError as error:
         place = error.filename or tempfile.gettempdir()
         return _refuse(NOT_STARTED, f"{place} cannot be used: {error.strerror}; the variable TMPDIR names the folder for workspaces")
@@ -86,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("job", type=Path, metavar="JOB.yaml", help="a file with one TFTrainingJob")
     parser.add_argument("--bucket", type=Path, metavar="DIR", help="folder in the place of the bucket: ${bucket}/x is DIR/x")
     parser.add_argument("--datasets", type=Path, metavar="DIR", help="folder in the place of the dataset library: ${datasets}/x is DIR/x")
+    parser.add_argument("--package-index", default="", metavar="URL", help="where spec.dependencies.requirements are installed from")
     parser.add_argument("--json", action="store_true", help="print the result as JSON on standard output, all else on standard error")
     parser.add_argument("--result", type=Path, metavar="FILE", help="write the result as JSON into FILE")
     return parser
@@ -112,8 +117,9 @@ def _next_attempt(job: JobFile, buckets: Mapping[str, str]) -> int:
     return max(numbers, default=-1) + 1
 
 
-def _run(job: JobFile, attempt: int, buckets: Mapping[str, str], environment: Mapping[str, str], *, as_json: bool) -> tuple[int, Result]:
-    plan = plans.plan(job, attempt)
+def _run(
+    job: JobFile, plan: contract.Plan, buckets: Mapping[str, str], environment: Mapping[str, str], *, as_json: bool
+) -> tuple[int, Result]:
     _notes(job, plan)
     root = Path(tempfile.mkdtemp(prefix=f"tftraining-{job.metadata.name[:60]}-")).resolve()
     try:

@@ -41,6 +41,7 @@ def plan(job: JobFile, attempt: int) -> Plan:
         attempt=attempt,
         archive=Reference(uri=archive.uri, sha256=archive.sha256) if archive else None,
         files=tuple(Reference(uri=each.uri, sha256=each.sha256) for each in spec.dependencies.files),
+        requirements=spec.dependencies.requirements,
         inputs=tuple(Input(name=each.name, uri=each.uri) for each in spec.inputs),
         args=spec.args,
         grace_seconds=GRACE_SECONDS if grace is None else grace,

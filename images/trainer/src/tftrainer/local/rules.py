@@ -62,6 +62,18 @@ OutputFolder = Annotated[
     str,
     _text(8, 1100, *_URI, Rule(r"\$\{(bucket|cos)\}/.*", "must lie in the job's own bucket, where the script writes: ${bucket}/key")),
 ]
+Requirement = Annotated[
+    str,
+    _text(
+        1,
+        256,
+        Rule(
+            r"[A-Za-z0-9]([-A-Za-z0-9._]*[A-Za-z0-9])?(\[[-A-Za-z0-9._, ]+\])?"
+            r"( *(==|~=|!=|<=|>=|<|>) *[A-Za-z0-9.*+!_-]+( *, *(==|~=|!=|<=|>=|<|>) *[A-Za-z0-9.*+!_-]+)*)?",
+            'must be the name of a package and its versions, such as pandas==2.2.3 or "nltk>=3.8,<4": no address, option or file',
+        ),
+    ),
+]
 Sha256 = Annotated[str, _text(None, 64, Rule("[0-9a-f]{64}", "must be a SHA-256 digest: 64 hexadecimal digits in lower case"))]
 DnsName = Annotated[
     str,

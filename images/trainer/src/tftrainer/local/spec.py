@@ -14,6 +14,7 @@ from tftrainer.local.rules import (
     InputName,
     ObjectUri,
     OutputFolder,
+    Requirement,
     ResourceName,
     RuntimeName,
     ScriptName,
@@ -76,6 +77,7 @@ class Dependencies(Part, frozen=True):
 
     archive: Archive | None = None
     files: Annotated[tuple[File, ...], Meta(max_length=64)] = ()
+    requirements: Annotated[tuple[Requirement, ...], Meta(max_length=64)] = ()
 
 
 class Variable(Part, frozen=True):

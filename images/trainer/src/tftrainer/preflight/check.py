@@ -41,12 +41,12 @@ def examine(name: str, source: bytes, places: Sequence[str], image: Image, args:
     return findings
 
 
-def this_image(runtime: str, environment: Mapping[str, str]) -> Image:
+def this_image(runtime: str, environment: Mapping[str, str], packages: Sequence[str] = ()) -> Image:
     """Return what the image that this process runs in provides to a script.
 
     This process is isolated from the variables of the image that add to the module path; the script's is not.
     """
-    added = [each for each in environment.get("PYTHONPATH", "").split(os.pathsep) if each]
+    added = [*packages, *(each for each in environment.get("PYTHONPATH", "").split(os.pathsep) if each)]
     elsewhere = any(environment.get(name) for name in ("PYTHONHOME", "PYTHONUSERBASE"))
     return Image(runtime, lambda name: elsewhere or _is_here(name, added), _removed, lambda: _all_here(added))
 

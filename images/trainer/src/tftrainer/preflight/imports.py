@@ -199,8 +199,8 @@ class Walk:
         hint = meant + (
             f"that is a module of Python 2, import {successor} instead"
             if successor
-            else "provide it in spec.dependencies.archive (a zip of modules) or spec.dependencies.files (beside the script), "
-            "or choose another runtime in spec.runtime whose image has it"
+            else "provide it in spec.dependencies.archive (a zip of modules), spec.dependencies.files (beside the script) or, where the "
+            "admin allows an index, spec.dependencies.requirements, or choose another runtime in spec.runtime whose image has it"
         )
         message = (
             f"{module.file}, line {statement.lineno}: no module named {name!r} lies beside the script, in the archive "

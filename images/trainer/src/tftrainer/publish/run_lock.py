@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from tftrainer.contract import Message, Pinned, Plan
-from tftrainer.handover import Baseline
+from tftrainer.handover import Baseline, Package
 
 NAME: Final = "run.lock.json"
 VERSION: Final = 1
@@ -19,7 +19,8 @@ class RunLock(Message, frozen=True):
     """One run. `job` is a TFTrainingJob that can be applied: its code is pinned by digests.
 
     `image` is the trainer image by the name that the job's pod had. `code` and `inputs` are every object that was fetched; ETags
-    tell inputs apart, which are not hashed. `packages` are the Python distributions of the image with their versions.
+    tell inputs apart, which are not hashed. `packages` are the Python distributions of the image with their versions, `requirements`
+    what was installed beside them, by its wheels.
     """
 
     version: int
@@ -28,6 +29,7 @@ class RunLock(Message, frozen=True):
     image: str = ""
     python: str = ""
     packages: dict[str, str] = msgspec.field(default_factory=dict)
+    requirements: tuple[Package, ...] = ()
     resolved_args: tuple[str, ...] = ()
     code: tuple[Pinned, ...] = ()
     inputs: tuple[Pinned, ...] = ()
@@ -51,6 +53,7 @@ def run_lock(spec: dict[str, Any], plan: Plan, baseline: Baseline, distributions
         image=plan.image,
         python=platform.python_version(),
         packages=dict(sorted(packages.items())),
+        requirements=baseline.packages,
         resolved_args=baseline.resolved_args,
         code=tuple(each for each in pins if each is not None),
         inputs=baseline.inputs,
@@ -72,6 +75,8 @@ def _pinned(spec: dict[str, Any], baseline: Baseline) -> dict[str, Any]:
         dependencies["archive"] = {**dependencies["archive"], "sha256": baseline.archive.sha256}
     if dependencies.get("files"):
         dependencies["files"] = [_file(each, pin) for each, pin in zip(dependencies["files"], baseline.files_of_code, strict=False)]
+    if baseline.packages:
+        dependencies["requirements"] = [f"{each.name}=={each.version}" for each in baseline.packages]
     if dependencies:
         found["dependencies"] = dependencies
     return found
