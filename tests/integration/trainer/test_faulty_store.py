@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import http.server
 import os
 import socket
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 from tftrainer.contract import Reason
 from tftrainer.phase_error import PhaseError
+from tftrainer.storage import store as stores
 from tftrainer.storage import transfer
 from tftrainer.storage.credentials import Credentials
 from tftrainer.storage.patience import Patience
@@ -32,6 +34,7 @@ class Faulty:
         self.requests: list[str] = []
         self.lock = threading.Lock()
         self.data = DATA
+        self.silence = threading.Event()
 
     def answer(self, handler: http.server.BaseHTTPRequestHandler) -> None:
         asked = handler.headers.get("Range")
@@ -82,6 +85,41 @@ class Faulty:
 
         return behave
 
+    def replaced(self, handler: http.server.BaseHTTPRequestHandler, first: int, last: int) -> None:
+        """Send bytes of a newer state, as a server does that knows no If-Match."""
+        body = bytes(last - first + 1)
+        handler.send_response(206 if handler.headers.get("Range") else 200)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.send_header("ETag", '"newer"')
+        handler.send_header("Content-Range", f"bytes {first}-{last}/{len(self.data)}")
+        handler.end_headers()
+        with contextlib.suppress(OSError):
+            handler.wfile.write(body)
+
+    def packed(self, handler: http.server.BaseHTTPRequestHandler, first: int, last: int) -> None:
+        """Compress on the way, as proxies do that nobody asked."""
+        handler.send_response(206 if handler.headers.get("Range") else 200)
+        handler.send_header("Content-Encoding", "gzip")
+        handler.send_header("Content-Range", f"bytes {first}-{last}/{len(self.data)}")
+        handler.end_headers()
+        handler.wfile.write(gzip.compress(self.data[first : last + 1]))
+        handler.close_connection = True
+
+    def trickle(self, handler: http.server.BaseHTTPRequestHandler, first: int, last: int) -> None:
+        """Send a thousandth every few milliseconds: never silent, never fast."""
+        self.send(handler, 206 if handler.headers.get("Range") else 200, first, last, b"", last - first + 1)
+        step = max(1, (last - first) // 1000)
+        with contextlib.suppress(OSError):
+            for start in range(first, last + 1, step):
+                handler.wfile.write(self.data[start : min(start + step, last + 1)])
+                handler.wfile.flush()
+                self.silence.wait(0.002)
+
+    def silent(self, handler: http.server.BaseHTTPRequestHandler, first: int, last: int) -> None:
+        """Take the request, and never answer."""
+        self.silence.wait(60)
+        handler.close_connection = True
+
     def endless(self, handler: http.server.BaseHTTPRequestHandler, first: int, last: int) -> None:
         handler.send_response(200)
         handler.end_headers()
@@ -128,6 +166,7 @@ def faulty() -> Iterator[tuple[Faulty, Store]]:
     try:
         yield faults, store(server.server_address[1])
     finally:
+        faults.silence.set()
         server.shutdown()
         thread.join()
         server.server_close()
@@ -168,6 +207,8 @@ def test_only_what_is_missing_is_fetched_again(faulty: tuple[Faulty, Store], tmp
     assert (tmp_path / "file").read_bytes() == DATA
     assert sum(arrived) == len(DATA)
     assert len(faults.requests) == -(-len(DATA) // transfer.RANGE) + 1
+    asked = sum(last - first + 1 for first, last in (map(int, each.removeprefix("bytes=").split("-")) for each in faults.requests))
+    assert asked - len(DATA) < 2 * transfer.RANGE
 
 
 @pytest.mark.parametrize("fault", ["short", "other_range", "endless"])
@@ -188,6 +229,76 @@ def test_an_object_that_is_replaced_mid_way_is_refused_without_a_file(faulty: tu
         bucket.download(info(), tmp_path / "file")
     assert caught.value.failure.reason is Reason.DIGEST_MISMATCH
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("size", [1000, len(DATA)])
+def test_an_object_that_is_replaced_mid_way_is_refused_where_the_store_knows_no_conditions(
+    faulty: tuple[Faulty, Store], tmp_path: Path, size: int
+) -> None:
+    faults, bucket = faulty
+    faults.data = DATA[:size]
+    faults.behaviours = [faults.properly, faults.replaced] if size > transfer.RANGE else [faults.cut, faults.replaced]
+    with pytest.raises(PhaseError) as caught:
+        bucket.download(info(faults.data), tmp_path / "file")
+    assert caught.value.failure.reason is Reason.DIGEST_MISMATCH
+    assert "replaced" in caught.value.failure.message
+    assert not list(tmp_path.iterdir())
+
+
+def test_bytes_that_a_proxy_has_compressed_are_never_taken_for_the_object(faulty: tuple[Faulty, Store], tmp_path: Path) -> None:
+    faults, bucket = faulty
+    faults.data = bytes(5000)
+    faults.behaviours = [faults.packed]
+    bucket.download(info(faults.data), tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == faults.data
+    faults.behaviours = [faults.packed] * 100
+    with pytest.raises(PhaseError) as caught:
+        bucket.download(info(faults.data), tmp_path / "given-up")
+    assert caught.value.failure.reason is Reason.STORAGE_UNAVAILABLE
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+def test_an_object_that_is_stored_compressed_stays_so(faulty: tuple[Faulty, Store], tmp_path: Path) -> None:
+    faults, bucket = faulty
+    faults.data = gzip.compress(b"a,b\n")
+
+    def labelled(handler: http.server.BaseHTTPRequestHandler, first: int, last: int) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Encoding", "gzip")
+        handler.send_header("Content-Length", str(len(faults.data)))
+        handler.end_headers()
+        handler.wfile.write(faults.data)
+
+    faults.behaviours = [labelled]
+    bucket.download(info(faults.data), tmp_path / "table.csv.gz")
+    assert (tmp_path / "table.csv.gz").read_bytes() == faults.data
+
+
+def test_a_store_that_trickles_longer_than_the_patience_is_waited_for_and_the_file_is_whole(
+    faulty: tuple[Faulty, Store], tmp_path: Path
+) -> None:
+    faults, bucket = faulty
+    faults.data = DATA[:100_000]
+    faults.behaviours = [faults.trickle]
+    started = time.monotonic()
+    bucket.download(info(faults.data), tmp_path / "file")
+    assert time.monotonic() - started > bucket.patience.later
+    assert (tmp_path / "file").read_bytes() == faults.data
+    assert len(faults.requests) == 1
+
+
+def test_a_store_that_takes_requests_and_never_answers_is_given_up(faulty: tuple[Faulty, Store], monkeypatch: pytest.MonkeyPatch) -> None:
+    faults, bucket = faulty
+    # What is waited for one answer is a constant of the module; here a minute is not waited for.
+    monkeypatch.setattr(stores, "READ_SECONDS", 0.5)
+    impatient = store(int(bucket.credentials.host.rpartition(":")[2]))
+    faults.behaviours = [faults.silent] * 100
+    started = time.monotonic()
+    with pytest.raises(PhaseError) as caught:
+        impatient.read("a", 100)
+    assert caught.value.failure.reason is Reason.STORAGE_UNAVAILABLE
+    assert "does not answer" in caught.value.failure.message
+    assert time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize("code", [429, 500, 503])

@@ -14,7 +14,7 @@ from tftrainer.contract import Reason
 from tftrainer.phase_error import PhaseError
 from tftrainer.storage.credentials import Credentials
 from tftrainer.storage.library import InvalidResponseError, MinioException, S3Error, ServerError
-from tftrainer.storage.transfer import FULL, BrokenTransferError
+from tftrainer.storage.transfer import FULL, BrokenTransferError, ChangedError
 
 
 class StorageError(PhaseError):
@@ -154,6 +154,8 @@ def _classify(error: Exception) -> tuple[_Cause, str]:
         return _NOT_S3, ""
     if isinstance(error, OSError) and error.errno in FULL:
         return _FULL, ""
+    if isinstance(error, ChangedError):
+        return _CHANGED, ""
     refused = _refused_certificate(error)
     return (_UNTRUSTED, refused) if refused else (_connection(error), "")
 

@@ -156,7 +156,7 @@ class Store:
             )
 
         try:
-            transfer.download(open_range, info.size, target, self.patience, progress, cancelled or threading.Event())
+            transfer.download(open_range, info.size, info.etag, target, self.patience, progress, cancelled or threading.Event())
         except transfer.GivenUpError:
             raise
         except Exception as error:

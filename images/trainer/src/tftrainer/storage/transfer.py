@@ -42,6 +42,10 @@ class GivenUpError(Exception):
     """The transfer was cancelled."""
 
 
+class ChangedError(Exception):
+    """The answer is of another state of the object than was asked for."""
+
+
 class RangeIgnoredError(Exception):
     """The server sends the whole object for a range."""
 
@@ -64,15 +68,18 @@ class HashingReader:
         return self._hash.hexdigest()
 
 
-def download(open_range: OpenRange, size: int, target: Path, patience: Patience, progress: Progress, cancelled: threading.Event) -> None:
+def download(
+    open_range: OpenRange, size: int, etag: str, target: Path, patience: Patience, progress: Progress, cancelled: threading.Event
+) -> None:
     """Fetch `size` bytes into the new file `target`; on any error there is no file.
 
-    `open_range(offset, length)` answers with a response of the client library; its own retries have been used up when it raises.
+    `open_range(offset, length)` answers with a response of the client library; its own retries have been used up when it raises. All
+    answers have to be of `etag`, as far as they say: not every store keeps to the condition that a request has.
     """
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:
         _reserve(descriptor, size)
-        transfer = _Transfer(open_range, size, descriptor, patience, progress, cancelled)
+        transfer = _Transfer(open_range, size, etag, descriptor, patience, progress, cancelled)
         if size <= RANGE:
             transfer.fetch(0, size)
         else:
@@ -102,9 +109,17 @@ def _reserve(descriptor: int, size: int) -> None:
 
 class _Transfer:
     def __init__(
-        self, open_range: OpenRange, size: int, descriptor: int, patience: Patience, progress: Progress, cancelled: threading.Event
+        self,
+        open_range: OpenRange,
+        size: int,
+        etag: str,
+        descriptor: int,
+        patience: Patience,
+        progress: Progress,
+        cancelled: threading.Event,
     ) -> None:
         self._open = open_range
+        self._etag = etag
         self._size = size
         self._descriptor = descriptor
         self._patience = patience
@@ -177,6 +192,9 @@ class _Transfer:
     def _receive(self, cursor: _Cursor, end: int) -> None:
         response = self._open(cursor.at, end - cursor.at)
         try:
+            found = response.headers.get("ETag", "").removeprefix("W/").strip('"')
+            if self._etag and found and found != self._etag:
+                raise ChangedError
             counted = _check(response, cursor.at, end, self._size)
             while cursor.at < end and not self._ended():
                 block = response.read(min(BLOCK, end - cursor.at), decode_content=False)
@@ -204,6 +222,9 @@ class _Cursor:
 def _check(response: Any, position: int, end: int, size: int) -> bool:
     """Make sure that the answer is the range that was asked for; whether it says how long it is."""
     length = response.headers.get("Content-Length")
+    if length is None and response.headers.get("Content-Encoding", "identity") != "identity":
+        # An object may be stored compressed, but then its length is known: this was compressed on the way, though nobody asked for it.
+        raise BrokenTransferError("the answer is compressed on the way")
     if position == 0 and end == size:
         if length is not None and length != str(size):
             raise BrokenTransferError(f"{length} bytes announced, expected {size}")

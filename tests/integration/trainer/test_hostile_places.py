@@ -1,0 +1,117 @@
+"""What user code brings or does to the places that it shares with the product's own phases."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from tftrainer.contract import FetchReport, Plan, Reason, Reference, RunReport
+
+from tests.integration.trainer.pods import Ended, Pod
+
+TELLS = """
+import os
+with open({witness!r}, "a") as file:
+    file.write({name!r} + " in " + open("/proc/self/cmdline").read().replace(chr(0), " ") + chr(10))
+"""
+SHADOWS = (
+    "json.py",
+    "msgspec.py",
+    "minio/__init__.py",
+    "tensorflow/__init__.py",
+    "tftrainer/__init__.py",
+    "sitecustomize.py",
+    "usercustomize.py",
+)
+
+
+def run(pod: Pod, plan: Plan) -> tuple[Ended, RunReport]:
+    ended = pod.end(pod.start("run", plan))
+    return ended, ended.report(RunReport)
+
+
+@pytest.mark.parametrize("extracted", [False, True], ids=["on the path as a zip", "extracted"])
+def test_no_phase_of_ours_runs_what_an_archive_shadows_or_hooks(pod: Pod, plan: Plan, tmp_path: Path, extracted: bool) -> None:
+    witness = tmp_path / "witness"
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in SHADOWS:
+            archive.writestr(name, TELLS.format(witness=str(witness), name=name))
+        archive.writestr("hook.pth", f"import sys; open({str(witness)!r}, 'a').write('hook.pth')\n")
+        if extracted:
+            archive.writestr("data/table.csv", "1,2\n")
+    pod.put("code/train.py", "import minio, sys\nprint(minio.__file__)\n")
+    pod.put("code/deps.zip", buffer.getvalue())
+    plan = msgspec.structs.replace(plan, archive=Reference(uri="${bucket}/code/deps.zip"))
+    ended, fetched = pod.fetch(plan)
+    assert fetched.failure is None, ended.output
+    ended, report = run(pod, plan)
+    assert report.failure is None, ended.output
+    assert "deps.zip" in ended.output
+    ended, published = pod.publish(plan)
+    assert published.succeeded, ended.output
+    told = witness.read_text().splitlines()
+    assert any(line.startswith("minio/__init__.py in ") for line in told)
+    assert not [line for line in told if "tftrainer fetch" in line or "tftrainer publish" in line or "hook.pth" in line]
+
+
+@pytest.fixture
+def small_disk(pod: Pod) -> Iterator[Pod]:
+    """Give the pod's workspace a disk of 4 MiB."""
+    pod.workspace.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(pod.workspace)], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a small disk here: {mounted.stderr.strip()}")
+    yield pod
+    subprocess.run(["umount", "--lazy", str(pod.workspace)], check=True)
+
+
+def test_what_does_not_fit_onto_the_disk_is_told_before_it_is_fetched(small_disk: Pod, plan: Plan) -> None:
+    small_disk.put("code/train.py", "pass\n")
+    small_disk.put("large.bin", bytes(5 * 1024**2))
+    ended, report = small_disk.fetch(msgspec.structs.replace(plan, args=("${bucket}/large.bin",)))
+    assert report.failure is not None
+    assert report.failure.reason is Reason.WORKSPACE_FULL, ended.output
+    assert "Traceback" not in ended.output
+
+
+def test_an_archive_that_fills_the_disk_when_it_is_extracted_is_told_as_that(small_disk: Pod, plan: Plan) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("helper.py", "")
+        archive.writestr("data.bin", bytes(range(256)) * 4 * 1024 * 6)
+    small_disk.put("code/train.py", "import helper\n")
+    small_disk.put("code/deps.zip", buffer.getvalue())
+    ended, report = small_disk.fetch(msgspec.structs.replace(plan, archive=Reference(uri="${bucket}/code/deps.zip")))
+    assert isinstance(report, FetchReport)
+    assert report.failure is not None
+    assert report.failure.reason is Reason.WORKSPACE_FULL, ended.output
+    assert "Traceback" not in ended.output
+
+
+def test_a_script_that_fills_the_disk_keeps_its_streams_and_its_exit_code(small_disk: Pod, plan: Plan) -> None:
+    small_disk.put(
+        "code/train.py",
+        "import sys\n"
+        "try:\n"
+        "    open('fills', 'wb').write(bytes(10 * 1024**2))\n"
+        "except OSError as error:\n"
+        "    print('full:', error.strerror)\n"
+        "for number in range(2000):\n"
+        "    print('line', number)\n"
+        "sys.exit(3)\n",
+    )
+    ended, fetched = small_disk.fetch(plan)
+    assert fetched.failure is None, ended.output
+    ended, report = run(small_disk, plan)
+    assert ended.code == report.exit_code == 3, ended.output
+    assert "full: No space left on device" in ended.output
+    assert "line 1999" in ended.output
+    assert "Traceback" not in ended.output
+    ended, published = small_disk.publish(plan)
+    assert published.manifest_uri, ended.output
