@@ -7,7 +7,7 @@ import http.client
 import http.server
 import threading
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 
@@ -28,6 +28,13 @@ class Answer:
     body: bytes
 
 
+NOT_IMPLEMENTED = Answer(
+    501,
+    [("Content-Type", "application/xml")],
+    b"<Error><Code>NotImplemented</Code><Message>A header implies what is not implemented</Message></Error>",
+)
+
+
 class CutError(Exception):
     """Raised by a hook: the client gets no answer, its connection ends."""
 
@@ -36,14 +43,28 @@ class CutError(Exception):
 class Proxy:
     """`before` is called with the number of a request (from 1) before it is passed on; `after` with the server's answer too.
 
-    Requests are passed on one at a time, so that a number means the same in every run of the same requests.
+    Requests are passed on one at a time, so that a number means the same in every run of the same requests. Of the request headers,
+    those in `drops` (lower case) never reach the server; one in `refuses` is answered with 501.
     """
 
     endpoint: str = ""
     before: Callable[[int, Request], None] = lambda _number, _request: None
     after: Callable[[int, Request, Answer], Answer] = lambda _number, _request, answer: answer
+    drops: frozenset[str] = frozenset()
+    refuses: frozenset[str] = frozenset()
     requests: list[Request] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def refusal(self, headers: Iterable[str]) -> Answer | None:
+        return NOT_IMPLEMENTED if self.refuses & {name.lower() for name in headers} else None
+
+    def passed_on(self, headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        return [(name, value) for name, value in headers if name.lower() not in self.drops]
+
+
+def _relayed(method: str, response: http.client.HTTPResponse, data: bytes) -> Answer:
+    dropped = {"transfer-encoding", "connection"} | ({"content-length"} if method != "HEAD" else set())
+    return Answer(response.status, [each for each in response.getheaders() if each[0].lower() not in dropped], data)
 
 
 @contextlib.contextmanager
@@ -69,7 +90,7 @@ def interrupting(endpoint: str) -> Iterator[Proxy]:
                     proxy.requests.append(request)
                     number = len(proxy.requests)
                     proxy.before(number, request)
-                    answer = proxy.after(number, request, self.ask(body))
+                    answer = proxy.after(number, request, proxy.refusal(self.headers) or self.ask(body))
             except CutError:
                 self.close_connection = True
                 return
@@ -88,15 +109,14 @@ def interrupting(endpoint: str) -> Iterator[Proxy]:
             try:
                 # All headers as they came, the host too: the signature is over it.
                 connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
-                for name, value in self.headers.items():
+                for name, value in proxy.passed_on(self.headers.items()):
                     connection.putheader(name, value)
                 connection.endheaders(body or None)
                 response = connection.getresponse()
                 data = response.read()
             finally:
                 connection.close()
-            dropped = {"transfer-encoding", "connection"} | ({"content-length"} if self.command != "HEAD" else set())
-            return Answer(response.status, [each for each in response.getheaders() if each[0].lower() not in dropped], data)
+            return _relayed(self.command, response, data)
 
         do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = relay  # noqa: N815
 

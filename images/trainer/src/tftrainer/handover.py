@@ -60,7 +60,8 @@ class Baseline(Message, frozen=True):
     """What was there before the script: unchanged files are not uploaded again.
 
     `script` and `archive` are code, `code` every object of `dependencies.files`, and `files_of_code` one pin for each of its entries;
-    `inputs` are all other fetched objects. `packages` were installed from the index. `inline` is the text of a script that no object holds.
+    `inputs` are all other fetched objects. `packages` were installed from the index. `inline` is the text of a script that no object
+    holds. With `conditional_writes` the store refuses to overwrite when it is asked to.
     """
 
     files: tuple[FetchedFile, ...] = ()
@@ -72,6 +73,7 @@ class Baseline(Message, frozen=True):
     inputs: tuple[Pinned, ...] = ()
     packages: tuple[Package, ...] = ()
     resolved_args: tuple[str, ...] = ()
+    conditional_writes: bool = True
     already_done: bool = False
 
 

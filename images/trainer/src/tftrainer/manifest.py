@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -32,7 +32,11 @@ class Skipped(Message, frozen=True):
 
 
 class Manifest(Message, frozen=True):
-    """The published truth of one attempt. Times are Unix seconds. `lock` is what it takes to run it again."""
+    """The published truth of one attempt. Times are Unix seconds. `lock` is what it takes to run it again.
+
+    `commit` says what makes it the only one: that it was written on the condition that there was none, or, where the store knows no
+    such condition, the digest of it in the job's status.
+    """
 
     version: int
     namespace: str
@@ -58,6 +62,7 @@ class Manifest(Message, frozen=True):
     started_at: float = 0.0
     finished_at: float = 0.0
     published_at: float = 0.0
+    commit: Literal["", "manifest", "status"] = ""
 
     def is_of(self, plan: Plan) -> bool:
         """Whether it is of the plan's job and attempt."""

@@ -116,6 +116,7 @@ class _Fetch:
         self._plan = plan
         self._layout = layout
         self._environment = environment
+        self._conditional_writes = True
         self.stop: Callable[[], None] = lambda: None
         """Ends what was started; a signal's handler calls it."""
 
@@ -308,7 +309,9 @@ class _Fetch:
     def _announce(self, store: Store) -> None:
         """Leave a note that the attempt has begun: the proof, before a GPU is used for hours, that results can be written."""
         note = {"job": f"{self._plan.namespace}/{self._plan.job}", "uid": self._plan.uid, "attempt": self._plan.attempt}
-        store.write(store.credentials.key(manifest.folder(self._plan) + ATTEMPT_NAME), msgspec.json.encode(note))
+        key, data = store.credentials.key(manifest.folder(self._plan) + ATTEMPT_NAME), msgspec.json.encode(note)
+        store.write(key, data)
+        self._conditional_writes = store.keeps_conditions(key, data)
 
     def _space(self, wanted: list[Wanted], total: int) -> list[PhaseError]:
         if total > self._plan.workspace_bytes:
@@ -351,6 +354,7 @@ class _Fetch:
             inputs=tuple(inputs),
             packages=code.packages,
             resolved_args=arguments,
+            conditional_writes=self._conditional_writes,
         )
         handover.write(baseline, at.baseline)
         resolved = Resolved(

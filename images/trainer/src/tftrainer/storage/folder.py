@@ -163,6 +163,10 @@ class FolderStore:
             if error.errno not in _NOT_EMPTY:
                 self._fail(error, key)
 
+    def keeps_conditions(self, key: str, data: bytes) -> bool:  # noqa: ARG002  other stores have to try
+        """Whether `write_if_absent` can be relied on: a file system links a name once."""
+        return True
+
     def write_if_absent(self, key: str, data: bytes) -> bool:
         """Write a small object unless there is one of that key; whether it was written."""
         try:

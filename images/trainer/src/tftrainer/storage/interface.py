@@ -47,5 +47,8 @@ class Store(Protocol):
     def delete(self, key: str) -> None:
         """Remove an object; it is no fault if there is none."""
 
+    def keeps_conditions(self, key: str, data: bytes) -> bool:
+        """Whether `write_if_absent` can be relied on. There is an object of that key, and `data` is what it holds."""
+
     def write_if_absent(self, key: str, data: bytes) -> bool:
         """Write a small object unless there is one of that key; whether it was written."""

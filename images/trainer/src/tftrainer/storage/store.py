@@ -24,6 +24,8 @@ from tftrainer.storage.patience import Patience, PatientRetry
 CONNECTIONS: Final = 24
 CONNECT_SECONDS: Final = 5.0
 READ_SECONDS: Final = 30.0
+UNKNOWN_CONDITION: Final = frozenset({400, 501})
+"""Answers of stores that do not know a conditional write."""
 PART: Final = 8 * 1024**2
 """Bytes of one part of a large upload; grows so that no object takes more than `PARTS` of them."""
 PARTS: Final = 9_000
@@ -204,23 +206,41 @@ class Store:
             if not is_missing(error):
                 raise translate(error, self.uri(key), self.credentials) from None
 
+    def keeps_conditions(self, key: str, data: bytes) -> bool:
+        """Whether `write_if_absent` can be relied on. There is an object of that key, and `data` is what it holds.
+
+        Some stores take no notice of `If-None-Match` and overwrite; others do not know it and refuse.
+        """
+        response = self._write_if_absent(key, data)
+        if response.status in UNKNOWN_CONDITION:
+            return False
+        return self._refused_to_overwrite(key, response)
+
     def write_if_absent(self, key: str, data: bytes) -> bool:
         """Write a small object unless there is one of that key; whether it was written."""
+        return not self._refused_to_overwrite(key, self._write_if_absent(key, data))
+
+    def _refused_to_overwrite(self, key: str, response: urllib3.BaseHTTPResponse) -> bool:
+        if response.status in (200, 201, 204):
+            return False
+        try:
+            error = S3Error.fromxml(response) if response.data else S3Error(response, "", "", "", "", "")
+        except Exception as unexpected:
+            raise translate(unexpected, self.uri(key), self.credentials) from None
+        if is_precondition(error) or response.status == 409:
+            return True
+        raise translate(error, self.uri(key), self.credentials)
+
+    def _write_if_absent(self, key: str, data: bytes) -> urllib3.BaseHTTPResponse:
         try:
             # The client library has no conditional write; a signed address takes the condition as an unsigned header.
             address = self._client.get_presigned_url(
                 "PUT", self.credentials.bucket, key, expires=datetime.timedelta(seconds=CONDITION_SECONDS)
             )
             headers = {"If-None-Match": "*", "Content-Type": "application/json"}
-            response = self._pool.request("PUT", address, body=data, headers=headers)
-            if response.status in (200, 201, 204):
-                return True
-            error = S3Error.fromxml(response) if response.data else S3Error(response, "", "", "", "", "")
+            return self._pool.request("PUT", address, body=data, headers=headers)
         except Exception as unexpected:
             raise translate(unexpected, self.uri(key), self.credentials) from None
-        if is_precondition(error) or response.status == 409:
-            return False
-        raise translate(error, self.uri(key), self.credentials)
 
     def _answered(self) -> None:
         self.patience.answered()
