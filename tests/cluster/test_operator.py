@@ -13,7 +13,7 @@ import pytest
 from cluster_client import SMALL, Cluster, Jobs, eventually
 from demo.console import quiet
 from demo.target import NAMESPACE, cluster_tool
-from test_security import operator, operator_pod
+from test_security import operator, operator_pod, ready_operator
 
 SHORT = "print('done')\n"
 SLOW = "import time\nprint('up', flush=True)\ntime.sleep(6)\nprint('done')\n"
@@ -136,6 +136,7 @@ def test_killed_at_any_moment_of_a_job_it_makes_one_pod_and_tells_the_truth(jobs
         pytest.skip("the operator's process is not on this machine")
     eventually(lambda: processes() or None, lambda: "the operator runs", 60)
     uids: set[str] = set()
+    restarts = ready_operator(cluster)["status"]["containerStatuses"][0]["restartCount"]
     name = f"killed-{moment}"
     jobs.submit(name, SLOW, resources=SMALL)
     # the moments spread over creation, fetching, running, publishing and after: half a second more each time
@@ -152,6 +153,8 @@ def test_killed_at_any_moment_of_a_job_it_makes_one_pod_and_tells_the_truth(jobs
     eventually(finished, lambda: f"{name} ends: {jobs.status(name)}", 180)
     assert jobs.status(name)["phase"] == "Succeeded"
     assert len(uids) == 1
+    # Where the job was over before, nothing else has waited for it.
+    ready_operator(cluster, restarts + 1)
 
 
 def test_health_and_metrics_are_the_only_routes(cluster: Cluster) -> None:

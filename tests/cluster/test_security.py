@@ -6,7 +6,7 @@ import base64
 import json
 import urllib.parse
 
-from cluster_client import Cluster, Jobs
+from cluster_client import Cluster, Jobs, Object, eventually
 from demo.target import NAMESPACE, RELEASE, Bucket
 from minio import Minio
 
@@ -90,7 +90,20 @@ def operator(cluster: Cluster) -> str:
 
 
 def operator_pod(cluster: Cluster) -> str:
-    """Return the name of the operator's running pod."""
+    """Return the name of the operator's pod that is ready."""
+    return str(ready_operator(cluster)["metadata"]["name"])
+
+
+def ready_operator(cluster: Cluster, restarts: int = 0) -> Object:
+    """Return the operator's pod once it is ready, and its container has been started anew at least so many times."""
     selector = f"app.kubernetes.io/instance={RELEASE},app.kubernetes.io/component=operator"
-    found = cluster.items("-n", NAMESPACE, "pods", "-l", selector, "--field-selector=status.phase=Running")
-    return str(next(item for item in found if "deletionTimestamp" not in item["metadata"])["metadata"]["name"])
+
+    def find() -> Object | None:
+        for pod in cluster.items("-n", NAMESPACE, "pods", "-l", selector):
+            stays = "deletionTimestamp" not in pod["metadata"]
+            for container in pod["status"].get("containerStatuses", []) if stays else ():
+                if container["ready"] and container["restartCount"] >= restarts:
+                    return pod
+        return None
+
+    return eventually(find, lambda: f"the operator is ready, after {restarts} restarts of its container")
