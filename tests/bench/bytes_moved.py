@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from tftrainer import archive
-from tftrainer.fetch.download import Progress, fetch_all
+from tftrainer.fetch.download import fetch_all
 from tftrainer.fetch.sources import Wanted
+from tftrainer.progress import Progress
 from tftrainer.publish import tree, upload
 from tftrainer.publish.tree import LocalFile
 from tftrainer.storage.credentials import Credentials
@@ -106,7 +107,7 @@ def publish_ours(job: Job) -> Callable[[], None]:
 
     def go() -> None:
         files = [each for each in tree.walk(root, "") if isinstance(each, LocalFile)]
-        _, failures = upload.upload_all(store, root, "published/", files)
+        _, failures = upload.upload_all(store, root, "published/", files, lambda _: None)
         if failures:
             raise failures[0]
 

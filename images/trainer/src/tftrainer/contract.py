@@ -263,8 +263,8 @@ class FetchReport(Message, frozen=True, tag="fetch", tag_field="kind"):
     """What `fetch` did. Without `failure`, everything the script needs lies in the workspace.
 
     `script`, `archive` and `files` are the code, as in `CodePins`. `resolved_args` are the arguments as the script sees them; cut off
-    when they would not fit (`resolved_args_cut`). `logs_uri` is where the logs will lie. `restored` says in words which checkpoint
-    the script finds.
+    when they would not fit (`resolved_args_cut`). `objects`, `bytes` and `seconds` are of all that was fetched, data too. `logs_uri`
+    is where the logs will lie. `restored` says in words which checkpoint the script finds.
     """
 
     failure: Failure | None = None
@@ -276,7 +276,7 @@ class FetchReport(Message, frozen=True, tag="fetch", tag_field="kind"):
     logs_uri: Key = ""
     objects: Count = 0
     bytes: Count = 0
-    seconds: Annotated[float, Meta(ge=0)] = 0.0
+    seconds: Annotated[float, Meta(ge=0, le=2**31)] = 0.0
     restored: Line = ""
 
 

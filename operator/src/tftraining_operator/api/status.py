@@ -96,6 +96,14 @@ class Code(Model):
     )
 
 
+class Fetched(Model):
+    """What was fetched before the attempt's script started: code and data."""
+
+    objects: Count = Field(default=0, description="Number of fetched objects.")
+    bytes: Count = Field(default=0, description="Their size in bytes.")
+    duration_seconds: Count = Field(default=0, description="Whole seconds that it took, checks and packages included.")
+
+
 class PublishedModel(Model):
     """The newest SavedModel that the run wrote."""
 
@@ -191,6 +199,7 @@ class Status(Model):
         default=None,
         description="The code that runs, pinned when it was first fetched: with other code, a later attempt fails as CodeChanged.",
     )
+    fetched: Fetched | None = Field(default=None, description="What was fetched before the attempt's script started.")
     pending: PendingStatus | None = Field(default=None, description="What a job that does not run yet is waiting for.")
     failure: FailureStatus | None = Field(default=None, description="Why the job failed.")
     model: PublishedModel | None = Field(default=None, description="The newest SavedModel that the run wrote.")

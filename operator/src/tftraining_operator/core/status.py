@@ -19,7 +19,7 @@ from tftraining_operator.core.pending import Pending
 from tftraining_operator.core.records import JobRecord, PodRecord, Raw
 from tftraining_operator.core.situation import Situation
 
-_LEFT: Final = ("resolvedArgs", "logs", "outputs", "model", "checkpoint")
+_LEFT: Final = ("resolvedArgs", "fetched", "logs", "outputs", "model", "checkpoint")
 _NUMBERS: Final = re.compile(r"[0-9]+")
 _WORD: Final = re.compile(r"[a-z]+(?=[\s,;']|:(?!/)|$)")
 _TERMINAL: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -156,6 +156,12 @@ def _reported(pod: PodRecord, job: JobRecord) -> dict[str, Any]:
     fetched = _fetched(pod)
     if fetched is not None:
         found["resolvedArgs"] = list(fetched.resolved_args[:256])
+        if fetched.failure is None:
+            found["fetched"] = {
+                "objects": fetched.objects,
+                "bytes": fetched.bytes,
+                "durationSeconds": round(fetched.seconds),
+            }
     final = report(pod.container(contract.PUBLISHER), contract.PublishReport)
     place = (final.logs_uri if final is not None else "") or (fetched.logs_uri if fetched is not None else "")
     found["logs"] = {"uri": place} if place else None

@@ -93,7 +93,7 @@ def test_no_field_exists_that_does_not_work_yet() -> None:
     }  # fmt: skip
     assert set(SCHEMA["status"]["properties"]) == {
         "observedGeneration", "phase", "message", "attempt", "runtime", "startTime", "runningTime", "completionTime", "conditions", "pods",
-        "resolvedArgs", "code", "pending", "failure", "model", "checkpoint", "outputs", "logs",
+        "resolvedArgs", "code", "fetched", "pending", "failure", "model", "checkpoint", "outputs", "logs",
     }  # fmt: skip
 
 

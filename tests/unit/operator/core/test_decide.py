@@ -126,6 +126,17 @@ def test_a_job_succeeds_when_its_script_ended_well_and_its_manifest_is_there() -
     assert "failure" not in status(found)
 
 
+def test_the_status_tells_what_was_fetched_once_it_is_there_and_where_to_look_before() -> None:
+    begun = plan(seen(job(), Pod().container("fetch", running={"startedAt": rfc3339(CREATED + 1)})), CREATED + 30)
+    assert status(begun)["message"].endswith("kubectl logs iris-chief-0 -c fetch.")
+    assert "fetched" not in status(begun)
+    there = contract.FetchReport(objects=3, bytes=5 * 10**9, seconds=41.6)
+    found = plan(seen(job(), Pod().fetched(there).running()))
+    assert status(found)["fetched"] == {"objects": 3, "bytes": 5 * 10**9, "durationSeconds": 42}
+    failed = contract.FetchReport(failure=contract.Failure(reason=contract.Reason.OBJECT_NOT_FOUND, message="gone"), seconds=1.0)
+    assert "fetched" not in status(plan(seen(job(), Pod().fetched(failed, exit_code=1))))
+
+
 def test_a_manifest_of_another_attempt_proves_nothing() -> None:
     other = f"s3://bucket/{contract.run_prefix('team-a', 'iris', 'other-uid', 0)}manifest.json"
     assert reason(plan(seen(job(), Pod().ran().published(manifest_uri=other)))) == "PublishFailed"

@@ -1,9 +1,8 @@
-"""All wanted objects into the workspace, many small ones at a time, with words on how far it is."""
+"""All wanted objects into the workspace, many small ones at a time."""
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -11,13 +10,13 @@ from pathlib import Path
 from typing import Final
 
 from tftrainer.contract import Pinned, Reason
-from tftrainer.fetch.sources import Wanted, size
+from tftrainer.fetch.sources import Wanted
 from tftrainer.phase_error import PhaseError, clip
+from tftrainer.progress import Progress
 from tftrainer.storage.store import digest
 from tftrainer.storage.transfer import GivenUpError
 
 OBJECTS_AT_ONCE: Final = 8
-PROGRESS_SECONDS: Final = 5.0
 CODE_ROLES: Final = frozenset({"script", "archive", "files"})
 
 
@@ -38,31 +37,6 @@ def all_findings(tasks: Iterable[Callable[[], None]]) -> list[PhaseError]:
         with ThreadPoolExecutor(min(OBJECTS_AT_ONCE, len(tasks) or 1)) as pool:
             found = list(pool.map(guarded, tasks))
     return [failed for failed in found if failed is not None]
-
-
-class Progress:
-    """Prints every few seconds how much has arrived, at what rate, and what is left."""
-
-    def __init__(self, objects: int, total: int, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
-        self._objects = objects
-        self._total = total
-        self._say = say
-        self._clock = clock
-        self._start = self._spoken = clock()
-        self._bytes = 0
-        self._lock = threading.Lock()
-
-    def add(self, count: int) -> None:
-        """Count bytes that arrived."""
-        with self._lock:
-            self._bytes += count
-            now = self._clock()
-            if now - self._spoken < PROGRESS_SECONDS:
-                return
-            self._spoken = now
-            rate = self._bytes / max(now - self._start, 1e-3)
-        left = (self._total - self._bytes) / rate if rate > 0 else 0.0
-        self._say(f"{size(self._bytes)} of {size(self._total)} in {self._objects} objects, {size(rate)}/s, {left:.0f} s left")
 
 
 def fetch_all(wanted: Sequence[Wanted], staging: Path, progress: Progress) -> list[Pinned]:
@@ -91,6 +65,7 @@ def fetch_all(wanted: Sequence[Wanted], staging: Path, progress: Progress) -> li
             given_up.set()
             raise
         temporary.rename(each.target)
+        progress.complete()
 
     failures = all_findings([partial(fetch, index) for index in range(len(wanted))])
     if failures:

@@ -21,16 +21,17 @@ from tftrainer import contract, handover, manifest, placeholders, saved, tf_chec
 from tftrainer.contract import CodePins, Failure, FetchReport, Pinned, Plan, Reason
 from tftrainer.fetch import restore
 from tftrainer.fetch.code import check_script_name, check_unchanged, examine, pin, place_inline_script, prepare_archive
-from tftrainer.fetch.download import CODE_ROLES, Progress, all_findings, fetch_all, make_folder
+from tftrainer.fetch.download import CODE_ROLES, all_findings, fetch_all, make_folder
 from tftrainer.fetch.environment import aliases, make_folders
 from tftrainer.fetch.packages import FOLDER as PACKAGES_FOLDER
 from tftrainer.fetch.packages import Installer
 from tftrainer.fetch.restore import Restored
-from tftrainer.fetch.sources import Buckets, Found, LookUp, Wanted, check_inline_script, check_targets, facts, look_ups, size
+from tftrainer.fetch.sources import Buckets, Found, LookUp, Wanted, check_inline_script, check_targets, facts, look_ups
 from tftrainer.handover import Baseline, FetchedFile, Package, Resolved
 from tftrainer.layout import Layout
 from tftrainer.manifest import Manifest
 from tftrainer.phase_error import TEXT_LIMIT, PhaseError, clip, sentence, unexpected
+from tftrainer.progress import Progress, counted, size
 from tftrainer.storage.interface import Store
 from tftrainer.storage.opening import open_store
 
@@ -63,7 +64,7 @@ def main(plan: Plan, layout: Layout | None = None, environment: Mapping[str, str
         report = FetchReport(failure=failed.failure)
     report = msgspec.structs.replace(report, seconds=round(time.monotonic() - started, 3))
     if report.failure is None:
-        say(f"ready: {report.objects} objects, {size(report.bytes)}, in {report.seconds:.2f} s")
+        say(f"ready: {counted(report.objects, 'object')}, {size(report.bytes)}, in {report.seconds:.2f} s")
     leave_word(layout, contract.encode_report(report))
     return FAILED if report.failure else 0
 
@@ -148,7 +149,7 @@ class _Fetch:
         # Code first: what is wrong with it shows before hours are spent on data, and in one report with all that is missing.
         code, data = ([each for each in wanted if (each.role in CODE_ROLES) is is_code] for is_code in (True, False))
         if wanted and not findings:
-            say(f"fetching {len(wanted)} objects, {size(total)}")
+            say(f"fetching {counted(len(wanted), 'object')}, {size(total)}")
         found = self._code(code, arguments, storage=buckets.storage, complete=not findings)
         if findings or found.findings:
             raise FindingsError([*findings, *found.findings])
@@ -314,13 +315,13 @@ class _Fetch:
         self._conditional_writes = store.keeps_conditions(key, data)
 
     def _space(self, wanted: list[Wanted], total: int) -> list[PhaseError]:
+        what = f"what is to be fetched takes {size(total)} ({counted(len(wanted), 'object')})"
         if total > self._plan.workspace_bytes:
             largest = max(wanted, key=lambda each: each.info.size)
             return [
                 PhaseError(
                     Reason.INPUT_TOO_LARGE,
-                    f"the job's {len(wanted)} objects take {size(total)}, the workspace {size(self._plan.workspace_bytes)}; "
-                    f"the largest is {largest.uri}",
+                    f"{what}, and the workspace holds {size(self._plan.workspace_bytes)}; the largest is {largest.uri}",
                     "raise spec.resources.workspace, or fetch less",
                 )
             ]
@@ -329,7 +330,7 @@ class _Fetch:
             return [
                 PhaseError(
                     Reason.WORKSPACE_FULL,
-                    f"the job's {len(wanted)} objects take {size(total)}, but the node's disk has only {size(free)} left",
+                    f"{what}, but the node's disk has only {size(free)} left",
                     "fetch less, or ask an admin for a node with more disk",
                 )
             ]

@@ -10,8 +10,9 @@ from typing import Final
 
 from tftrainer import saved, tf_checkpoint, uri
 from tftrainer.contract import Plan
-from tftrainer.fetch.sources import Found, Wanted, size
+from tftrainer.fetch.sources import Found, Wanted
 from tftrainer.layout import Layout
+from tftrainer.progress import size
 from tftrainer.storage.interface import Store
 from tftrainer.storage.store import ObjectInfo
 

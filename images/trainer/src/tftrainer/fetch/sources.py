@@ -14,6 +14,7 @@ from tftrainer import placeholders, saved, uri
 from tftrainer.contract import Plan, Reason
 from tftrainer.layout import Layout
 from tftrainer.phase_error import PhaseError
+from tftrainer.progress import counted, size
 from tftrainer.storage.interface import Store
 from tftrainer.storage.store import ObjectInfo
 from tftrainer.uri import Root, Uri
@@ -164,7 +165,7 @@ def facts(wanted: Iterable[Wanted]) -> list[str]:
     sizes: dict[str, list[int]] = {}
     for each in wanted:
         sizes.setdefault(each.field, []).append(each.info.size)
-    texts = [f"{field}: {len(found)} object{'s' * (len(found) != 1)}, {size(sum(found))}" for field, found in sizes.items()]
+    texts = [f"{field}: {counted(len(found), 'object')}, {size(sum(found))}" for field, found in sizes.items()]
     return texts if len(texts) <= FACTS_LIMIT else [*texts[:FACTS_LIMIT], f"and {len(texts) - FACTS_LIMIT} fields more"]
 
 
@@ -271,15 +272,6 @@ class _Finder:
         if not found:
             raise _missing(store, key, field)
         return Found(tuple(found), (target,))
-
-
-def size(count: float) -> str:
-    """Return a number of bytes in a readable unit."""
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} GiB"
 
 
 def _wanted(store: Store, info: ObjectInfo, prefix: str, target: Path, role: str, field: str) -> Wanted:

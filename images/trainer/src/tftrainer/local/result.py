@@ -9,11 +9,20 @@ import msgspec
 
 from tftrainer.contract import CodePins, Failure, FetchReport, Plan, PublishedModel, PublishReport, Reason
 from tftrainer.local.processes import Ran
+from tftrainer.progress import counted, size
 
 NOT_FETCHED: Final = 66
 """What the job names is missing or wrong; the script did not start."""
 NOT_PUBLISHED: Final = 74
 """The script ended with 0, but its outputs are not in the bucket, or not what the job demands."""
+
+
+class Fetched(msgspec.Struct, frozen=True, rename="camel"):
+    """What was fetched before the script started."""
+
+    objects: int
+    bytes: int
+    duration_seconds: int
 
 
 class Outputs(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -64,6 +73,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rena
     completion_time: str = ""
     resolved_args: tuple[str, ...] = ()
     code: CodePins | None = None
+    fetched: Fetched | None = None
     failure: FailureStatus | None = None
     model: PublishedModel | None = None
     checkpoint: Checkpoint | None = None
@@ -86,6 +96,7 @@ def judge(plan: Plan, ran: Ran, now: float) -> tuple[int, Result]:
         completion_time=_time(now),
         resolved_args=fetched.resolved_args,
         code=CodePins(script=fetched.script, archive=fetched.archive, files=fetched.files) if fetched.script else None,
+        fetched=_fetched(ran.fetch),
         failure=None if failure is None else _failure(failure, code, plan.attempt),
         model=published.model,
         checkpoint=Checkpoint(fetched.restored, published.checkpoint) if fetched.restored or published.checkpoint else None,
@@ -140,6 +151,12 @@ def _failure(failure: Failure, code: int, attempt: int) -> FailureStatus:
     )
 
 
+def _fetched(fetched: FetchReport | None) -> Fetched | None:
+    if fetched is None or fetched.failure is not None:
+        return None
+    return Fetched(fetched.objects, fetched.bytes, round(fetched.seconds))
+
+
 def _outputs(published: PublishReport) -> Outputs | None:
     if not published.manifest_uri:
         return None
@@ -160,7 +177,9 @@ def text(result: Result) -> str:
     if result.checkpoint and result.checkpoint.saved:
         lines.append(f"  saved    {result.checkpoint.saved}")
     if result.outputs:
-        lines.append(f"  outputs  {result.outputs.objects} objects, {result.outputs.bytes} bytes, listed in {result.outputs.manifest}")
+        lines.append(
+            f"  outputs  {counted(result.outputs.objects, 'object')}, {size(result.outputs.bytes)}, listed in {result.outputs.manifest}"
+        )
     if result.logs:
         lines.append(f"  logs     {result.logs.uri}")
     return "\n".join(lines)

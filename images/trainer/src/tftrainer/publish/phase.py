@@ -22,6 +22,7 @@ from tftrainer.handover import Baseline
 from tftrainer.layout import Layout
 from tftrainer.manifest import Manifest, PublishedObject, Skipped
 from tftrainer.phase_error import PhaseError, sentence, unexpected
+from tftrainer.progress import counted, size
 from tftrainer.publish import run_lock, tree
 from tftrainer.publish.events import LiveEvents
 from tftrainer.publish.live import LiveLogs
@@ -122,7 +123,8 @@ class _Publisher:
         if baseline.already_done:
             return self._confirm(store, earlier)
         report = self._publish(store, baseline, self._result(started=started), earlier)
-        say(f"published {report.objects} objects, {report.bytes} bytes, {report.skipped} skipped, in {time.monotonic() - begun:.2f} s")
+        what = f"{counted(report.objects, 'object')}, {size(report.bytes)}"
+        say(f"published {what}, {report.skipped} skipped, in {time.monotonic() - begun:.2f} s")
         return report
 
     def _logs_place(self) -> tuple[Store, str]:
@@ -180,10 +182,10 @@ class _Publisher:
             objects = upload.digest_all(at.bucket, store.credentials.prefix, files)
             logged = upload.digest_all(at.logs, logs_prefix, logs)
             return self._compare(store, self._manifest(baseline, result, files, objects, logged, skipped, store), earlier)
-        say(f"uploading {len(files)} changed files and {len(logs)} logs")
-        logged, failures = upload.upload_all(store, at.logs, logs_prefix, logs)
+        say(f"uploading {counted(len(files), 'changed file')} and {counted(len(logs), 'log')}, {size(sum(each.size for each in files))}")
+        logged, failures = upload.upload_all(store, at.logs, logs_prefix, logs, say)
         self._keep(lambda snapshots: snapshots.protect(each for each in files if each not in self._uploaded))
-        objects, more = upload.upload_all(store, at.bucket, store.credentials.prefix, files, self._uploaded)
+        objects, more = upload.upload_all(store, at.bucket, store.credentials.prefix, files, say, self._uploaded)
         failures += more
         if failures:
             raise self._incomplete(failures, len(files) + len(logs))

@@ -13,10 +13,11 @@ from typing import Final
 from tftrainer.contract import PublishedModel, Reason
 from tftrainer.manifest import PublishedObject
 from tftrainer.phase_error import PhaseError, clip
+from tftrainer.progress import Progress
 from tftrainer.publish.tree import LocalFile, open_file
 from tftrainer.storage.interface import Store
 from tftrainer.storage.store import PART, Written
-from tftrainer.storage.transfer import HashingReader
+from tftrainer.storage.transfer import HashingReader, unheard
 
 FILES_AT_ONCE: Final = 8
 SAVED_MODEL: Final = "saved_model.pb"
@@ -28,9 +29,14 @@ Uploaded = dict[LocalFile, PublishedObject]
 
 
 def upload_all(
-    store: Store, root: Path, prefix: str, files: Sequence[LocalFile], uploaded: Mapping[LocalFile, PublishedObject] = MappingProxyType({})
+    store: Store,
+    root: Path,
+    prefix: str,
+    files: Sequence[LocalFile],
+    say: Callable[[str], None],
+    uploaded: Mapping[LocalFile, PublishedObject] = MappingProxyType({}),
 ) -> tuple[list[PublishedObject], list[PhaseError]]:
-    """Upload the files below `root` to `prefix` + path; what failed is returned beside what is there.
+    """Upload the files below `root` to `prefix` + path, and say how far it is; what failed is returned beside what is there.
 
     What was `uploaded` already is taken as it is. Small files go several at a time, large ones one after the other in parallel
     parts: memory stays bounded.
@@ -38,6 +44,7 @@ def upload_all(
     done: list[PublishedObject] = [uploaded[file] for file in files if file in uploaded]
     files = [file for file in files if file not in uploaded]
     failures: list[PhaseError] = []
+    progress = Progress(len(files), sum(file.size for file in files), say)
     lock = threading.Lock()
     given_up = threading.Event()
 
@@ -45,7 +52,7 @@ def upload_all(
         if given_up.is_set():
             return
         try:
-            written = upload_file(store, root, prefix, file)
+            written = upload_file(store, root, prefix, file, progress.add)
         except PhaseError as failed:
             # A store that is gone or refuses fails for all files alike; a file that cannot be read only for itself.
             if failed.failure.reason is not Reason.PUBLISH_FAILED:
@@ -55,6 +62,7 @@ def upload_all(
             return
         with lock:
             done.append(written)
+        progress.complete()
 
     small = [file for file in files if file.size <= PART]
     if small:
@@ -108,17 +116,17 @@ def _open(root: Path, file: LocalFile) -> int:
         ) from None
 
 
-def upload_file(store: Store, root: Path, prefix: str, file: LocalFile) -> PublishedObject:
-    """Upload one file below `root` to `prefix` + path.
+def upload_file(store: Store, root: Path, prefix: str, file: LocalFile, progress: Callable[[int], None] = unheard) -> PublishedObject:
+    """Upload one file below `root` to `prefix` + path; `progress` is told of the bytes as they are read.
 
     Raises:
         PhaseError: the file cannot be read, or the store fails.
     """
     key = prefix + file.path
-    written = _send(store, root, file, key)
+    written = _send(store, root, file, key, progress)
     if written is None:
         # The answer to a large upload's last request was lost, or held an error: whether it counts, nobody can tell any more.
-        written = _send(store, root, file, key)
+        written = _send(store, root, file, key, progress)
     if written is None:
         raise PhaseError(
             Reason.STORAGE_UNAVAILABLE,
@@ -128,12 +136,12 @@ def upload_file(store: Store, root: Path, prefix: str, file: LocalFile) -> Publi
     return PublishedObject(key=key, size=written.size, sha256=written.sha256, etag=written.etag)
 
 
-def _send(store: Store, root: Path, file: LocalFile, key: str) -> Written | None:
+def _send(store: Store, root: Path, file: LocalFile, key: str, progress: Callable[[int], None]) -> Written | None:
     """Upload the file once; None if it is not known to be there, and trying again may help."""
     with os.fdopen(_open(root, file), "rb", buffering=0) as opened:
         size = os.fstat(opened.fileno()).st_size
         try:
-            written = store.upload(key, opened, size)
+            written = store.upload(key, opened, size, progress)
         except PhaseError as failed:
             if size > PART and failed.failure.reason is Reason.OBJECT_NOT_FOUND:
                 # No such upload: it was completed and the answer lost, or a cleaner of the store has removed its parts.

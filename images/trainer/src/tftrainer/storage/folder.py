@@ -18,7 +18,7 @@ from tftrainer.contract import Reason
 from tftrainer.storage.credentials import Credentials
 from tftrainer.storage.errors import StorageError
 from tftrainer.storage.store import ObjectInfo, Written
-from tftrainer.storage.transfer import FULL, GivenUpError, HashingReader
+from tftrainer.storage.transfer import FULL, GivenUpError, HashingReader, unheard
 
 INCOMING: Final = ".tftraining/.incoming"
 """Below the folder: what is being written, so that an object is there whole or not at all."""
@@ -79,7 +79,7 @@ class FolderStore:
         return data
 
     def download(
-        self, info: ObjectInfo, target: Path, *, progress: Callable[[int], None] = lambda _: None, cancelled: threading.Event | None = None
+        self, info: ObjectInfo, target: Path, *, progress: Callable[[int], None] = unheard, cancelled: threading.Event | None = None
     ) -> None:
         """Copy the file into a new one; it is whole and of that version, or there is none.
 
@@ -113,13 +113,13 @@ class FolderStore:
         """Write a small object."""
         return self.upload(key, io.BytesIO(data), len(data))
 
-    def upload(self, key: str, source: IO[bytes], size: int) -> Written:
+    def upload(self, key: str, source: IO[bytes], size: int, progress: Callable[[int], None] = unheard) -> Written:
         """Write an object of `size` bytes from a stream that is read once; it takes the place of an older one at once.
 
         Raises:
             PhaseError: the folder cannot be written, or the stream is shorter.
         """
-        hashing = HashingReader(source)
+        hashing = HashingReader(source, progress)
         try:
             with self._incoming() as temporary:
                 with temporary.open("xb", buffering=0) as file:

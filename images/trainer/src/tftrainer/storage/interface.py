@@ -38,8 +38,8 @@ class Store(Protocol):
     def write(self, key: str, data: bytes) -> Written:
         """Write a small object."""
 
-    def upload(self, key: str, source: IO[bytes], size: int) -> Written:
-        """Write an object of `size` bytes from a stream that is read once."""
+    def upload(self, key: str, source: IO[bytes], size: int, progress: Callable[[int], None] = ...) -> Written:
+        """Write an object of `size` bytes from a stream that is read once; `progress` is told of the bytes as they are read."""
 
     def copy(self, key: str, target: str) -> Written:
         """Write another object with the bytes of the first, without their going through this process."""

@@ -135,7 +135,12 @@ class Store:
         return data
 
     def download(
-        self, info: ObjectInfo, target: Path, *, progress: Callable[[int], None] = lambda _: None, cancelled: threading.Event | None = None
+        self,
+        info: ObjectInfo,
+        target: Path,
+        *,
+        progress: Callable[[int], None] = transfer.unheard,
+        cancelled: threading.Event | None = None,
     ) -> None:
         """Fetch the object into a new file; it is whole and of that ETag, or there is none.
 
@@ -168,13 +173,13 @@ class Store:
         """Write a small object."""
         return self.upload(key, io.BytesIO(data), len(data))
 
-    def upload(self, key: str, source: IO[bytes], size: int) -> Written:
+    def upload(self, key: str, source: IO[bytes], size: int, progress: Callable[[int], None] = transfer.unheard) -> Written:
         """Write an object of `size` bytes from a stream that is read once; large ones in parts, which are removed if given up.
 
         Raises:
             PhaseError: the store fails or the stream is shorter.
         """
-        hashing: Any = transfer.HashingReader(source)
+        hashing: Any = transfer.HashingReader(source, progress)
         part = max(PART, -(-size // PARTS))
         try:
             result = self._client.put_object(

@@ -50,17 +50,23 @@ class RangeIgnoredError(Exception):
     """The server sends the whole object for a range."""
 
 
-class HashingReader:
-    """A stream that is hashed as it is read."""
+def unheard(_: int) -> None:
+    """Take no notice of how far a transfer is."""
 
-    def __init__(self, source: IO[bytes]) -> None:
+
+class HashingReader:
+    """A stream that is hashed as it is read; `progress` is told of each piece."""
+
+    def __init__(self, source: IO[bytes], progress: Progress = unheard) -> None:
         self._source = source
+        self._progress = progress
         self._hash = hashlib.sha256()
 
     def read(self, size: int = -1) -> bytes:
         """Return up to `size` bytes."""
         data = self._source.read(size)
         self._hash.update(data)
+        self._progress(len(data))
         return data
 
     def hexdigest(self) -> str:
