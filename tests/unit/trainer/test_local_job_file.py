@@ -79,6 +79,19 @@ def test_all_unknown_fields_are_named_at_once() -> None:
     assert len(str(refused.value).splitlines()) == 2
 
 
+def test_all_mistakes_of_known_fields_are_named_at_once() -> None:
+    wrong = GOOD.replace("    name: hello.py\n    inline: print(1)\n", "    uri: s3://bucket/x/\n") + (
+        "  args: [--n, 5, '${buket}/x']\n  inputs: [{name: a}]\n  suspend: 'no'\n  resources: {cpu: 0.5}\n"
+    )
+    with pytest.raises(JobFileError) as refused:
+        parse(wrong.encode())
+    lines = str(refused.value).splitlines()
+    fields = ["spec.script", "spec.args[1]", "spec.args[2]", "spec.inputs[0].uri", "spec.suspend", "spec.resources.cpu"]
+    assert len(lines) == len(fields), lines
+    for field in fields:
+        assert [line for line in lines if line.startswith(field)], (field, lines)
+
+
 def test_what_kubernetes_adds_to_an_object_is_no_mistake() -> None:
     text = GOOD.replace("  name: hello\n", "  name: hello\n  uid: x\n  creationTimestamp: 2026-11-24T04:00:00Z\n  generation: 1\n")
     job = parse((text + "status:\n  phase: Failed\n").encode())

@@ -122,13 +122,32 @@ def _unknown(value: Any, hint: Any, path: str) -> Iterator[str]:
 
 
 def _broken(value: Any, hint: Any, path: str) -> Iterator[str]:
-    """Yield a sentence for every text that breaks a rule of its field."""
-    for item, inner, place in _inside(value, hint, path):
+    """Yield a sentence for every field that is missing, of another type, or breaks a rule."""
+    inside = list(_inside(value, hint, path))
+    for item, inner, place in inside:
         yield from _broken(item, inner, place)
+    kind = _struct(hint)
+    if kind is not None and isinstance(value, dict):
+        fields = msgspec.structs.fields(kind)
+        yield from (f"{_joined(path, each.encode_name)} is missing" for each in fields if each.required and each.encode_name not in value)
+    elif not inside:
+        yield from _broken_value(value, hint, path)
+
+
+def _broken_value(value: Any, hint: Any, path: str) -> Iterator[str]:
+    """Yield a sentence for every rule that a value breaks which holds no others, or for its type."""
+    told = False
     if isinstance(value, str | int) and not isinstance(value, bool):
         for metadata in _metadata(hint):
             if isinstance(value, str) or int in _alternatives(hint):
-                yield from (f"{path} is {_shown(value)}: it {_verb(message)}" for message in broken(value, metadata))
+                for message in broken(value, metadata):
+                    told = True
+                    yield f"{path} is {_shown(value)}: it {_verb(message)}"
+    if not told:
+        try:
+            msgspec.convert(value, hint)
+        except msgspec.ValidationError as error:
+            yield _explained(error, value, path)
 
 
 def _verb(message: str) -> str:
@@ -170,18 +189,16 @@ def _metadata(hint: Any) -> Iterator[msgspec.Meta]:
             yield from _metadata(each)
 
 
-def _explained(error: msgspec.ValidationError, job: Mapping[str, Any]) -> str:
-    """Return msgspec's sentence in the words of the file."""
+def _explained(error: msgspec.ValidationError, within: Any, at: str = "") -> str:
+    """Return msgspec's sentence about what lies `at` a path, in the words of the file."""
     match = _PLACE.fullmatch(str(error))
-    what, path = (match["what"], (match["path"] or "").removeprefix(".")) if match else (str(error), "")
-    path = path.removesuffix("[...]")
-    missing = re.fullmatch(r"Object missing required field `(.+)`", what)
-    if missing:
-        return f"{_joined(path, missing[1])} is missing"
+    what, inner = (match["what"], (match["path"] or "").removeprefix(".")) if match else (str(error), "")
+    inner = inner.removesuffix("[...]")
+    path = _joined(at, inner) if inner else at
     wrong = re.fullmatch(r"Expected `(.+)`, got `(.+)`", what)
     if wrong:
         expected = " or ".join(_TYPES.get(each, each) for each in wrong[1].split(" | ") if each != "null")
-        value = _at(job, path)
+        value = _at(within, inner)
         quote = ': write it in quotes, "…"' if "str" in wrong[1].split(" | ") and wrong[2] in ("int", "float", "bool") else ""
         return f"{path or 'the file'} is {_shown(value)}, expected {expected}{quote}"
     return f"{path or 'spec'}: {what[:1].lower()}{what[1:]}".replace("`", "")
