@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from localcluster import binaries
+from localcluster.failure import ClusterError
 from tftraining_operator.settings import Settings, load_settings
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -26,19 +27,14 @@ Values = Mapping[str, Any]
 
 
 def find_helm() -> str | None:
-    """Return helm from PATH, or the one that the local cluster built."""
-    found = shutil.which("helm")
-    if found is not None:
-        return found
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "tests" / "cluster")}
-    command = [sys.executable, "-m", "localcluster", "env"]
-    lines = subprocess.run(command, env=environment, capture_output=True, text=True, check=False).stdout
-    path = re.search(r"^export PATH=['\"]?([^'\"\n]+)", lines, re.MULTILINE)
-    return shutil.which("helm", path=path[1]) if path else None
+    """Return helm from PATH, or the one that was built for the local cluster."""
+    with contextlib.suppress(ClusterError):
+        return shutil.which("helm") or binaries.built().path("helm")
+    return None
 
 
 HELM = find_helm()
-pytestmark = pytest.mark.skipif(HELM is None, reason="no helm: `make up` builds one")
+pytestmark = pytest.mark.skipif(HELM is None, reason="no helm on PATH, and none built: `make up` builds one")
 
 
 def helm(*arguments: str, values: Values | None = None) -> subprocess.CompletedProcess[str]:
