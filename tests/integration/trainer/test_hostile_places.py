@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
+import os
+import shutil
 import subprocess
+import sys
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -115,3 +120,46 @@ def test_a_script_that_fills_the_disk_keeps_its_streams_and_its_exit_code(small_
     assert "Traceback" not in ended.output
     ended, published = small_disk.publish(plan)
     assert published.manifest_uri, ended.output
+
+
+@pytest.fixture
+def memory_folder() -> Iterator[Path]:
+    """Give a folder in memory where there is one: the many files of a test are written four times."""
+    shared = Path("/dev/shm")
+    place = shared if os.access(shared, os.W_OK) and shutil.disk_usage(shared).free > 3 * 1024**3 else None
+    with tempfile.TemporaryDirectory(prefix="tftraining-test-", dir=place) as folder:
+        yield Path(folder)
+
+
+def test_a_hundred_thousand_outputs_are_published_in_the_memory_that_a_publisher_has(memory_folder: Path) -> None:
+    bucket, limit_mib = memory_folder / "bucket", 512
+    bucket.mkdir()
+    (bucket / "train.py").write_text(
+        "import pathlib, sys\n"
+        "for number in range(100_000):\n"
+        "    file = pathlib.Path(sys.argv[1], 'out', f'{number // 1000:03d}', f'{number:06d}.txt')\n"
+        "    if number % 1000 == 0:\n"
+        "        file.parent.mkdir(parents=True)\n"
+        "    file.write_text(str(number))\n"
+    )
+    job = {
+        "apiVersion": "tftraining.dev/v1alpha1",
+        "kind": "TFTrainingJob",
+        "metadata": {"name": "many"},
+        "spec": {"runtime": "tf2", "script": {"uri": "${bucket}/train.py"}, "args": ["${bucket}"]},
+    }
+    (memory_folder / "job.yaml").write_text(json.dumps(job))
+    command = [sys.executable, "-m", "tftrainer", "local", str(memory_folder / "job.yaml"), "--bucket", str(bucket), "--json"]
+    with (memory_folder / "said").open("w+") as said:
+        process = subprocess.Popen(command, env={**os.environ, "TMPDIR": str(memory_folder)}, stdout=said, stderr=said)
+        # The most memory that it, or a process it has waited for, has had.
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        said.seek(0)
+        output = said.read()
+    assert process.returncode == 0, output[-2000:]
+    [manifest] = bucket.glob(".tftraining/default/many/*/attempt-0/manifest.json")
+    objects = {each["key"]: each["size"] for each in json.loads(manifest.read_bytes())["objects"]}
+    assert len(objects) == 100_000
+    assert objects["out/099/099999.txt"] == (bucket / "out/099/099999.txt").stat().st_size == 5
+    assert used.ru_maxrss < limit_mib * 1024
