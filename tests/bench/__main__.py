@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import clients
+import living
 import moving
 import report
 import starting
@@ -42,6 +43,7 @@ ON_CLUSTER: dict[str, Callable[[Bench], Awaitable[list[Measure]]]] = {
 ALONE: dict[str, Callable[[], dict[str, Any]]] = {
     "starting": starting.measure,
     "moving": moving.measure,
+    "living": living.measure,
 }
 """The parts that need neither: each returns {"measures": […]}, a mapping of the fields of `Measure` for each row."""
 PARTS = (*ON_CLUSTER, *ALONE)

@@ -76,7 +76,7 @@ class Subject:
 
     def cpu_seconds(self) -> float:
         """Return the CPU time that it has used."""
-        return _cpu_seconds(_fields(self._pid))
+        return process_cpu_seconds(self._pid)
 
     def requests(self) -> dict[str, int]:
         """Return its requests to the API server so far by verb, as it counts them; watches and its first lists are not among them."""
@@ -134,6 +134,11 @@ def children_cpu_seconds() -> float:
                 fields = _fields(int(folder.name))
                 found += _cpu_seconds(fields) if int(fields[1]) == os.getpid() else 0.0
     return found
+
+
+def process_cpu_seconds(pid: int) -> float:
+    """Return the CPU time that a process has used; raises OSError if there is none of this number."""
+    return _cpu_seconds(_fields(pid))
 
 
 def _fields(pid: int) -> list[str]:
