@@ -5,6 +5,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from localcluster import packages
+
 from images.failure import ImageError
 
 _NEEDED = ("buildah", "ca-certificates", "debootstrap")
@@ -14,26 +16,20 @@ _TAIL_LINES = 25
 def install() -> None:
     """Install the Debian packages that are missing.
 
-    Raises ImageError if this is not run as root or a package cannot be installed.
+    Raises ImageError if this is not run as root, ClusterError if a package cannot be installed.
     """
     if os.geteuid() != 0:
         raise ImageError(f"Images are built with mounts of their own but this runs as user {os.geteuid()}; run it as root.")
-    wanted = [package for package in _NEEDED if not _installed(package)]
-    if wanted:
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        run(["apt-get", "update", "--quiet=2"], environment)
-        run(["apt-get", "install", "--quiet=2", "--yes", "--no-install-recommends", *wanted], environment)
+    packages.install(_NEEDED)
 
 
-def run(argv: Sequence[str], environment: dict[str, str] | None = None, log: Path | None = None) -> str:
+def run(argv: Sequence[str], log: Path | None = None) -> str:
     """Run a program to its end and return what it printed, or write that to `log`.
 
     Raises ImageError with the end of what the program wrote if it cannot be run or does not end well.
     """
     try:
-        done = subprocess.run(
-            argv, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-        )
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     except FileNotFoundError as missing:
         raise ImageError(f"The program `{argv[0]}` was not found; install the Debian package that has it.") from missing
     if log is not None:
@@ -47,10 +43,3 @@ def run(argv: Sequence[str], environment: dict[str, str] | None = None, log: Pat
 def succeeds(argv: Sequence[str]) -> bool:
     """Whether a program ends well; what it prints is dropped."""
     return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 0
-
-
-def _installed(package: str) -> bool:
-    asked = subprocess.run(
-        ["dpkg-query", "--show", "--showformat=${db:Status-Abbrev}", package], capture_output=True, text=True, check=False
-    )
-    return asked.stdout.startswith("ii")

@@ -1,12 +1,14 @@
+import fcntl
 import io
 import json
 import os
+import shutil
 import subprocess
 import tarfile
 from pathlib import Path
 
 import pytest
-from localcluster import binaries, images, kubeconfigs, machine, processes
+from localcluster import binaries, images, kubeconfigs, machine, packages, processes
 from localcluster.__main__ import main
 from localcluster.certificates import Subject
 from localcluster.components import Component
@@ -214,3 +216,33 @@ def test_the_path_of_the_kubeconfig_is_printed_whether_or_not_the_cluster_is_up(
 
     assert main(["kubeconfig"]) == 0
     assert capsys.readouterr().out == f"{tmp_path}/kubeconfig\n"
+
+
+DEBIAN = pytest.mark.skipif(shutil.which("apt-get") is None, reason="not a Debian machine")
+
+
+@DEBIAN
+def test_another_installation_on_the_machine_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = tmp_path / "apt.conf"
+    settings.write_text(
+        f'Dir::State::Lists "{tmp_path}"; Dir::Cache "{tmp_path}"; Dir::Etc::SourceList "/dev/null"; Dir::Etc::SourceParts "/dev/null";'
+    )
+    monkeypatch.setenv("APT_CONFIG", str(settings))
+    with (tmp_path / "lock").open("w") as lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+        waited: list[float] = []
+
+        def wait(seconds: float) -> None:
+            waited.append(seconds)
+            fcntl.lockf(lock, fcntl.LOCK_UN)
+
+        monkeypatch.setattr(packages.time, "sleep", wait)
+        packages._apt_get("update", "--quiet=2")
+    assert len(waited) == 1
+
+
+@DEBIAN
+def test_what_apt_refuses_for_another_reason_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packages.time, "sleep", lambda _: pytest.fail("there is nothing to wait for"))
+    with pytest.raises(ClusterError, match="invalid-operation"):
+        packages._apt_get("invalid-operation")
