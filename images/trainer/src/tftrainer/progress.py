@@ -53,10 +53,11 @@ class Progress:
             if now - self._spoken < PAUSE_SECONDS:
                 return
             self._spoken = now
-            words = self._words(now - self._start)
-        self._say(words)
+        self._say(self.words())
 
-    def _words(self, seconds: float) -> str:
+    def words(self) -> str:
+        """Return how far it is now."""
+        seconds = max(self._clock() - self._start, 1e-3)
         rate = self._bytes / seconds
         # What was sent twice counts twice, so that there may seem to be more than all.
         remaining = max(self._total - self._bytes, 0)

@@ -6,14 +6,17 @@ Nothing that a server or library says is repeated, except error codes known by n
 from __future__ import annotations
 
 import ssl
+from http import HTTPStatus
 from typing import Final, NamedTuple
 
 import urllib3.exceptions as http
 
 from tftrainer.contract import Reason
 from tftrainer.phase_error import PhaseError
+from tftrainer.storage.connection import ForbiddenAddressError
 from tftrainer.storage.credentials import Credentials
 from tftrainer.storage.library import InvalidResponseError, MinioException, S3Error, ServerError
+from tftrainer.storage.patience import RETRIED_STATUS, OutOfTimeError
 from tftrainer.storage.transfer import FULL, BrokenTransferError, ChangedError
 
 
@@ -56,6 +59,16 @@ _NOT_S3: Final = _Cause(
     Reason.STORAGE_MISCONFIGURED,
     "{endpoint} does not answer like an S3 server",
     "correct endpoint in the {label}; a console or web page of the store is another address",
+)
+_FORBIDDEN: Final = _Cause(
+    Reason.STORAGE_MISCONFIGURED,
+    "{endpoint} leads to an address of the machine or its cloud{code}, where no store is",
+    "correct endpoint in the {label}",
+)
+_LATE: Final = _Cause(
+    Reason.PENDING_DEADLINE_EXCEEDED,
+    "{what} had not arrived from {endpoint} when pendingDeadlineSeconds were over",
+    "raise spec.pendingDeadlineSeconds, fetch less, or have the way to the store made faster",
 )
 _CLOCK: Final = _Cause(
     Reason.STORAGE_DENIED,
@@ -151,7 +164,13 @@ def _classify(error: Exception) -> tuple[_Cause, str]:
     if isinstance(error, ServerError):
         return _BY_STATUS.get(error.status_code, _BUSY), f"HTTP {error.status_code}"
     if isinstance(error, InvalidResponseError):
-        return _NOT_S3, ""
+        # No S3 error, but what stands before a store, a proxy or an ingress, says by its status whether it is only busy.
+        status = error._code  # noqa: SLF001
+        return (_BUSY, f"HTTP {status}") if status in RETRIED_STATUS or status >= HTTPStatus.INTERNAL_SERVER_ERROR else (_NOT_S3, "")
+    if isinstance(error, ForbiddenAddressError):
+        return _FORBIDDEN, str(error)
+    if isinstance(error, OutOfTimeError):
+        return _LATE, ""
     if isinstance(error, OSError) and error.errno in FULL:
         return _FULL, ""
     if isinstance(error, ChangedError):
@@ -176,7 +195,7 @@ def _refused_certificate(error: BaseException | None) -> str:
 def _connection(error: Exception) -> _Cause:
     if isinstance(error, http.MaxRetryError) and error.reason is not None:
         return _connection(error.reason)
-    if isinstance(error, BrokenTransferError):
+    if isinstance(error, BrokenTransferError | http.IncompleteRead):
         return _BROKEN
     if isinstance(error, http.SSLError | ssl.SSLError):
         return _NO_TLS

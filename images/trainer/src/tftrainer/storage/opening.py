@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,8 +16,10 @@ FOLDER: Final = "FOLDER"
 """End of the variable that names a folder in the place of a bucket. No key of a Secret becomes this variable."""
 
 
-def open_store(environment: Mapping[str, str], variable_prefix: str, label: str) -> Store | None:
+def open_store(environment: Mapping[str, str], variable_prefix: str, label: str, until: float = math.inf) -> Store | None:
     """Return the store of that prefix of variables, None when none of them is set. `label` names their source in messages.
+
+    At `until`, a time of the monotonic clock, what still waits for a server is given up.
 
     Raises:
         PhaseError: `StorageMisconfigured`, naming the key and what it should be.
@@ -29,6 +32,9 @@ def open_store(environment: Mapping[str, str], variable_prefix: str, label: str)
     found = Credentials.read(environment, variable_prefix, label)
     if found is None:
         return None
+    # By the one module through which all come to the library: threads that import a package and a part of it block each other.
     from tftrainer.storage.store import Store as BucketStore
 
-    return BucketStore(found)
+    store = BucketStore(found)
+    store.patience.until = until
+    return store

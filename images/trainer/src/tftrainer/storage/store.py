@@ -16,6 +16,7 @@ import urllib3
 
 from tftrainer.contract import Reason
 from tftrainer.storage import transfer
+from tftrainer.storage.connection import POOLS
 from tftrainer.storage.credentials import PATH_STYLE, VIRTUAL_STYLE, Credentials
 from tftrainer.storage.errors import StorageError, is_missing, is_precondition, missing_bucket, translate
 from tftrainer.storage.library import CopySource, Minio, S3Error
@@ -113,24 +114,15 @@ class Store:
         Raises:
             PhaseError: it is longer than `limit` bytes, or the store fails.
         """
-
-        def fetch() -> bytes | None:
-            try:
-                response = self._client.get_object(self.credentials.bucket, key)
-            except S3Error as error:
-                if is_missing(error):
-                    self._bucket_seen = True
-                    return None
-                raise
-            try:
-                data: bytes = response.read(limit + 1, decode_content=False)
-            finally:
-                response.close()
-                response.release_conn()
-            return data
-
-        data = self._do(fetch, self.uri(key))
-        if data is not None and len(data) > limit:
+        try:
+            data = transfer.read_whole(lambda: self._client.get_object(self.credentials.bucket, key), limit + 1, self.patience)
+        except Exception as error:
+            if not is_missing(error):
+                raise translate(error, self.uri(key), self.credentials) from None
+            self._answered()
+            return None
+        self._answered()
+        if len(data) > limit:
             raise StorageError(Reason.STORAGE_UNAVAILABLE, f"{self.uri(key)} is longer than {limit} bytes, expected a file of this product")
         return data
 
@@ -279,12 +271,14 @@ def _pool(credentials: Credentials, patience: Patience) -> urllib3.PoolManager:
     options: dict[str, Any] = {}
     if credentials.secure:
         options["ssl_context"] = _tls(credentials)
-    return urllib3.PoolManager(
+    pool = urllib3.PoolManager(
         maxsize=CONNECTIONS,
         timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
         retries=PatientRetry.within(patience),
         **options,
     )
+    pool.pool_classes_by_scheme = POOLS
+    return pool
 
 
 def _tls(credentials: Credentials) -> Any:

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import hashlib
 import os
-import random
 import re
 import threading
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from typing import IO, Any, Final
 
 import urllib3.exceptions as http
 
-from tftrainer.storage.patience import FIRST_DELAY, LONGEST_DELAY, Patience
+from tftrainer.storage.patience import Patience, Tries
 
 RANGE: Final = 16 * 1024**2
 """Bytes of one range; an object up to this size takes one request."""
@@ -167,7 +166,7 @@ class _Transfer:
 
     def fetch(self, start: int, end: int) -> None:
         """Fetch one range, going on where a broken answer ended, within the patience for no progress at all."""
-        cursor, furthest, since, failures = _Cursor(start), start, self._patience.now(), 0
+        cursor, furthest, tries = _Cursor(start), start, Tries(self._patience, self._cancelled)
         while cursor.at < end and not self._ended():
             try:
                 self._receive(cursor, end)
@@ -182,18 +181,13 @@ class _Transfer:
                 if isinstance(error, OSError) and error.errno in FULL:
                     raise
                 if cursor.at > furthest:
-                    furthest, since, failures = cursor.at, self._patience.now(), 0
-                failures += 1
-                if self._patience.now() - since > self._patience.seconds():
+                    furthest = cursor.at
+                    tries.progressed()
+                if not tries.again():
                     raise
-                self._pause(failures)
 
     def _ended(self) -> bool:
         return self._cancelled.is_set() or self._stopped.is_set()
-
-    def _pause(self, failures: int) -> None:
-        delay = min(LONGEST_DELAY, FIRST_DELAY * 2**failures)
-        self._cancelled.wait(delay * random.uniform(0.5, 1.0))  # noqa: S311
 
     def _receive(self, cursor: _Cursor, end: int) -> None:
         response = self._open(cursor.at, end - cursor.at)
@@ -203,7 +197,9 @@ class _Transfer:
                 raise ChangedError
             counted = _check(response, cursor.at, end, self._size)
             while cursor.at < end and not self._ended():
-                block = response.read(min(BLOCK, end - cursor.at), decode_content=False)
+                self._patience.check()
+                # What has arrived and no more: a block of a slow store may take minutes, and would be lost as a whole.
+                block = response.read1(min(BLOCK, end - cursor.at), decode_content=False)
                 if not block:
                     raise BrokenTransferError(f"{end - cursor.at} bytes are missing")
                 _write(self._descriptor, block, cursor.at)
@@ -243,6 +239,31 @@ def _check(response: Any, position: int, end: int, size: int) -> bool:
     if length is not None and length != str(end - position):
         raise BrokenTransferError(f"{length} bytes announced, expected {end - position}")
     return length is not None
+
+
+def read_whole(open_object: Callable[[], Any], most: int, patience: Patience) -> bytes:
+    """Return the bytes of a small object, at most so many; an answer that is cut off is asked for again.
+
+    Raises:
+        urllib3.exceptions.HTTPError, OSError: no whole answer came within the patience.
+    """
+    tries = Tries(patience)
+    while True:
+        try:
+            response = open_object()
+            try:
+                found = bytearray()
+                while len(found) < most and (block := response.read1(most - len(found), decode_content=False)):
+                    found += block
+                return bytes(found)
+            finally:
+                response.close()
+                response.release_conn()
+        except http.MaxRetryError:
+            raise
+        except (http.HTTPError, OSError):
+            if not tries.again():
+                raise
 
 
 def _write(descriptor: int, block: bytes, position: int) -> None:
