@@ -216,7 +216,8 @@ class Plan(Message, frozen=True):
 
     `args` are verbatim, placeholders unresolved. Times are seconds, sizes bytes. `implicit_fetch_bytes` bounds a folder that is
     fetched only because an argument names it. `workspace_bytes` bounds what the script may store. `pins` is the code of earlier
-    attempts: with other code, `fetch` refuses. `requirements` are packages, from the index at the URL `package_index`.
+    attempts: with other code, `fetch` refuses. `requirements` are packages, from the index at the URL `package_index`. After
+    `fetch_seconds`, `fetch` gives up; None where the operator ends a pod that takes too long.
     """
 
     namespace: str
@@ -234,6 +235,7 @@ class Plan(Message, frozen=True):
     args: tuple[str, ...] = ()
     grace_seconds: int = 30
     publish_seconds: int = 30
+    fetch_seconds: int | None = None
     active_deadline_seconds: int | None = None
     workspace_bytes: int = 10 * 1024**3
     gpus: int = 0

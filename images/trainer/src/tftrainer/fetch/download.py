@@ -68,6 +68,9 @@ def fetch_all(wanted: Sequence[Wanted], staging: Path, progress: Progress) -> li
         progress.complete()
 
     failures = all_findings([partial(fetch, index) for index in range(len(wanted))])
+    if failures and failures[0].failure.reason is Reason.PENDING_DEADLINE_EXCEEDED:
+        found = failures[0].failure
+        raise PhaseError(found.reason, f"{found.message}: {progress.words()}", found.hint)
     if failures:
         raise failures[0]
     staging.rmdir()

@@ -10,6 +10,7 @@ attempt installs the same files, whatever the index has by then, and other jobs 
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import os
 import platform
 import re
@@ -73,7 +74,10 @@ class Lock(Message, frozen=True):
 
 
 class Installer:
-    """Installs one job's requirements. `installed` are the image's distributions, names and versions."""
+    """Installs one job's requirements.
+
+    `installed` are the image's distributions, names and versions. `until`, a time of the monotonic clock, bounds it.
+    """
 
     def __init__(
         self,
@@ -83,6 +87,7 @@ class Installer:
         say: Callable[[str], None],
         environment: Mapping[str, str] = os.environ,
         installed: Distributions | None = None,
+        until: float = math.inf,
     ) -> None:
         self._plan = plan
         self._store = store
@@ -94,6 +99,7 @@ class Installer:
         # Builds of TensorFlow for CPUs have other names than the one that packages depend on, which would come in beside them.
         self._stands_in = builds[0] if builds and "tensorflow" not in found else ""
         self._installed = {**found, "tensorflow": self._stands_in} if self._stands_in else found
+        self._until = until
         self._child: subprocess.Popen[str] | None = None
 
     def install(self, target: Path) -> tuple[Package, ...]:
@@ -261,15 +267,16 @@ class Installer:
             text=True,
             errors="replace",
         )
+        seconds = max(1.0, min(SECONDS, self._until - time.monotonic()))
         try:
-            out, told = self._child.communicate(timeout=SECONDS)
+            out, told = self._child.communicate(timeout=seconds)
             code = self._child.returncode
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.communicate()
             raise PhaseError(
                 Reason.PACKAGE_INDEX_UNAVAILABLE,
-                f"{FIELD}: the package index {self._plan.package_index} did not deliver within {SECONDS} s",
+                f"{FIELD}: the package index {self._plan.package_index} did not deliver within {seconds:.0f} s",
                 "ask an admin whether it can be reached from the job's pods",
             ) from None
         finally:

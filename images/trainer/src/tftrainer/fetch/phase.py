@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import math
 import os
 import shutil
 import signal
@@ -118,6 +119,7 @@ class _Fetch:
         self._layout = layout
         self._environment = environment
         self._conditional_writes = True
+        self._until = math.inf if plan.fetch_seconds is None else time.monotonic() + plan.fetch_seconds
         self.stop: Callable[[], None] = lambda: None
         """Ends what was started; a signal's handler calls it."""
 
@@ -206,7 +208,9 @@ class _Fetch:
         return _Code(pins, (*path, *places), files, packages, tuple(findings))
 
     def _installer(self, storage: Store) -> Installer:
-        installer = Installer(self._plan, storage, self._layout.workspace / f"{STAGING}-packages", say, self._environment)
+        installer = Installer(
+            self._plan, storage, self._layout.workspace / f"{STAGING}-packages", say, self._environment, until=self._until
+        )
         self.stop = installer.stop
         return installer
 
@@ -234,14 +238,14 @@ class _Fetch:
             raise PhaseError(Reason.INVALID_SPEC, f"spec.args: {error}", "correct the argument") from None
 
     def _buckets(self) -> Buckets:
-        storage = open_store(self._environment, contract.STORAGE_PREFIX, "storage Secret (spec.storage)")
+        storage = open_store(self._environment, contract.STORAGE_PREFIX, "storage Secret (spec.storage)", self._until)
         if storage is None:
             raise PhaseError(
                 Reason.STORAGE_MISCONFIGURED,
                 "the storage Secret is empty, expected the keys endpoint, bucket, accessKey and secretKey",
                 "fill the Secret that spec.storage.secretName names",
             )
-        datasets = open_store(self._environment, contract.DATASETS_PREFIX, "datasets Secret (spec.datasets)")
+        datasets = open_store(self._environment, contract.DATASETS_PREFIX, "datasets Secret (spec.datasets)", self._until)
         return Buckets(storage, datasets)
 
     def _earlier(self, store: Store) -> Manifest | None:

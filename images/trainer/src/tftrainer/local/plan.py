@@ -19,6 +19,7 @@ UID: Final = "local"
 RUNTIME: Final = "tf2"
 WORKSPACE: Final = "10Gi"
 GRACE_SECONDS: Final = 30
+PENDING_SECONDS: Final = 3600
 _OWN: Final = ("AWS_", "MINIO_", "KUBERNETES_", "TFTRAINING_", "TF_CONFIG")
 _UNITS: Final = {
     unit: base**power
@@ -45,6 +46,7 @@ def plan(job: JobFile, attempt: int) -> Plan:
         inputs=tuple(Input(name=each.name, uri=each.uri) for each in spec.inputs),
         args=spec.args,
         grace_seconds=GRACE_SECONDS if grace is None else grace,
+        fetch_seconds=PENDING_SECONDS if spec.pending_deadline_seconds is None else spec.pending_deadline_seconds,
         active_deadline_seconds=spec.active_deadline_seconds,
         workspace_bytes=_bytes(str(spec.resources.workspace or WORKSPACE)),
         gpus=spec.resources.gpus,
