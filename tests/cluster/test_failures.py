@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
 import zipfile
@@ -14,6 +15,8 @@ from cluster_client import SMALL, Jobs, eventually
 from demo.console import CommandError
 from demo.target import Bucket
 from minio import Minio
+from test_security import forms
+from tftrainer.contract import CONTAINERS
 
 CODE = "test-failures/code"
 
@@ -152,7 +155,7 @@ def submitted(jobs: Jobs, store: Minio, bucket: Bucket) -> Jobs:
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_a_failure_has_one_true_reason_and_a_message_that_names_what_to_change(submitted: Jobs, name: str) -> None:
+def test_a_failure_has_one_true_reason_and_a_message_that_names_what_to_change(submitted: Jobs, name: str, bucket: Bucket) -> None:
     _, _, expected, words = FAILURES[name]
     status = submitted.wait(name)
     assert status["phase"] == "Failed", json.dumps(status, indent=1)
@@ -163,6 +166,12 @@ def test_a_failure_has_one_true_reason_and_a_message_that_names_what_to_change(s
     conditions = {item["type"]: item["status"] for item in status["conditions"]}
     assert conditions["Failed"] == conditions["Finished"] == conditions["Stalled"] == "True"
     assert "Traceback" not in status["message"]
+    told = json.dumps(status)
+    for container in CONTAINERS:
+        # One that never ran has no log, and a job that never had a pod has none at all.
+        with contextlib.suppress(CommandError):
+            told += submitted.kubectl("logs", f"{name}-chief-0", "-c", container)
+    assert [form for form in forms(bucket.secret_key) if form.decode() in told] == []
 
 
 def test_what_a_failed_script_wrote_and_said_is_in_the_bucket(jobs: Jobs, store: Minio, bucket: Bucket) -> None:

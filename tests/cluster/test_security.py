@@ -74,6 +74,30 @@ def test_the_trainer_container_holds_no_credential_and_no_output_shows_one(
     assert shown == []
 
 
+def test_who_may_read_a_namespace_sees_names_of_secrets_and_nothing_of_what_is_in_them(
+    jobs: Jobs, cluster: Cluster, bucket: Bucket
+) -> None:
+    resources = {"tftraining.dev": ["tftrainingjobs"], "": ["pods", "pods/log", "configmaps", "events"]}
+    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "reader", "namespace": jobs.namespace}}
+    role |= {"rules": [{"apiGroups": [group], "resources": names, "verbs": ["get", "list"]} for group, names in resources.items()]}
+    cluster.apply(role)
+    jobs.kubectl("create", "rolebinding", "reader", "--role=reader", "--user=reader")
+    for name, script in {
+        "read-well": "print('done')\n",
+        "read-failed": "import sys\nopen(sys.argv[1], 'w')\nraise KeyError('no')\n",
+    }.items():
+        jobs.submit(name, script, args=["${bucket}/read/out.txt"])
+    for name in ("read-well", "read-failed"):
+        jobs.wait(name)
+    seen = jobs.kubectl("get", "tftj,pods,configmaps,events", "-o", "json", "--as", "reader")
+    for name in ("read-well", "read-failed"):
+        seen += jobs.kubectl("logs", f"{name}-chief-0", "--all-containers", "--as", "reader")
+    assert "tftraining-storage" in seen
+    assert [form for form in forms(bucket.secret_key) if form.decode() in seen] == []
+    for word in ("X-Amz-", "Signature", "last-handled", "kopf.zalando.org"):
+        assert word not in seen, word
+
+
 def test_the_operator_may_not_read_secrets_nor_anything_else_it_does_not_need(cluster: Cluster) -> None:
     account = cluster.get("-n", NAMESPACE, "deploy", operator(cluster))["spec"]["template"]["spec"]["serviceAccountName"]
     user = f"system:serviceaccount:{NAMESPACE}:{account}"
