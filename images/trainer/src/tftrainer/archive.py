@@ -302,36 +302,68 @@ def _wide(name: str, extra: bytes, size: int, packed: int, header: int) -> tuple
     raise InvalidArchiveError(f"entry {clip(name, 120)!r} does not tell its size")
 
 
-def _key(path: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
+class _Name:
+    """A name in a folder of the archive; `below` are the names in it, if it is a folder, by their keys.
+
+    A tree, because whole paths of deep folders would take a hundred times the bytes of the directory that they come from.
+    """
+
+    __slots__ = ("above", "below", "is_folder", "is_listed", "text")
+
+    def __init__(self, text: str, above: _Name | None, *, is_folder: bool) -> None:
+        self.text = text
+        self.above = above
+        self.is_folder = is_folder
+        self.below: dict[str, _Name] = {}
+        self.is_listed = False
+
+    @property
+    def path(self) -> str:
+        """The whole path."""
+        return f"{self.above.path}/{self.text}" if self.above is not None and self.above.text else self.text
+
+
+def _key(name: str) -> str:
+    """Return the same for all names that are one on some file system."""
+    if name.isascii():
+        lower = name.lower()
+        return name if lower == name else lower
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _check_names(entries: tuple[Entry, ...]) -> None:
     """Refuse names that are one file on some file system, or a file and a folder at once."""
-    seen: dict[str, tuple[str, bool]] = {}
-    listed: set[str] = set()
+    root = _Name("", None, is_folder=True)
+    known, at = "", root
     folders = 0
     for entry in entries:
-        if entry.name in listed:
+        path, _, last = entry.name.rpartition("/")
+        if path != known:
+            known, at = path, root
+            for part in path.split("/") if path else ():
+                at, is_new = _child(at, part, is_folder=True)
+                folders += is_new
+        name, is_new = _child(at, last, is_folder=entry.is_folder)
+        folders += is_new and entry.is_folder
+        if name.is_listed:
             raise InvalidArchiveError(f"entry {clip(entry.name, 120)!r} occurs twice")
-        listed.add(entry.name)
-        path, is_folder = entry.name, entry.is_folder
-        while path:
-            key = _key(path)
-            known = seen.get(key)
-            if known is None:
-                seen[key] = (path, is_folder)
-                folders += is_folder
-                if folders > FOLDERS_LIMIT:
-                    raise InvalidArchiveError(f"it holds more than {FOLDERS_LIMIT:,} folders")
-            elif known[0] != path:
-                raise _clash(known[0], path)
-            elif known[1] != is_folder:
-                raise InvalidArchiveError(f"entry {clip(path, 120)!r} is both a file and a folder")
-            elif path != entry.name:
-                # A folder that is known has had its own parents checked.
-                break
-            path, is_folder = path.rpartition("/")[0], True
+        name.is_listed = True
+        if folders > FOLDERS_LIMIT:
+            raise InvalidArchiveError(f"it holds more than {FOLDERS_LIMIT:,} folders")
+
+
+def _child(folder: _Name, text: str, *, is_folder: bool) -> tuple[_Name, bool]:
+    """Return the name in the folder, and whether it is new there."""
+    key = _key(text)
+    known = folder.below.get(key)
+    if known is None:
+        new = folder.below[key] = _Name(text, folder, is_folder=is_folder)
+        return new, True
+    if known.text != text:
+        raise _clash(known.path, _Name(text, folder, is_folder=is_folder).path)
+    if known.is_folder != is_folder:
+        raise InvalidArchiveError(f"entry {clip(known.path, 120)!r} is both a file and a folder")
+    return known, False
 
 
 def _clash(one: str, other: str) -> InvalidArchiveError:
