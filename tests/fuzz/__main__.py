@@ -12,6 +12,7 @@ import shutil
 import sys
 import tempfile
 import zipfile
+import zipimport
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,6 +46,14 @@ def read_archive(data: bytes) -> None:
                 # A name that is not ASCII is UTF-8 here, also where the zip does not say so.
                 if not each.is_dir() and (each.flag_bits & 0x800 or each.orig_filename.isascii()):
                     assert (folder / "out" / each.filename).read_bytes() == other.read(each), each.filename
+        if archive.prepare(folder / "a.zip", folder / "path", LIMITS).unpacked:
+            return
+        # What stays packed, Python's own importer reads, and reads the same in it.
+        importer = zipimport.zipimporter(str(folder / "a.zip"))
+        zipimport._zip_directory_cache.clear()
+        for path in (folder / "out").rglob("*"):
+            if path.is_file():
+                assert importer.get_data(str(path.relative_to(folder / "out"))) == path.read_bytes(), path.name
 
 
 def read_uri(data: bytes) -> None:
@@ -86,6 +95,12 @@ def _zips() -> list[bytes]:
             file.writestr("package/module.py", b"x = 1\n" * 20)
             file.writestr("package/data.csv", b"1,2\n")
             file.mkdir("empty")
+        seeds.append(buffer.getvalue())
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", method) as file:
+            file.writestr("package/__init__.py", b"x = 1\n" * 20)
+            file.writestr("module.py", b"")
+            file.comment = b"only modules"
         seeds.append(buffer.getvalue())
     return seeds
 

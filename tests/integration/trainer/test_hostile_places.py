@@ -65,6 +65,66 @@ def test_no_phase_of_ours_runs_what_an_archive_shadows_or_hooks(pod: Pod, plan: 
     assert not [line for line in told if "tftrainer fetch" in line or "tftrainer publish" in line or "hook.pth" in line]
 
 
+@pytest.mark.parametrize(
+    ("name", "entries", "script"),
+    [
+        ("lib.zip", ("utils/text.py", "models/net.py"), "import utils.text\nfrom models import net\n"),
+        ("lib.zip", ("pkg/__init__.py", "pkg/sub/mod.py"), "import pkg\nimport pkg.sub.mod\n"),
+        ("lib.zip", ("utils/", "utils/text.py"), "import utils.text\n"),
+        ("models-main.zip", ("models-main/__init__.py", "models-main/helpers.py"), "import helpers\n"),
+        ("lib:v1.zip", ("helpers.py",), "import helpers\n"),
+        ("lib:v1.zip", ("helpers.py", "data/table.csv"), "import helpers\n"),
+        (".packages", ("helpers.py",), "import helpers\n"),
+        ("模" * 85, ("helpers.py", "data/table.csv"), "import helpers\n"),
+    ],
+    ids=["two folders", "sub-package", "listed folder", "a branch of GitHub's", "colon", "colon, unpacked", "hidden", "long"],
+)
+def test_what_a_zip_of_common_tools_holds_is_imported_by_the_script_and_by_what_it_starts(
+    pod: Pod, plan: Plan, name: str, entries: tuple[str, ...], script: str
+) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for each in entries:
+            archive.writestr(each, "")
+    again = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {script!r}], check=True)\n"
+    pod.put("code/train.py", f"{script}{again}")
+    pod.put(f"code/{name}", buffer.getvalue())
+    plan = msgspec.structs.replace(plan, archive=Reference(uri=f"${{bucket}}/code/{name}"))
+    ended, fetched = pod.fetch(plan)
+    assert fetched.failure is None, ended.output
+    # Where packages would be installed is free, and what goes onto PYTHONPATH is one entry.
+    assert not [each.name for each in (pod.workspace / "deps").iterdir() if each.name.startswith(".") or ":" in each.name]
+    ended, report = run(pod, plan)
+    assert report.failure is None, ended.output
+
+
+def test_a_plain_python_file_is_imported_by_its_own_name_whatever_that_is(pod: Pod, plan: Plan) -> None:
+    pod.put("code/train.py", "import importlib\nprint(importlib.import_module('helpers:v1').VALUE)\n")
+    pod.put("code/helpers:v1.py", "VALUE = 'found'\n")
+    plan = msgspec.structs.replace(plan, archive=Reference(uri="${bucket}/code/helpers:v1.py"))
+    ended, fetched = pod.fetch(plan)
+    assert fetched.failure is None, ended.output
+    ended, report = run(pod, plan)
+    assert report.failure is None, ended.output
+    assert "found" in ended.output
+
+
+def test_an_archive_that_unpacks_to_more_than_the_workspace_is_refused_before_it_is_unpacked(pod: Pod, plan: Plan) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("helper.py", "")
+        archive.writestr("data.bin", bytes(range(256)) * 4 * 1024 * 50)
+    pod.put("code/train.py", "import helper\n")
+    pod.put("code/deps.zip", buffer.getvalue())
+    pod.put("input.bin", bytes(1024**2))
+    wanted = {"archive": Reference(uri="${bucket}/code/deps.zip"), "args": ("${bucket}/input.bin",)}
+    ended, report = pod.fetch(msgspec.structs.replace(plan, workspace_bytes=4 * 1024**2, **wanted))
+    assert report.failure is not None
+    assert report.failure.reason is Reason.INPUT_TOO_LARGE, ended.output
+    assert "spec.resources.workspace is 4.0 MiB and has 2.8 MiB left" in report.failure.message
+    assert [path.name for path in (pod.workspace / "deps").iterdir()] == ["deps.zip"]
+
+
 @pytest.fixture
 def small_disk(pod: Pod) -> Iterator[Pod]:
     """Give the pod's workspace a disk of 4 MiB."""

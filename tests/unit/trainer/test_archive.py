@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import io
 import os
-import resource
 import stat
 import struct
 import time
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tftrainer.archive import DEFAULT_LIMITS, InvalidArchiveError, Limits, extract, prepare
+from tftrainer.archive import DEFAULT_LIMITS, InvalidArchiveError, Limits, NoRoomError, extract, prepare
 
 
 def info(name: str, mode: int = 0, system: int = 3) -> zipfile.ZipInfo:
@@ -48,58 +48,80 @@ def raw(*entries: tuple[bytes, bytes]) -> bytes:
 
 def refused(tmp_path: Path, data: bytes, limits: Limits = DEFAULT_LIMITS) -> str:
     """Return why the archive is refused; nothing is on disk but the archive itself."""
+    return str(refusal(tmp_path, data, limits))
+
+
+def refusal(tmp_path: Path, data: bytes, limits: Limits = DEFAULT_LIMITS) -> InvalidArchiveError:
     archive = tmp_path / "a.zip"
     archive.write_bytes(data)
     for use in (extract, prepare):
         with pytest.raises(InvalidArchiveError) as caught:
             use(archive, tmp_path / "out", limits)
         assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
-    return str(caught.value)
+    return caught.value
 
 
 HOSTILE_NAMES = [
-    (b"../x.py", "'..'"),
-    (b"a/../../x.py", "'..'"),
-    (b"/etc/passwd", "absolute"),
-    (b"C:/x.py", "absolute"),
-    (b"c:x.py", "absolute"),
-    (b"a\\b.py", "backslash"),
-    (b"a//b.py", "''"),
-    (b"./a.py", "'.'"),
-    (b"a/./b.py", "'.'"),
-    (b"", "''"),
-    (b"/", "absolute"),
-    (b"a\x00.py", "control"),
-    (b"a\n.py", "control"),
-    (b"a\x1b[31m.py", "control"),
-    (b"\xc2\x85.py", "control"),
-    (b"\xff\xfe.py", "UTF-8"),
-    (b"a" * 256, "255"),
-    (b"b/" * 60 + b"c" * 255 + b"/" + b"d" * 3700, "3840"),
-    (b"a/" * 100 + b"x.py", "deep"),
+    (b"../x.py", "'..'", "entry '../x.py'"),
+    (b"a/../../x.py", "'..'", "entry 'a/../../x.py'"),
+    (b"/etc/passwd", "absolute", "entry '/etc/passwd'"),
+    (b"C:/x.py", "absolute", "entry 'C:/x.py'"),
+    (b"c:x.py", "absolute", "entry 'c:x.py'"),
+    (b"a\\b.py", "backslash", "entry 'a\\\\b.py'"),
+    (b"a//b.py", "''", "entry 'a//b.py'"),
+    (b"./a.py", "'.'", "entry './a.py'"),
+    (b"a/./b.py", "'.'", "entry 'a/./b.py'"),
+    (b".", "'.'", "entry '.'"),
+    (b"", "holds ''", "entry ''"),
+    (b"/", "absolute", "entry '/'"),
+    (b"a\x00.py", "control", "entry 'a\ufffd.py'"),
+    (b"a\n.py", "control", "entry 'a\ufffd.py'"),
+    (b"a\x1b[31m.py", "control", "entry 'a\ufffd[31m.py'"),
+    (b"\xc2\x85.py", "control", "entry '\ufffd.py'"),
+    (b"\xff\xfe.py", "UTF-8", "entry b'\\xff\\xfe.py'"),
+    (b"a" * 256, "255", f"entry '{'a' * 80}…{'a' * 39}'"),
+    (b"b/" * 60 + b"c" * 255 + b"/" + b"d" * 3700, "3840", f"entry '{'b/' * 40}…{'d' * 39}'"),
+    (b"a/" * 100 + b"x.py", "deep", f"entry '{'a/' * 40}…"),
 ]
 
 
-@pytest.mark.parametrize(("name", "words"), HOSTILE_NAMES)
-def test_a_hostile_name_is_refused_and_nothing_is_written(tmp_path: Path, name: bytes, words: str) -> None:
-    assert words in refused(tmp_path, raw((b"good.py", b"x = 1"), (name, b"x = 1")))
+@pytest.mark.parametrize(("name", "words", "entry"), HOSTILE_NAMES)
+def test_a_hostile_name_is_refused_by_its_name_and_nothing_is_written(tmp_path: Path, name: bytes, words: str, entry: str) -> None:
+    why = refused(tmp_path, raw((b"good.py", b"x = 1"), (name, b"x = 1")))
+    assert words in why
+    assert entry in why
+
+
+def test_names_with_backslashes_are_told_what_makes_them_and_what_does_not(tmp_path: Path) -> None:
+    hint = refusal(tmp_path, raw((b"lib\\model.py", b"x = 1"))).hint
+    assert "Compress-Archive" in hint
+    assert "python -m zipfile -c" in hint
 
 
 @pytest.mark.parametrize(
     ("one", "other", "words"),
     [
-        ("a.py", "a.py", "twice"),
-        ("A.py", "a.py", "case or accents"),
-        ("straße.py", "STRASSE.py", "case or accents"),
-        (unicodedata.normalize("NFC", "é.py"), unicodedata.normalize("NFD", "é.py"), "case or accents"),
-        ("Lib/a.py", "lib/b.py", "case or accents"),
-        ("a", "a/b.py", "both a file and a folder"),
-        ("a/b.py", "a", "both a file and a folder"),
-        ("a/b/c/d.py", "a/b", "both a file and a folder"),
+        ("a.py", "a.py", "entry 'a.py' occurs twice"),
+        ("A.py", "a.py", "entries 'A.py' and 'a.py' differ in case or accents"),
+        ("straße.py", "STRASSE.py", "entries 'straße.py' and 'STRASSE.py' differ in case or accents"),
+        (
+            unicodedata.normalize("NFC", "é.py"),
+            unicodedata.normalize("NFD", "é.py"),
+            r"entries '\xe9.py' and 'e\u0301.py' differ in case or accents",
+        ),
+        ("Lib/a.py", "lib/b.py", "entries 'Lib' and 'lib' differ in case or accents"),
+        ("lib/Model.py", "lib/model.py", "entries 'lib/Model.py' and 'lib/model.py' differ in case or accents"),
+        ("a", "a/b.py", "entry 'a' is both a file and a folder"),
+        ("a/b.py", "a", "entry 'a' is both a file and a folder"),
+        ("a/b/c/d.py", "a/b", "entry 'a/b' is both a file and a folder"),
     ],
 )
 def test_names_that_clash_are_refused(tmp_path: Path, one: str, other: str, words: str) -> None:
     assert words in refused(tmp_path, raw((one.encode(), b"1"), (other.encode(), b"2")))
+
+
+def test_names_that_differ_in_case_only_are_told_that_one_has_to_be_renamed(tmp_path: Path) -> None:
+    assert "rename 'lib/Model.py' or 'lib/model.py'" in refusal(tmp_path, raw((b"lib/Model.py", b"1"), (b"lib/model.py", b"2"))).hint
 
 
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFSOCK, stat.S_IFDIR])
@@ -107,6 +129,16 @@ def test_names_that_clash_are_refused(tmp_path: Path, one: str, other: str, word
 def test_what_is_no_file_is_refused(tmp_path: Path, kind: int, system: int) -> None:
     words = refused(tmp_path, zipped((info("ok.py"), b""), (info("evil", kind | 0o777, system), b"/etc/passwd")))
     assert "'evil'" in words
+
+
+@pytest.mark.parametrize("link", ["link", "link/"])
+def test_a_link_that_the_next_entry_would_be_written_through_is_refused(tmp_path: Path, link: str) -> None:
+    (tmp_path / "inside").mkdir()
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    through = zipped((info(link, stat.S_IFLNK | 0o777), str(outside).encode()), (info("link/x.py"), b"x = 1"))
+    assert "'link" in refused(tmp_path / "inside", through)
+    assert not list(outside.iterdir())
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
@@ -121,6 +153,13 @@ def test_what_other_readers_of_zips_refuse_is_refused(tmp_path: Path, place: int
     data = bytearray(raw((b"a.py", b"1")))
     data[data.rindex(b"PK\x01\x02") + place] = value
     assert words in refused(tmp_path, bytes(data))
+
+
+def test_a_method_that_is_none_is_refused(tmp_path: Path) -> None:
+    data = bytearray(raw((b"a.py", b"1")))
+    for place in (8, data.rindex(b"PK\x01\x02") + 10):
+        data[place] = 99
+    assert "entry 'a.py' is packed with method 99" in refused(tmp_path, bytes(data))
 
 
 def test_an_encrypted_entry_is_refused(tmp_path: Path) -> None:
@@ -156,45 +195,8 @@ def test_what_is_no_zip_is_told_what_it_looks_like(tmp_path: Path, data: bytes, 
     assert words in refused(tmp_path, data)
 
 
-def test_a_bomb_by_ratio_is_refused_before_unpacking(tmp_path: Path) -> None:
-    assert "bomb" in refused(tmp_path, zipped(("zeros", bytes(80 * 1024**2))))
-
-
 def test_a_bomb_by_size_is_refused_before_unpacking(tmp_path: Path) -> None:
     assert "more than" in refused(tmp_path, zipped(("a", bytes(3000)), ("b", bytes(3000))), Limits(bytes=5000))
-
-
-def test_a_size_that_lies_stops_at_what_was_announced(tmp_path: Path) -> None:
-    data = bytearray(zipped(("zeros.py", bytes(50 * 1024**2))))
-    packed = data.index(b"PK\x01\x02")
-    for place in (22, packed + 24):
-        data[place : place + 4] = struct.pack("<L", 10)
-    started = time.monotonic()
-    assert "more than the 10 bytes" in refused(tmp_path, bytes(data))
-    assert time.monotonic() - started < 2
-
-
-def test_entries_that_share_bytes_are_refused(tmp_path: Path) -> None:
-    data = bytearray(zipped(("a.py", b"x" * 50), ("b.py", b"x" * 50), method=zipfile.ZIP_STORED))
-    first = data.index(b"PK\x01\x02")
-    second = data.index(b"PK\x01\x02", first + 4)
-    data[second + 42 : second + 46] = struct.pack("<L", 0)
-    assert "share bytes" in refused(tmp_path, bytes(data))
-
-
-def test_a_million_entries_are_refused_by_the_count_alone(tmp_path: Path) -> None:
-    entry = raw((b"a", b""))
-    directory = entry[entry.index(b"PK\x01\x02") : entry.index(b"PK\x05\x06")] * 1_000_000
-    for count in (0xFFFF, 60_000, 5):
-        end = b"PK\x05\x06" + struct.pack("<HHHHLLH", 0, 0, count, count, len(directory), 31, 0)
-        archive = tmp_path / "a.zip"
-        archive.write_bytes(entry[:31] + directory + end)
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        started = time.monotonic()
-        with pytest.raises(InvalidArchiveError):
-            extract(archive, tmp_path / "out")
-        assert time.monotonic() - started < 0.1
-        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 32 * 1024
 
 
 def test_a_count_that_lies_is_refused(tmp_path: Path) -> None:
@@ -210,6 +212,54 @@ def test_a_header_that_differs_from_the_directory_is_refused(tmp_path: Path) -> 
     assert "another header" in refused(tmp_path, bytes(data))
 
 
+@pytest.mark.parametrize("place", [18, 22], ids=["packed", "unpacked"])
+def test_sizes_that_differ_from_the_directory_are_refused(tmp_path: Path, place: int) -> None:
+    data = bytearray(raw((b"good.py", b"1"), (b"next.py", b"2")))
+    data[place] += 1
+    assert "entry 'good.py' has other sizes" in refused(tmp_path, bytes(data))
+
+
+def with_comment(data: bytes, comment: bytes) -> bytes:
+    assert data[-2:] == b"\0\0"
+    return data[:-2] + struct.pack("<H", len(comment)) + comment
+
+
+def test_a_comment_is_no_part_of_what_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(with_comment(zipped(("a.txt", b"1")), b"made by hand"))
+    extract(tmp_path / "a.zip", tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize("comment", [b"PK\x05\x06", b"-- PK\x05\x06 --", b"PK\x05\x06" + bytes(18), b"PK\x05\x06" + bytes(40)])
+def test_a_comment_that_holds_the_mark_of_an_end_is_refused_as_by_pythons_importer(tmp_path: Path, comment: bytes) -> None:
+    refused(tmp_path, with_comment(zipped(("a.txt", b"1")), comment))
+
+
+def test_of_two_ends_the_last_counts_as_to_every_reader(tmp_path: Path) -> None:
+    shown, hidden = raw((b"shown.txt", b"1")), raw((b"other.txt", b"2"))
+    body = shown[: shown.index(b"PK\x01\x02")]
+    hidden_body = hidden[: hidden.index(b"PK\x01\x02")]
+    directory = shown[len(body) : shown.index(b"PK\x05\x06")]
+    hidden_directory = bytearray(hidden[len(hidden_body) : hidden.index(b"PK\x05\x06")])
+    start = len(body) + len(hidden_body)
+    inner_start = start + len(directory) + 22
+    inner = directory + b"PK\x05\x06" + struct.pack("<HHHHLLH", 0, 0, 1, 1, len(directory), inner_start, 0)
+    hidden_directory[42:46] = struct.pack("<L", len(body))
+    outer = b"PK\x05\x06" + struct.pack("<HHHHLLH", 0, 0, 1, 1, len(hidden_directory), start, len(inner))
+    (tmp_path / "a.zip").write_bytes(body + hidden_body + bytes(hidden_directory) + outer + inner)
+    extract(tmp_path / "a.zip", tmp_path / "out")
+    with zipfile.ZipFile(tmp_path / "a.zip") as other:
+        assert [path.name for path in (tmp_path / "out").iterdir()] == other.namelist() == ["shown.txt"]
+
+
+def test_a_zip_in_a_zip_is_only_data(tmp_path: Path) -> None:
+    inner = raw((b"../evil.py", b"x = 1"), (b"evil.py", b"x = 1"))
+    (tmp_path / "a.zip").write_bytes(zipped(("a.txt", b"1"), ("inner.zip", inner), method=zipfile.ZIP_STORED))
+    result = prepare(tmp_path / "a.zip", tmp_path / "out")
+    assert result.path == (tmp_path / "out",)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").rglob("*")} == {"a.txt": b"1", "inner.zip": inner}
+
+
 def prepared(tmp_path: Path, *entries: tuple[str | zipfile.ZipInfo, bytes]) -> tuple[list[str], list[str]]:
     archive = tmp_path / "lib.zip"
     archive.write_bytes(zipped(*entries))
@@ -223,7 +273,17 @@ def prepared(tmp_path: Path, *entries: tuple[str | zipfile.ZipInfo, bytes]) -> t
     [
         (["iris_data.py"], ["lib.zip"], False),
         (["pkg/__init__.py", "pkg/a.py"], ["lib.zip"], False),
-        (["a.py", "lib/b.py", "lib/c.pyc"], ["lib.zip"], False),
+        (["pkg/__init__.pyc", "pkg/a.pyc"], ["lib.zip"], False),
+        (["a.py", "lib/", "lib/b.py", "lib/c.pyc"], ["lib.zip"], False),
+        (["a.py", "lib/b.py", "lib/c.pyc"], ["out"], True),
+        (["utils/text.py", "models/net.py"], ["out"], True),
+        (["utils/", "utils/text.py", "models/net.py"], ["out"], True),
+        (["utils/", "utils/text.py", "models/", "models/net.py"], ["lib.zip"], False),
+        (["pkg/__init__.py", "pkg/sub/mod.py"], ["out"], True),
+        (["pkg/__init__.py", "pkg/sub/", "pkg/sub/mod.py"], ["lib.zip"], False),
+        (["pkg/__init__.py", "pkg/sub/deep/__init__.py"], ["out"], True),
+        (["models-main/__init__.py", "models-main/helpers.py"], ["out/models-main", "out"], True),
+        (["class/__init__.py", "class/helpers.py"], ["out/class", "out"], True),
         (["pkg/", "pkg/__init__.py", "pkg/.DS_Store", "__MACOSX/pkg/._a.py"], ["lib.zip"], False),
         (["project/a.py", "project/b.py"], ["out/project", "out"], True),
         (["pkg/__init__.py", "pkg/vocab.txt"], ["out"], True),
@@ -240,10 +300,100 @@ def test_pure_python_at_the_top_stays_a_zip_and_all_else_is_unpacked(
     assert files == (wanted if unpacked else [])
 
 
+PARTS = st.sampled_from(["a", "b", "c"])
+MODULES = st.builds(
+    lambda folders, name: "/".join((*folders, name)), st.lists(PARTS, max_size=3), st.sampled_from(["__init__.py", "a.py", "m.py", "n.pyc"])
+)
+
+
+def found_by_python(name: str, path: str) -> ModuleSpec | None:
+    places: list[str] = [path]
+    spec: ModuleSpec | None = None
+    for part in name.split("."):
+        spec = PathFinder.find_spec(part, places)
+        if spec is None:
+            return None
+        places = list(spec.submodule_search_locations or ())
+    return spec
+
+
+NUMBERS: Iterator[int] = iter(range(10**9))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(names=st.sets(MODULES, min_size=1, max_size=5), listed=st.sets(st.lists(PARTS, min_size=1, max_size=3).map("/".join)))
+def test_what_stays_packed_is_found_by_python_as_if_it_were_unpacked(tmp_path: Path, names: set[str], listed: set[str]) -> None:
+    # Python keeps what it has read of a zip by its path.
+    folder = tmp_path / str(next(NUMBERS))
+    folder.mkdir()
+    (folder / "lib.zip").write_bytes(zipped(*((f"{each}/", b"") for each in sorted(listed)), *((each, b"") for each in sorted(names))))
+    if prepare(folder / "lib.zip", folder / "out").unpacked:
+        return
+    extract(folder / "lib.zip", folder / "by_hand")
+    for each in names:
+        name = each.rpartition(".")[0].replace("/", ".").removesuffix("__init__").removesuffix(".")
+        packed, by_hand = (found_by_python(name, str(folder / place)) if name else None for place in ("lib.zip", "by_hand"))
+        assert (packed is None) == (by_hand is None), name
+        if packed is not None and by_hand is not None:
+            assert (packed.origin is None) == (by_hand.origin is None), name
+
+
+def test_an_archive_whose_sizes_the_importer_of_zips_cannot_read_is_unpacked(tmp_path: Path) -> None:
+    data = raw((b"a.py", b"x = 1"))
+    at, end = data.index(b"PK\x01\x02"), data.index(b"PK\x05\x06")
+    directory = bytearray(data[at:end] + struct.pack("<HHQQ", 1, 16, 5, 5))
+    directory[20:28] = b"\xff" * 8
+    directory[30:32] = struct.pack("<H", 20)
+    (tmp_path / "a.zip").write_bytes(
+        data[:at] + bytes(directory) + b"PK\x05\x06" + struct.pack("<HHHHLLH", 0, 0, 1, 1, len(directory), at, 0)
+    )
+    assert prepare(tmp_path / "a.zip", tmp_path / "out").unpacked
+    assert (tmp_path / "out" / "a.py").read_bytes() == b"x = 1"
+
+
+def test_what_takes_more_room_than_there_is_is_refused_before_it_is_written(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(zipped(("a.txt", bytes(3000)), ("b.txt", bytes(2000)), ("__MACOSX/._a.txt", bytes(4000))))
+    with pytest.raises(NoRoomError) as caught:
+        prepare(tmp_path / "a.zip", tmp_path / "out", room=4999)
+    assert (caught.value.needed, caught.value.largest) == (5000, "a.txt")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
+    prepare(tmp_path / "a.zip", tmp_path / "out", room=5000)
+
+
+def test_what_stays_packed_needs_no_room(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(zipped(("a.py", b"#" * 5000)))
+    assert not prepare(tmp_path / "a.zip", tmp_path / "out", room=0).unpacked
+
+
 def test_modes_are_plain_and_only_the_right_to_execute_is_kept(tmp_path: Path) -> None:
     prepared(tmp_path, (info("tool.sh", stat.S_IFREG | 0o6777), b""), (info("data.txt", stat.S_IFREG | 0o666), b""))
     assert stat.S_IMODE((tmp_path / "out" / "tool.sh").stat().st_mode) == 0o755
     assert stat.S_IMODE((tmp_path / "out" / "data.txt").stat().st_mode) == 0o644
+
+
+@pytest.fixture
+def permissive() -> Iterator[None]:
+    """Let the process create what anybody may write, unless it says otherwise."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("permissive")
+def test_folders_and_files_are_their_owners_to_write_whatever_the_archive_says(tmp_path: Path) -> None:
+    folder = info("listed/", stat.S_IFDIR | 0o7777)
+    files = (info("listed/a.txt", stat.S_IFREG | 0o666), info("not/listed/tool", stat.S_IFREG | 0o4777), info("data.txt"))
+    prepared(tmp_path, (folder, b""), *((each, b"") for each in files))
+    modes = {path.relative_to(tmp_path).as_posix(): stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "out").rglob("*")}
+    assert modes == {
+        "out/listed": 0o755,
+        "out/listed/a.txt": 0o644,
+        "out/not": 0o755,
+        "out/not/listed": 0o755,
+        "out/not/listed/tool": 0o755,
+        "out/data.txt": 0o644,
+    }
+    assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o755
 
 
 def test_entries_whose_sizes_follow_their_data_are_read(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ hostile names in silence, and takes entries that overlap.
 
 from __future__ import annotations
 
+import keyword
 import os
 import re
 import shutil
@@ -13,7 +14,7 @@ import stat
 import struct
 import unicodedata
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
@@ -47,10 +48,27 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _DRIVE: Final = re.compile(r"[A-Za-z]:")
 _RESOURCE_FORK: Final = "__MACOSX"
 _FINDER: Final = ".DS_Store"
+_BACKSLASH_HINT: Final = (
+    "Compress-Archive of Windows PowerShell 5 and old .NET programs make such zips: make it with "
+    "'python -m zipfile -c code.zip' and the names of its files and folders, with the Explorer, or with PowerShell 7"
+)
 
 
 class InvalidArchiveError(ValueError):
-    """An archive that is not unpacked. Its text names the entry and what is wrong with it."""
+    """An archive that is not unpacked. Its text names the entry and what is wrong with it; `hint` is a remedy other than the common one."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class NoRoomError(Exception):
+    """An archive in order that takes more bytes, unpacked, than there is room for: `needed`, the most of them by the entry `largest`."""
+
+    def __init__(self, needed: int, largest: str) -> None:
+        super().__init__(f"it unpacks to {needed:,} bytes (largest entry: {clip(largest, 120)!r})")
+        self.needed = needed
+        self.largest = largest
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +87,10 @@ DEFAULT_LIMITS: Final = Limits()
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One file or folder of an archive, checked. `data` is where its packed bytes start."""
+    """One file or folder of an archive, checked.
+
+    `data` is where its packed bytes start; `is_plain` whether Python's own importer of zips reads it right.
+    """
 
     name: str
     is_folder: bool
@@ -80,7 +101,7 @@ class Entry:
     size: int
     header: int
     data: int
-    is_plain_name: bool
+    is_plain: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,26 +112,28 @@ class Prepared:
     unpacked: bool
 
 
-def prepare(archive: Path, folder: Path, limits: Limits = DEFAULT_LIMITS, cancelled: Callable[[], bool] = lambda: False) -> Prepared:
+def prepare(archive: Path, folder: Path, limits: Limits = DEFAULT_LIMITS, room: int | None = None) -> Prepared:
     """Check the archive and make its modules importable.
 
-    Pure Python packages at the top stay in the zip. With one top folder, compiled modules or data files it is unpacked into
-    the new folder `folder`: all of it or nothing.
+    Pure Python packages at the top stay in the zip, where its importer finds them there. With one top folder, compiled modules or
+    data files it is unpacked into the new folder `folder`, all of it or nothing, if that takes at most `room` bytes.
 
     Raises:
         InvalidArchiveError: it breaks a rule or a limit.
+        NoRoomError: it would have to be unpacked, and takes more than `room`; nothing is written.
         OSError: the file system fails.
     """
     with archive.open("rb", buffering=0) as file:
         entries = read_entries(file, limits)
         if _stays_packed(entries):
-            _check_contents(file, entries, cancelled)
+            _check_contents(file, entries)
             return Prepared((archive,), unpacked=False)
-        _unpack(file, entries, folder, cancelled)
+        _check_room(entries, room)
+        _unpack(file, entries, folder)
     return Prepared(_roots(entries, folder), unpacked=True)
 
 
-def extract(archive: Path, folder: Path, limits: Limits = DEFAULT_LIMITS, cancelled: Callable[[], bool] = lambda: False) -> None:
+def extract(archive: Path, folder: Path, limits: Limits = DEFAULT_LIMITS) -> None:
     """Unpack the archive into the new folder `folder`: all of it or nothing.
 
     Raises:
@@ -118,7 +141,7 @@ def extract(archive: Path, folder: Path, limits: Limits = DEFAULT_LIMITS, cancel
         OSError: the file system fails.
     """
     with archive.open("rb", buffering=0) as file:
-        _unpack(file, read_entries(file, limits), folder, cancelled)
+        _unpack(file, read_entries(file, limits), folder)
 
 
 def read_entries(file: IO[bytes], limits: Limits = DEFAULT_LIMITS) -> tuple[Entry, ...]:
@@ -213,6 +236,8 @@ def _entry(fields: tuple[int, ...], raw_name: bytes, extra: bytes) -> Entry:
         raise InvalidArchiveError(f"entry {clip(name, 120)!r} is packed with method {method}, expected stored or deflated")
     if disk:
         raise InvalidArchiveError(f"entry {clip(name, 120)!r} lies on another volume")
+    # The importer of zips knows no zip64, and reads names without the UTF-8 flag in another character set.
+    is_plain = _ZIP64 not in (size, packed, header) and (bool(flags & _UTF8) or raw_name.isascii())
     size, packed, header = _wide(name, extra, size, packed, header)
     is_folder = name.endswith("/")
     mode = _mode(name, made_by >> 8, attributes, is_folder=is_folder)
@@ -220,7 +245,7 @@ def _entry(fields: tuple[int, ...], raw_name: bytes, extra: bytes) -> Entry:
         raise InvalidArchiveError(f"entry {clip(name, 120)!r} is a folder with contents")
     if method == _STORED and packed != size:
         raise InvalidArchiveError(f"entry {clip(name, 120)!r} is stored but has two sizes")
-    return Entry(name.rstrip("/"), is_folder, mode, method, crc, packed, size, header, 0, bool(flags & _UTF8) or raw_name.isascii())
+    return Entry(name.rstrip("/"), is_folder, mode, method, crc, packed, size, header, 0, is_plain)
 
 
 def _name(raw: bytes) -> str:
@@ -232,7 +257,7 @@ def _name(raw: bytes) -> str:
     if _CONTROL.search(name):
         raise InvalidArchiveError(f"the name of entry {shown} holds a control character")
     if "\\" in name:
-        raise InvalidArchiveError(f"the name of entry {shown} holds a backslash, expected / between folders")
+        raise InvalidArchiveError(f"the name of entry {shown} holds a backslash, expected / between folders", _BACKSLASH_HINT)
     if name.startswith("/") or _DRIVE.match(name):
         raise InvalidArchiveError(f"the name of entry {shown} is absolute, expected a relative path")
     if len(raw) > PATH_LIMIT:
@@ -277,36 +302,78 @@ def _wide(name: str, extra: bytes, size: int, packed: int, header: int) -> tuple
     raise InvalidArchiveError(f"entry {clip(name, 120)!r} does not tell its size")
 
 
-def _key(path: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
+class _Name:
+    """A name in a folder of the archive; `below` are the names in it, if it is a folder, by their keys.
+
+    A tree, because whole paths of deep folders would take a hundred times the bytes of the directory that they come from.
+    """
+
+    __slots__ = ("above", "below", "is_folder", "is_listed", "text")
+
+    def __init__(self, text: str, above: _Name | None, *, is_folder: bool) -> None:
+        self.text = text
+        self.above = above
+        self.is_folder = is_folder
+        self.below: dict[str, _Name] = {}
+        self.is_listed = False
+
+    @property
+    def path(self) -> str:
+        """The whole path."""
+        return f"{self.above.path}/{self.text}" if self.above is not None and self.above.text else self.text
+
+
+def _key(name: str) -> str:
+    """Return the same for all names that are one on some file system."""
+    if name.isascii():
+        lower = name.lower()
+        return name if lower == name else lower
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _check_names(entries: tuple[Entry, ...]) -> None:
     """Refuse names that are one file on some file system, or a file and a folder at once."""
-    seen: dict[str, tuple[str, bool]] = {}
-    listed: set[str] = set()
+    root = _Name("", None, is_folder=True)
+    known, at = "", root
     folders = 0
     for entry in entries:
-        if entry.name in listed:
+        path, _, last = entry.name.rpartition("/")
+        if path != known:
+            known, at = path, root
+            for part in path.split("/") if path else ():
+                at, is_new = _child(at, part, is_folder=True)
+                folders += is_new
+        name, is_new = _child(at, last, is_folder=entry.is_folder)
+        folders += is_new and entry.is_folder
+        if name.is_listed:
             raise InvalidArchiveError(f"entry {clip(entry.name, 120)!r} occurs twice")
-        listed.add(entry.name)
-        path, is_folder = entry.name, entry.is_folder
-        while path:
-            key = _key(path)
-            known = seen.get(key)
-            if known is None:
-                seen[key] = (path, is_folder)
-                folders += is_folder
-                if folders > FOLDERS_LIMIT:
-                    raise InvalidArchiveError(f"it holds more than {FOLDERS_LIMIT:,} folders")
-            elif known[0] != path:
-                raise InvalidArchiveError(f"entries {clip(known[0], 120)!r} and {clip(path, 120)!r} differ in case or accents only")
-            elif known[1] != is_folder:
-                raise InvalidArchiveError(f"entry {clip(path, 120)!r} is both a file and a folder")
-            elif path != entry.name:
-                # A folder that is known has had its own parents checked.
-                break
-            path, is_folder = path.rpartition("/")[0], True
+        name.is_listed = True
+        if folders > FOLDERS_LIMIT:
+            raise InvalidArchiveError(f"it holds more than {FOLDERS_LIMIT:,} folders")
+
+
+def _child(folder: _Name, text: str, *, is_folder: bool) -> tuple[_Name, bool]:
+    """Return the name in the folder, and whether it is new there."""
+    key = _key(text)
+    known = folder.below.get(key)
+    if known is None:
+        new = folder.below[key] = _Name(text, folder, is_folder=is_folder)
+        return new, True
+    if known.text != text:
+        raise _clash(known.path, _Name(text, folder, is_folder=is_folder).path)
+    if known.is_folder != is_folder:
+        raise InvalidArchiveError(f"entry {clip(known.path, 120)!r} is both a file and a folder")
+    return known, False
+
+
+def _clash(one: str, other: str) -> InvalidArchiveError:
+    # Accents that are written in two ways look the same, unless it is shown how.
+    alike = unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
+    first, second = (ascii(clip(each, 120)) if alike else repr(clip(each, 120)) for each in (one, other))
+    return InvalidArchiveError(
+        f"entries {first} and {second} differ in case or accents only: on some file systems they are one file",
+        f"rename {first} or {second}, and what imports or reads it, and make the archive again",
+    )
 
 
 def _check_sizes(entries: tuple[Entry, ...], size: int, limits: Limits) -> None:
@@ -353,7 +420,7 @@ def _locate(file: IO[bytes], entries: tuple[Entry, ...], directory: int) -> tupl
 
 def _at(entry: Entry, data: int) -> Entry:
     return Entry(
-        entry.name, entry.is_folder, entry.mode, entry.method, entry.crc, entry.packed, entry.size, entry.header, data, entry.is_plain_name
+        entry.name, entry.is_folder, entry.mode, entry.method, entry.crc, entry.packed, entry.size, entry.header, data, entry.is_plain
     )
 
 
@@ -364,21 +431,40 @@ def _is_junk(entry: Entry) -> bool:
 
 
 def _stays_packed(entries: tuple[Entry, ...]) -> bool:
-    files = [entry for entry in entries if not entry.is_folder and not _is_junk(entry)]
-    # The importer of zips reads names without the UTF-8 flag in another character set.
-    if not all(entry.name.endswith((".py", ".pyc")) and entry.is_plain_name for entry in files):
+    used = [entry for entry in entries if not _is_junk(entry)]
+    files = {entry.name for entry in used if not entry.is_folder}
+    if not all(entry.name.endswith((".py", ".pyc")) and entry.is_plain for entry in used if not entry.is_folder):
         return False
-    return _only_folder(entries) is None
+    if _only_folder(entries) is not None:
+        return False
+    # A package without __init__ is one to the importer of zips only if the zip lists its folder, which many tools leave out.
+    listed = {entry.name for entry in used if entry.is_folder}
+    return all(folder in listed or _is_package(folder, files) for folder in _folders(files))
+
+
+def _folders(files: Iterable[str]) -> set[str]:
+    """Return every folder that the files lie in, and those above."""
+    found: set[str] = set()
+    for name in files:
+        folder = name.rpartition("/")[0]
+        while folder and folder not in found:
+            found.add(folder)
+            folder = folder.rpartition("/")[0]
+    return found
+
+
+def _is_package(folder: str, files: Set[str]) -> bool:
+    return f"{folder}/__init__.py" in files or f"{folder}/__init__.pyc" in files
 
 
 def _only_folder(entries: tuple[Entry, ...]) -> str | None:
-    """Return the single top folder if it is not itself a package."""
+    """Return the single top folder if it is not itself a package: what no `import` can name is none, whatever lies in it."""
     names = {entry.name for entry in entries if not _is_junk(entry) and not entry.is_folder}
     tops = {name.partition("/")[0] for name in names}
     if len(tops) != 1:
         return None
     top = tops.pop()
-    if top in names or f"{top}/__init__.py" in names:
+    if top in names or (top.isidentifier() and not keyword.iskeyword(top) and _is_package(top, names)):
         return None
     return top
 
@@ -389,19 +475,26 @@ def _roots(entries: tuple[Entry, ...], folder: Path) -> tuple[Path, ...]:
     return (folder,) if top is None else (folder / top, folder)
 
 
-def _unpack(file: IO[bytes], entries: tuple[Entry, ...], folder: Path, cancelled: Callable[[], bool]) -> None:
-    temporary = folder.with_name(f".{folder.name[:200]}.unpacking")
+def _check_room(entries: tuple[Entry, ...], room: int | None) -> None:
+    written = [entry for entry in entries if not _is_junk(entry)]
+    needed = sum(entry.size for entry in written)
+    if room is not None and needed > room:
+        raise NoRoomError(needed, max(written, key=lambda entry: entry.size).name)
+
+
+def _unpack(file: IO[bytes], entries: tuple[Entry, ...], folder: Path) -> None:
+    temporary = folder.with_name(f".{folder.name}.unpacking")
     temporary.mkdir(mode=0o755)
     try:
         made: set[str] = set()
         for entry in entries:
             if _is_junk(entry):
-                for _ in _contents(file, entry, cancelled):
+                for _ in _contents(file, entry):
                     pass
                 continue
             _make_folders(temporary, entry.name if entry.is_folder else entry.name.rpartition("/")[0], made)
             if not entry.is_folder:
-                _write(file, entry, temporary / entry.name, cancelled)
+                _write(file, entry, temporary / entry.name)
         temporary.rename(folder)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -418,10 +511,10 @@ def _make_folders(root: Path, name: str, made: set[str]) -> None:
         (root / each).mkdir(mode=0o755)
 
 
-def _write(file: IO[bytes], entry: Entry, target: Path, cancelled: Callable[[], bool]) -> None:
+def _write(file: IO[bytes], entry: Entry, target: Path) -> None:
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, entry.mode)
     try:
-        for block in _contents(file, entry, cancelled):
+        for block in _contents(file, entry):
             view = memoryview(block)
             while view:
                 view = view[os.write(descriptor, view) :]
@@ -429,13 +522,13 @@ def _write(file: IO[bytes], entry: Entry, target: Path, cancelled: Callable[[], 
         os.close(descriptor)
 
 
-def _check_contents(file: IO[bytes], entries: tuple[Entry, ...], cancelled: Callable[[], bool]) -> None:
+def _check_contents(file: IO[bytes], entries: tuple[Entry, ...]) -> None:
     for entry in entries:
-        for _ in _contents(file, entry, cancelled):
+        for _ in _contents(file, entry):
             pass
 
 
-def _contents(file: IO[bytes], entry: Entry, cancelled: Callable[[], bool]) -> Iterator[bytes]:
+def _contents(file: IO[bytes], entry: Entry) -> Iterator[bytes]:
     """Yield the unpacked bytes; they are as many as the directory says and of its checksum, or it raises."""
     shown = repr(clip(entry.name, 120))
     crc = size = 0
@@ -445,8 +538,6 @@ def _contents(file: IO[bytes], entry: Entry, cancelled: Callable[[], bool]) -> I
             size += len(block)
             if size > entry.size:
                 raise InvalidArchiveError(f"entry {shown} unpacks to more than the {entry.size:,} bytes it announces")
-            if cancelled():
-                raise InvalidArchiveError("unpacking was given up")
             yield block
     except zlib.error:
         raise InvalidArchiveError(f"entry {shown} is damaged: it cannot be unpacked") from None

@@ -36,7 +36,7 @@ def clip(text: str, limit: int = TEXT_LIMIT) -> str:
     if len(text) > limit:
         head = limit * 2 // 3
         text = f"{text[:head]}…{text[len(text) - (limit - head - 1) :]}"
-    return "".join(character if character.isprintable() else "�" for character in text)
+    return text if text.isprintable() else "".join(character if character.isprintable() else "�" for character in text)
 
 
 def sentence(failure: Failure) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from tftrainer import archive
-from tftrainer.archive import InvalidArchiveError
+from tftrainer.archive import InvalidArchiveError, NoRoomError
 from tftrainer.contract import CodePins, Pinned, Plan, Reason
 from tftrainer.fetch.sources import ARCHIVE_FIELD, SCRIPT_FIELD, Wanted, file_field
 from tftrainer.layout import Layout
@@ -20,6 +20,7 @@ from tftrainer.phase_error import PhaseError, clip
 from tftrainer.preflight import check as preflight
 from tftrainer.preflight.check import this_image
 from tftrainer.preflight.finding import Findings
+from tftrainer.progress import size
 from tftrainer.uri import UriError, segments
 
 _UNPACKED: Final = ".unpacked"
@@ -129,22 +130,32 @@ def check_unchanged(plan: Plan, found: CodePins) -> list[PhaseError]:
     ]
 
 
-def prepare_archive(plan: Plan, file: Path, layout: Layout) -> tuple[str, ...]:
+def prepare_archive(plan: Plan, file: Path, layout: Layout, fetched: int) -> tuple[str, ...]:
     """Make the archive importable and return what goes on `sys.path`.
 
+    `fetched` are the bytes of all objects of the job, the archive's too: what the workspace has beside them is what it may unpack to.
+
     Raises:
-        PhaseError: `InvalidArchive`, naming the entry.
+        PhaseError: `InvalidArchive`, naming the entry; `InputTooLarge`, it unpacks to more than the workspace has left.
     """
     if plan.archive is None:
         return ()
     if file.suffix == ".py":
         return (str(layout.dependencies),)
+    room = max(plan.workspace_bytes - fetched, 0)
     try:
-        prepared = archive.prepare(file, layout.dependencies / (file.name[:200] + _UNPACKED))
+        prepared = archive.prepare(file, layout.dependencies / (file.name + _UNPACKED), room=room)
     except InvalidArchiveError as error:
         raise PhaseError(
             Reason.INVALID_ARCHIVE,
             f"archive {plan.archive.uri}: {error}",
-            "make the archive again, for example with zip -r from its folder",
+            error.hint or "make the archive again, for example with zip -r from its folder",
+        ) from None
+    except NoRoomError as error:
+        raise PhaseError(
+            Reason.INPUT_TOO_LARGE,
+            f"archive {plan.archive.uri} unpacks to {size(error.needed)} (largest entry: {clip(error.largest, 120)!r}), "
+            f"but spec.resources.workspace is {size(plan.workspace_bytes)} and has {size(room)} left beside what is fetched",
+            "raise spec.resources.workspace, or leave out of the archive what is not code: data can be named in spec.inputs",
         ) from None
     return tuple(str(path) for path in prepared.path)

@@ -152,7 +152,7 @@ class _Fetch:
         code, data = ([each for each in wanted if (each.role in CODE_ROLES) is is_code] for is_code in (True, False))
         if wanted and not findings:
             say(f"fetching {counted(len(wanted), 'object')}, {size(total)}")
-        found = self._code(code, arguments, storage=buckets.storage, complete=not findings)
+        found = self._code(code, arguments, storage=buckets.storage, fetched=total, complete=not findings)
         if findings or found.findings:
             raise FindingsError([*findings, *found.findings])
         for folder in folders:
@@ -175,8 +175,11 @@ class _Fetch:
             restored=restored.words,
         )
 
-    def _code(self, wanted: list[Wanted], arguments: tuple[str, ...], *, storage: Store, complete: bool) -> _Code:
-        """Fetch and check the code. What is not `complete`, because some of it could not be found, is checked as far as it goes."""
+    def _code(self, wanted: list[Wanted], arguments: tuple[str, ...], *, storage: Store, fetched: int, complete: bool) -> _Code:
+        """Fetch and check the code; `fetched` are the bytes of all objects of the job.
+
+        What is not `complete`, because some of it could not be found, is checked as far as it goes.
+        """
         try:
             found = self._download(wanted)
             inline = None if self._plan.script.uri else place_inline_script(self._plan, self._layout)
@@ -188,7 +191,7 @@ class _Fetch:
         path: tuple[str, ...] = ()
         if archive is not None:
             try:
-                path = prepare_archive(self._plan, archive, self._layout)
+                path = prepare_archive(self._plan, archive, self._layout, fetched)
             except PhaseError as failed:
                 findings.append(failed)
                 complete = False

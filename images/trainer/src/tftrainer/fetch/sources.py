@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 
 from tftrainer import placeholders, saved, uri
@@ -22,6 +23,8 @@ from tftrainer.uri import Root, Uri
 SCRIPT_FIELD: Final = "spec.script.uri"
 ARCHIVE_FIELD: Final = "spec.dependencies.archive.uri"
 FACTS_LIMIT: Final = 32
+ARCHIVE_NAME_LIMIT: Final = 200
+"""Bytes of an archive's file name: what it is unpacked into has a longer one."""
 NEIGHBOURS_LIMIT: Final = 1000
 """Objects that are compared with a key that is missing: what one request lists."""
 
@@ -181,7 +184,7 @@ class _Finder:
         name = _parse(field, text)
         if name.is_folder:
             raise PhaseError(Reason.INVALID_SPEC, f"{field} is {text!r}, expected one object, not a folder", "remove the / at the end")
-        target = self._layout.code / self._plan.script.name if role == "script" else self._layout.dependencies / name.name
+        target = self._layout.code / self._plan.script.name if role == "script" else self._layout.dependencies / _archive_name(name.name)
         return Found((self._object(field, name, target, role, sha256),))
 
     def file(self, index: int, text: str, sha256: str | None) -> Found:
@@ -272,6 +275,17 @@ class _Finder:
         if not found:
             raise _missing(store, key, field)
         return Found(tuple(found), (target,))
+
+
+def _archive_name(name: str) -> str:
+    """Return the file name of the archive: the object's own, unless a module path cannot hold it or the product's own names could meet it.
+
+    A plain Python file keeps its name in any case: it is the module's, and its folder is what goes onto the path.
+    """
+    if PurePath(name).suffix == ".py":
+        return name
+    is_safe = os.pathsep not in name and not name.startswith(".") and len(name.encode()) <= ARCHIVE_NAME_LIMIT
+    return name if is_safe else "archive.zip"
 
 
 def _wanted(store: Store, info: ObjectInfo, prefix: str, target: Path, role: str, field: str) -> Wanted:
