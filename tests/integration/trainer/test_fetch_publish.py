@@ -250,7 +250,6 @@ def test_two_objects_for_one_file_are_a_conflict_that_names_both(pod: Pod, plan:
     ("argument", "words"),
     [
         ("${nonsense}/x", "placeholder ${nonsense}"),
-        ("--out=${bucket}/../x", "'..'"),
         ("${inputs.absent}", "${inputs.absent}"),
     ],
 )
@@ -259,6 +258,44 @@ def test_an_argument_that_cannot_be_resolved_is_refused_with_what_is_possible(po
     found = failure(pod, msgspec.structs.replace(plan, args=(argument,)))
     assert found.reason is Reason.INVALID_SPEC
     assert words in found.message
+
+
+def test_an_argument_that_is_no_key_reaches_the_script_as_text_and_the_log_says_that_nothing_was_fetched(pod: Pod, plan: Plan) -> None:
+    with_script(pod)
+    args = (
+        "--out=${bucket}/../x",
+        "${bucket}/ckpt/weights-%04d.h5",
+        "${bucket}//tf_model",
+        ",".join(["${bucket}/" + "a" * 250] * 6) + ",b",
+    )
+    ended, report = pod.fetch(msgspec.structs.replace(plan, args=args))
+    assert report.failure is None, ended.output
+    argv = handover.read(Resolved, pod.state / "resolved.json").argv
+    assert argv == tuple(each.replace("${bucket}", str(pod.local_bucket)) for each in args)
+    assert [f"spec.args[{index}]: " in ended.output for index in range(4)] == [True] * 4
+    assert ended.output.count("is not a key, so it is taken as text and nothing is fetched") == 4
+    assert {each.name for each in pod.workspace.iterdir()} == {"bucket", "code", "datasets", "deps", "inputs", "logs", ".tftraining"}
+    assert (pod.local_bucket / "ckpt").is_dir()
+
+
+def test_patterns_and_names_of_checkpoints_are_fetched_from_both_buckets(pod: Pod, plan: Plan) -> None:
+    with_script(pod)
+    for key in ("bert/bert_model.ckpt.index", "bert/bert_model.ckpt.meta", "bert/bert_model.ckpt.data-00000-of-00001", "bert/vocab.txt"):
+        pod.server.put(pod.datasets, key, key)
+    for number in range(3):
+        pod.put(f"in/train-{number:05}-of-00003", str(number))
+    pod.put("in/eval-00000-of-00001", "x")
+    args = ("--init_checkpoint", "${datasets}/bert/bert_model.ckpt", "data.files=${bucket}/in/train-?????-of-*")
+    ended, report = pod.fetch(msgspec.structs.replace(plan, args=args))
+    assert report.failure is None, ended.output
+    assert sorted(each.name for each in (pod.workspace / "datasets/bert").iterdir()) == [
+        "bert_model.ckpt.data-00000-of-00001",
+        "bert_model.ckpt.index",
+        "bert_model.ckpt.meta",
+    ]
+    assert [each.read_text() for each in sorted((pod.local_bucket / "in").iterdir())] == ["0", "1", "2"]
+    assert "pre-flight: spec.args[1]: 3 objects" in ended.output
+    assert "pre-flight: spec.args[2]: 3 objects" in ended.output
 
 
 def test_a_folder_named_by_an_argument_is_fetched_up_to_the_limit_and_no_further(pod: Pod, plan: Plan) -> None:

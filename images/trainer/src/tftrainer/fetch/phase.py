@@ -8,7 +8,6 @@ import functools
 import os
 import shutil
 import signal
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -273,26 +272,24 @@ class _Fetch:
         return FetchReport(script=earlier.script, archive=earlier.archive)
 
     def _look_up(self, buckets: Buckets) -> tuple[list[Wanted], list[Path], list[PhaseError], Restored]:
-        found: list[Found] = []
         restored = Restored()
-        lock = threading.Lock()
 
-        def look_for_checkpoint() -> None:
+        def look_for_checkpoint() -> Found:
             nonlocal restored
             restored = restore.look_up(self._plan, self._layout, buckets.storage)
-            with lock:
-                found.append(restored.found)
+            return restored.found
 
-        def task(look_up: LookUp) -> None:
-            result = look_up()
-            with lock:
-                found.append(result)
+        wanted_look_ups = [*look_ups(self._plan, self._layout, buckets), look_for_checkpoint]
+        # In the order of the spec, whichever answer comes first.
+        found = [Found()] * len(wanted_look_ups)
 
-        tasks: list[Callable[[], None]] = [functools.partial(task, each) for each in look_ups(self._plan, self._layout, buckets)]
-        tasks.append(look_for_checkpoint)
+        def task(index: int, look_up: LookUp) -> None:
+            found[index] = look_up()
+
+        tasks: list[Callable[[], None]] = [functools.partial(task, index, each) for index, each in enumerate(wanted_look_ups)]
         tasks.append(functools.partial(self._announce, buckets.storage))
         findings = all_findings(tasks)
-        # In the order of the spec, whichever answer came first: an object that is named twice counts for the first of its names.
+        # An object that is named twice counts for the first of its names, whichever answer came first.
         every = sorted((each for result in found for each in result.wanted), key=lambda each: (str(each.target), each.field))
         wanted: list[Wanted] = []
         try:
