@@ -201,7 +201,7 @@ class _Fetch:
                 complete = False
         if (self._layout.code / self._plan.script.name).is_file():
             findings += self._preflight(path if complete else None, places, arguments)
-        files = tuple(pinned for each, pinned in zip(wanted, found, strict=True) if each.role == "files")
+        files = tuple(pinned for each, pinned in zip(wanted, found, strict=True) if any(named.role == "files" for named in each.names))
         return _Code(pins, (*path, *places), files, packages, tuple(findings))
 
     def _installer(self, storage: Store) -> Installer:
@@ -289,7 +289,7 @@ class _Fetch:
         tasks: list[Callable[[], None]] = [functools.partial(task, index, each) for index, each in enumerate(wanted_look_ups)]
         tasks.append(functools.partial(self._announce, buckets.storage))
         findings = all_findings(tasks)
-        # An object that is named twice counts for the first of its names, whichever answer came first.
+        # Of the names of an object, and of conflicts, the first is told, whichever answer came first.
         every = sorted((each for result in found for each in result.wanted), key=lambda each: (str(each.target), each.field))
         wanted: list[Wanted] = []
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -23,6 +23,8 @@ from tftrainer.uri import Root, Uri
 
 SCRIPT_FIELD: Final = "spec.script.uri"
 ARCHIVE_FIELD: Final = "spec.dependencies.archive.uri"
+ROLES: Final = ("script", "archive", "files", "data")
+"""What an object is to the job, the strongest first: all but data is code, which is pinned."""
 FACTS_LIMIT: Final = 32
 SHOWN_LIMIT: Final = 120
 """Characters of an argument that the log shows."""
@@ -46,7 +48,8 @@ def input_field(name: str) -> str:
 class Wanted:
     """One object to fetch, named by `field` of the spec.
 
-    `role` is `script`, `archive`, `files` or `data`; `sha256` what the job demands.
+    `role` is one of `ROLES`; `sha256` what the job demands. `also` is the same object for the same place as other fields name it, each
+    with its own role and demand.
     """
 
     store: Store
@@ -55,6 +58,12 @@ class Wanted:
     role: str
     field: str
     sha256: str | None = None
+    also: tuple[Wanted, ...] = ()
+
+    @property
+    def names(self) -> tuple[Wanted, ...]:
+        """The object as each field names it."""
+        return (self, *self.also)
 
     @property
     def uri(self) -> str:
@@ -123,22 +132,30 @@ def look_ups(plan: Plan, layout: Layout, buckets: Buckets) -> list[LookUp]:
 
 
 def check_targets(wanted: Iterable[Wanted]) -> list[Wanted]:
-    """Return the objects without repetitions.
+    """Return every object once, with all the fields that name it; its role is the strongest of theirs.
 
     Raises:
         PhaseError: `InputConflict`, two objects would be one file, or one would be the other's folder.
     """
     by_target: dict[Path, Wanted] = {}
     for each in wanted:
-        other = by_target.setdefault(each.target, each)
-        if other is not each and other.uri != each.uri:
+        other = by_target.get(each.target, each)
+        if (other.store.credentials.host, other.uri) != (each.store.credentials.host, each.uri):
             raise PhaseError(
                 Reason.INPUT_CONFLICT,
                 f"{other.field} ({other.uri}) and {each.field} ({each.uri}) would both become the file {each.target.name!r}",
                 "rename one of the objects, or put one into a folder",
             )
+        by_target[each.target] = each if other is each else _together(other, each)
     _check_folders(by_target)
     return list(by_target.values())
+
+
+def _together(one: Wanted, other: Wanted) -> Wanted:
+    if any((each.field, each.sha256) == (other.field, other.sha256) for each in one.names):
+        return one
+    first, *rest = sorted((*one.names, other), key=lambda each: ROLES.index(each.role))
+    return replace(first, also=tuple(replace(each, also=()) for each in rest))
 
 
 def _check_folders(by_target: Mapping[Path, Wanted]) -> None:
@@ -176,7 +193,8 @@ def facts(wanted: Iterable[Wanted]) -> list[str]:
     """Return in words what was found for each field of the spec: how many objects, how many bytes."""
     sizes: dict[str, list[int]] = {}
     for each in wanted:
-        sizes.setdefault(each.field, []).append(each.info.size)
+        for named in each.names:
+            sizes.setdefault(named.field, []).append(each.info.size)
     texts = [f"{field}: {counted(len(found), 'object')}, {size(sum(found))}" for field, found in sizes.items()]
     return texts if len(texts) <= FACTS_LIMIT else [*texts[:FACTS_LIMIT], f"and {len(texts) - FACTS_LIMIT} fields more"]
 
