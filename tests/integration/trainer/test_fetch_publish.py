@@ -260,6 +260,37 @@ def test_an_argument_that_cannot_be_resolved_is_refused_with_what_is_possible(po
     assert words in found.message
 
 
+MAKES_ITS_FOLDERS = """
+import os, sys
+os.mkdir(sys.argv[1])
+os.makedirs(sys.argv[2])
+os.makedirs(os.path.join(sys.argv[3], "checkpoints"))
+open(sys.argv[4] + "model.h5", "w").write("1")
+open(sys.argv[5], "w").write("1")
+"""
+
+
+def test_a_script_that_makes_its_folders_finds_none_there_but_the_one_that_its_argument_ends_with(pod: Pod, plan: Plan) -> None:
+    with_script(pod, MAKES_ITS_FOLDERS)
+    args = ("${bucket}/model", "${cos}/output", "${bucket}", "${bucket}/out/", "${bucket}/results/out.txt")
+    ended, report = pod.fetch(msgspec.structs.replace(plan, args=args))
+    assert report.failure is None, ended.output
+    argv = handover.read(Resolved, pod.state / "resolved.json").argv
+    ran = subprocess.run([sys.executable, pod.workspace / "code/train.py", *argv], capture_output=True, text=True, check=False, timeout=60)
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_a_script_of_a_hosted_platform_finds_the_folders_that_its_code_names_by_their_variables(pod: Pod, plan: Plan) -> None:
+    with_script(pod, "import os, paths\nopen(os.path.join(os.environ['SM_MODEL_DIR'], 'x'), 'w')\n")
+    pod.put("lib.zip", zipped(paths_py="import os\nLOGS = os.environ['AIP_TENSORBOARD_LOG_DIR']\n"))
+    pod.put("conf/settings.py", "import os\nCHECKPOINTS = os.environ['AIP_CHECKPOINT_DIR']\n")
+    plan = msgspec.structs.replace(plan, archive=Reference(uri="${bucket}/lib.zip"), files=(Reference(uri="${bucket}/conf/"),))
+    ended, report = pod.fetch(plan)
+    assert report.failure is None, ended.output
+    assert sorted(each.name for each in pod.local_bucket.iterdir()) == ["checkpoints", "model", "tensorboard"]
+    assert set(handover.read(Resolved, pod.state / "resolved.json").environment) >= {"SM_OUTPUT_DATA_DIR", "TM_MODEL_DIR"}
+
+
 def test_an_argument_that_is_no_key_reaches_the_script_as_text_and_the_log_says_that_nothing_was_fetched(pod: Pod, plan: Plan) -> None:
     with_script(pod)
     args = (

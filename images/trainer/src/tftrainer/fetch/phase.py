@@ -341,7 +341,8 @@ class _Fetch:
         wanted: list[Wanted],
     ) -> None:
         at = self._layout
-        make_folders(at)
+        variables = aliases(self._plan, at)
+        make_folders(variables, at, (at.code, *(each for each in at.dependencies.iterdir() if each.name != PACKAGES_FOLDER)))
         baseline = Baseline(
             files=tuple(_fetched(each.target, at.bucket) for each in wanted if _lies_at_its_key(each, at.bucket)),
             script=code.pins.script,
@@ -360,7 +361,7 @@ class _Fetch:
             cwd=str(at.code),
             argv=arguments,
             path=code.path,
-            environment=aliases(self._plan, at),
+            environment=variables,
         )
         handover.write(resolved, at.resolved)
 
