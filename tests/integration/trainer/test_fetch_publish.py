@@ -288,7 +288,9 @@ def test_a_script_of_a_hosted_platform_finds_the_folders_that_its_code_names_by_
     ended, report = pod.fetch(plan)
     assert report.failure is None, ended.output
     assert sorted(each.name for each in pod.local_bucket.iterdir()) == ["checkpoints", "model", "tensorboard"]
-    assert set(handover.read(Resolved, pod.state / "resolved.json").environment) >= {"SM_OUTPUT_DATA_DIR", "TM_MODEL_DIR"}
+    environment = handover.read(Resolved, pod.state / "resolved.json").environment
+    assert environment.keys() >= {"SM_OUTPUT_DATA_DIR", "TM_MODEL_DIR"}
+    assert (environment["SM_CURRENT_HOST"], json.loads(environment["SM_HOSTS"])) == ("chief-0", ["chief-0"])
 
 
 def test_an_argument_that_is_no_key_reaches_the_script_as_text_and_the_log_says_that_nothing_was_fetched(pod: Pod, plan: Plan) -> None:

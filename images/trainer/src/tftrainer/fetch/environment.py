@@ -14,6 +14,8 @@ from tftrainer import saved
 from tftrainer.contract import Plan
 from tftrainer.layout import Layout
 
+HOST: Final = "chief-0"
+"""What the only replica is called."""
 SOURCE_LIMIT: Final = 4 * 1024**2
 """Bytes of a module beyond which it is not read: no one wrote it by hand."""
 
@@ -27,6 +29,8 @@ def aliases(plan: Plan, layout: Layout) -> dict[str, str]:
         found[f"{prefix}_MODEL_DIR"] = model
         found[f"{prefix}_OUTPUT_DATA_DIR"] = output
         found[f"{prefix}_NUM_GPUS"] = str(plan.gpus)
+        found[f"{prefix}_CURRENT_HOST"] = HOST
+        found[f"{prefix}_HOSTS"] = f'["{HOST}"]'
         for each in plan.inputs:
             channel = re.sub(r"[^A-Z0-9]", "_", each.name.upper())
             found[f"{prefix}_CHANNEL_{channel}"] = str(layout.inputs / each.name)
