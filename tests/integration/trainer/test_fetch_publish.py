@@ -344,6 +344,22 @@ def test_a_folder_named_by_an_argument_is_fetched_up_to_the_limit_and_no_further
     assert (pod.local_bucket / "ckpt" / "b" / "c").read_text() == "2" * 600
 
 
+def test_a_job_that_is_run_again_does_not_fetch_the_models_that_it_only_writes(pod: Pod, plan: Plan) -> None:
+    with_script(pod)
+    pod.put("tf_model/1700000000/saved_model.pb", "old" * 1000)
+    plan = msgspec.structs.replace(plan, outputs=("${bucket}/tf_model",), args=("--export_dir", "${cos}/tf_model"), implicit_fetch_bytes=9)
+    ended, report = pod.fetch(plan)
+    assert report.failure is None, ended.output
+    assert report.objects == 1, "the script"
+    assert list(pod.local_bucket.iterdir()) == []
+    trainer = Trainer(pod)
+    trainer.write("tf_model/1800000000/saved_model.pb", "new")
+    trainer.end()
+    ended, published = pod.publish(plan)
+    assert (published.failure, published.objects) == (None, 1), ended.output
+    assert pod.server.keys(pod.bucket, "tf_model/") == ["tf_model/1700000000/saved_model.pb", "tf_model/1800000000/saved_model.pb"]
+
+
 def test_more_than_the_workspace_holds_is_refused_before_the_first_byte(pod: Pod, plan: Plan) -> None:
     with_script(pod)
     pod.put("big", "1" * 5000)

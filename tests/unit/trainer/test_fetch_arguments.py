@@ -255,3 +255,53 @@ def test_what_an_input_declares_too_is_fetched_for_an_argument_however_large(job
     for argument in ("${datasets}/in/deep", "${bucket}/in"):
         with pytest.raises(PhaseError, match="the most that is fetched undeclared"):
             job.found(argument, inputs=(Input(name="old", uri="${bucket}/in/deep/a"),), implicit_fetch_bytes=4)
+
+
+@pytest.mark.parametrize(
+    ("argument", "fetched", "folder"),
+    [
+        ("${bucket}/tf_model", [], ""),
+        ("${bucket}/tf_model/", [], "tf_model"),
+        ("--export_dir=${cos}/tf_model/1700000000", [], "tf_model"),
+        ("${bucket}/tf_model/*/saved_model.pb", [], None),
+        ("${bucket}/out.csv", [], ""),
+        ("${bucket}/tf_model_2", ["bucket/tf_model_2/x"], None),
+        ("${bucket}/t*", ["bucket/tf_model_2/x"], None),
+        ("${datasets}/tf_model", ["datasets/tf_model/1700000000/saved_model.pb"], None),
+    ],
+)
+def test_what_spec_outputs_names_is_not_fetched_whatever_argument_names_it(
+    job: Job, argument: str, fetched: list[str], folder: str | None
+) -> None:
+    job.holds("tf_model/1700000000/saved_model.pb", "out.csv", "tf_model_2/x")
+    outputs = ("${bucket}/tf_model", "${cos}/out.csv")
+    found = job.found(argument, outputs=outputs)
+    assert sorted(str(each.target.relative_to(job.layout.workspace)) for each in found.wanted) == fetched
+    assert found.folders == ((job.layout.bucket / folder,) if folder else ())
+    assert [("spec.outputs" in fact) for fact in found.facts] == ([] if fetched else [True])
+
+
+def test_what_lies_beside_an_output_is_fetched_with_its_folder(job: Job) -> None:
+    job.holds("exp/out/old", "exp/in/a")
+    assert job.fetched("${bucket}/exp", outputs=("${bucket}/exp/out/",), implicit_fetch_bytes=5) == ["bucket/exp/in/a"]
+
+
+@pytest.mark.parametrize("path", ["${datasets}/x", "${bucket}/../x", "s3://models/x"])
+def test_an_output_that_is_no_path_in_the_bucket_is_refused_with_its_field(job: Job, path: str) -> None:
+    with pytest.raises(PhaseError) as caught:
+        job.found(outputs=("${bucket}/a", path))
+    assert caught.value.failure.reason is Reason.INVALID_SPEC
+    assert "spec.outputs[1].path" in caught.value.failure.message
+
+
+def test_the_remedies_for_what_is_too_large_are_those_that_help(job: Job) -> None:
+    job.holds("old/a", "old/b")
+    hints = {}
+    for root in ("bucket", "datasets"):
+        with pytest.raises(PhaseError) as caught:
+            job.found(f"${{{root}}}/old", implicit_fetch_bytes=9)
+        hints[root] = caught.value.failure.hint
+    assert ["spec.outputs" in hints[root] for root in ("bucket", "datasets")] == [True, False]
+    assert all("spec.inputs" in hint for hint in hints.values())
+    job.found("${bucket}/old", implicit_fetch_bytes=9, outputs=("${bucket}/old",))
+    job.found("${bucket}/old", implicit_fetch_bytes=9, inputs=(Input(name="old", uri="${bucket}/old/"),))

@@ -205,6 +205,7 @@ class _Finder:
         self._layout = layout
         self._buckets = buckets
         self._checkpoints = saved.folder_key(plan.checkpoints) if plan.checkpoints else None
+        self._outputs = tuple(_output(index, each) for index, each in enumerate(plan.outputs))
         self._declared = tuple(self._declared_inputs())
 
     def resolve(self, text: str) -> str:
@@ -250,6 +251,9 @@ class _Finder:
         if named.root is Root.BUCKET and self._checkpoints and _is_within(named.key, self._checkpoints):
             # Of the folder of checkpoints, or what lies in it, the script finds what was restored and nothing else.
             return Found(folders=self._place(named))
+        if named.root is Root.BUCKET and any(_is_within(named.key, each) for each in self._outputs):
+            fact = f"{field}: {store.uri(key)} is only written, as spec.outputs says, so nothing is fetched"
+            return Found(folders=self._place(named), facts=(fact,))
         found = self._existing(field, store, key, named)
         if found:
             return Found(tuple(found))
@@ -314,19 +318,20 @@ class _Finder:
             if not any(store is of and _is_within(info.key, folder) for of, folder in self._declared):
                 total += info.size
             if total > self._plan.implicit_fetch_bytes:
+                written = "name it in spec.outputs if the script only writes there, " if store is self._buckets.storage else ""
                 read = "declare it in spec.inputs if the script reads all of it"
                 raise PhaseError(
                     Reason.INPUT_TOO_LARGE,
                     f"{names}, which holds more than {size(self._plan.implicit_fetch_bytes)}, the most that is fetched undeclared",
-                    f"{read}, or name less",
+                    f"{written}{read}, or name less",
                 )
             yield info
 
     def _listed(self, store: Store, prefix: str) -> Iterator[ObjectInfo]:
-        """Yield objects of the job's bucket or of the library, without what is restored, or the product's own."""
+        """Yield objects of the job's bucket or of the library, without what is restored, only written, or the product's own."""
         apart: list[str] = []
         if store is self._buckets.storage:
-            apart = [store.credentials.key(self._checkpoints)] if self._checkpoints else []
+            apart = [store.credentials.key(each) for each in (self._checkpoints, *self._outputs) if each]
         for info in store.list(prefix):
             if not _is_own(store, info) and not any(_is_within(info.key, each) for each in apart):
                 yield info
@@ -366,6 +371,14 @@ def _wanted(store: Store, info: ObjectInfo, prefix: str, target: Path, role: str
 def _is_within(key: str, folder: str) -> bool:
     """Whether the key is the folder, or that of something in it."""
     return f"{key.removesuffix('/')}/".startswith(f"{folder.removesuffix('/')}/")
+
+
+def _output(index: int, text: str) -> str:
+    field = f"spec.outputs[{index}].path"
+    name = _parse(field, text)
+    if name.root is not Root.BUCKET:
+        raise PhaseError(Reason.INVALID_SPEC, f"{field} is {text!r}, expected a path below ${{bucket}}", f"correct {field}")
+    return name.key
 
 
 def _is_own(store: Store, info: ObjectInfo) -> bool:
