@@ -160,15 +160,16 @@ def _raised(found: Evidence, plan: Plan, bucket: Path) -> Failure:
 
 
 def _absent(found: Evidence, bucket: Path) -> str:
-    """Return a hint where the script looked for something in the bucket, by a name that was not there when the job started."""
+    """Return a hint where the script looked for something in the bucket that was not fetched, whether or not there is such an object."""
     if not found.type.endswith("NotFoundError"):
         return ""
     name = re.search(rf"{re.escape(str(bucket))}/([^\s'\";:,]+)", found.message)
     if name is None:
         return ""
     return (
-        f"Nothing was at ${{bucket}}/{name[1][:300]} when the job started: check the key (capitals count). "
-        "What no argument names is only there if spec.inputs names it."
+        f"${{bucket}}/{name[1][:300]} was not fetched: of the bucket the script finds what an argument names whole (${{bucket}} alone "
+        "names nothing) or spec.inputs names. Name it in one of them; if one does, check the key (capitals count). "
+        "A folder that the script writes to it has to make."
     )
 
 
