@@ -259,6 +259,19 @@ def test_a_file_that_was_not_fetched_from_the_bucket_is_told_by_the_name_that_th
     assert elsewhere.report.failure.hint == ""
 
 
+@pytest.mark.parametrize("call", ["os.mkdir(path)", "raise AssertionError(f'Export directory already exists, and is not empty: {path}')"])
+def test_a_folder_that_was_in_the_bucket_before_is_told_with_what_keeps_it_away(pod: Pod, call: str) -> None:
+    path = pod.workspace / "bucket" / "export"
+    path.mkdir(parents=True)
+    ran = pod.run(f"import os\npath = {str(path)!r}\n{call}\n")
+    assert ran.report.failure is not None
+    for words in ("If ${bucket}/export was there", "leave the / out", "spec.outputs"):
+        assert words in ran.report.failure.hint
+    elsewhere = pod.run("import os\nos.mkdir('/')\n")
+    assert elsewhere.report.failure is not None
+    assert elsewhere.report.failure.hint == ""
+
+
 def test_a_failing_child_process_does_not_speak_for_the_script(pod: Pod) -> None:
     ran = pod.run("import os, sys\nif os.fork() == 0:\n    raise ValueError('child')\nos.wait()\nsys.exit(4)\n")
     assert (ran.code, ran.reason) == (4, Reason.SCRIPT_EXITED)

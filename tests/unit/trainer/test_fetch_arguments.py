@@ -119,6 +119,7 @@ def test_a_pattern_that_matches_nothing_is_an_error_in_the_library_and_an_output
     assert (found.wanted, found.folders) == ((), (job.layout.bucket / "out",))
     assert "will write" in found.facts[0]
     assert job.found("${bucket}/out-*/x").folders == ()
+    assert "is made" not in job.found("${bucket}/out-*/").facts[0]
     with pytest.raises(PhaseError) as caught:
         job.found("${datasets}/in/trian-*")
     assert caught.value.failure.reason is Reason.OBJECT_NOT_FOUND
@@ -173,6 +174,12 @@ def test_an_argument_that_is_no_key_is_text_and_the_log_says_so(job: Job, text: 
     made = [folder for folder in found.folders if not folder.is_relative_to(job.layout.inputs)]
     assert [folder for folder in made if ".." in folder.parts or not folder.is_relative_to(job.layout.bucket)] == []
     assert job.bucket.requests + job.datasets.requests == 1, "the input's"
+
+
+def test_the_folder_above_an_output_is_made_and_with_a_slash_at_the_end_the_folder_itself_which_the_log_tells(job: Job) -> None:
+    above, itself = job.found("${bucket}/runs/export"), job.found("${bucket}/runs/export/")
+    assert (above.folders, itself.folders) == ((job.layout.bucket / "runs",), (job.layout.bucket / "runs/export",))
+    assert ["folder is made" in found.facts[0] for found in (above, itself)] == [False, True]
 
 
 def test_the_folder_of_a_name_that_the_script_completes_is_there(job: Job) -> None:

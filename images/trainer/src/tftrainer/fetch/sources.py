@@ -259,8 +259,10 @@ class _Finder:
             return Found(tuple(found))
         if named.root is Root.DATASETS:
             raise _missing(store, key, field, pattern=named.is_pattern)
-        fact = f"{field}: nothing is at {store.uri(key)}, so it is taken for something that the script will write"
-        return Found(folders=self._place(named), facts=(fact,))
+        place = self._place(named)
+        made = ", and its folder is made" if named.is_folder and place else ""
+        fact = f"{field}: nothing is at {store.uri(key)}, so it is taken for something that the script will write{made}"
+        return Found(folders=place, facts=(fact,))
 
     def _place(self, named: Named) -> tuple[Path, ...]:
         """Return the folder that the script finds for what is not there: the one above, or with a / at the end the one that it names."""
