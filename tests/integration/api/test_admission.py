@@ -71,6 +71,7 @@ CHANGES: dict[str, Any] = {
     "args": ["x"],
     "env": None,
     "inputs": [{"name": "mnist", "uri": "${bucket}/other/"}, {"name": "other_1", "uri": "${bucket}/x"}],
+    "outputs": None,
     "storage": {"secretName": "other"},
     "datasets": None,
     "resources": {"memory": "8Gi"},

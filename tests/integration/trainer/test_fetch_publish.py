@@ -250,7 +250,6 @@ def test_two_objects_for_one_file_are_a_conflict_that_names_both(pod: Pod, plan:
     ("argument", "words"),
     [
         ("${nonsense}/x", "placeholder ${nonsense}"),
-        ("--out=${bucket}/../x", "'..'"),
         ("${inputs.absent}", "${inputs.absent}"),
     ],
 )
@@ -259,6 +258,77 @@ def test_an_argument_that_cannot_be_resolved_is_refused_with_what_is_possible(po
     found = failure(pod, msgspec.structs.replace(plan, args=(argument,)))
     assert found.reason is Reason.INVALID_SPEC
     assert words in found.message
+
+
+MAKES_ITS_FOLDERS = """
+import os, sys
+os.mkdir(sys.argv[1])
+os.makedirs(sys.argv[2])
+os.makedirs(os.path.join(sys.argv[3], "checkpoints"))
+open(sys.argv[4] + "model.h5", "w").write("1")
+open(sys.argv[5], "w").write("1")
+"""
+
+
+def test_a_script_that_makes_its_folders_finds_none_there_but_the_one_that_its_argument_ends_with(pod: Pod, plan: Plan) -> None:
+    with_script(pod, MAKES_ITS_FOLDERS)
+    args = ("${bucket}/model", "${cos}/output", "${bucket}", "${bucket}/out/", "${bucket}/results/out.txt")
+    ended, report = pod.fetch(msgspec.structs.replace(plan, args=args))
+    assert report.failure is None, ended.output
+    argv = handover.read(Resolved, pod.state / "resolved.json").argv
+    ran = subprocess.run([sys.executable, pod.workspace / "code/train.py", *argv], capture_output=True, text=True, check=False, timeout=60)
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_a_script_of_a_hosted_platform_finds_the_folders_that_its_code_names_by_their_variables(pod: Pod, plan: Plan) -> None:
+    with_script(pod, "import os, paths\nopen(os.path.join(os.environ['SM_MODEL_DIR'], 'x'), 'w')\n")
+    pod.put("lib.zip", zipped(paths_py="import os\nLOGS = os.environ['AIP_TENSORBOARD_LOG_DIR']\n"))
+    pod.put("conf/settings.py", "import os\nCHECKPOINTS = os.environ['AIP_CHECKPOINT_DIR']\n")
+    plan = msgspec.structs.replace(plan, archive=Reference(uri="${bucket}/lib.zip"), files=(Reference(uri="${bucket}/conf/"),))
+    ended, report = pod.fetch(plan)
+    assert report.failure is None, ended.output
+    assert sorted(each.name for each in pod.local_bucket.iterdir()) == ["checkpoints", "model", "tensorboard"]
+    environment = handover.read(Resolved, pod.state / "resolved.json").environment
+    assert environment.keys() >= {"SM_OUTPUT_DATA_DIR", "TM_MODEL_DIR"}
+    assert (environment["SM_CURRENT_HOST"], json.loads(environment["SM_HOSTS"])) == ("chief-0", ["chief-0"])
+
+
+def test_an_argument_that_is_no_key_reaches_the_script_as_text_and_the_log_says_that_nothing_was_fetched(pod: Pod, plan: Plan) -> None:
+    with_script(pod)
+    args = (
+        "--out=${bucket}/../x",
+        "${bucket}/ckpt/weights-%04d.h5",
+        "${bucket}//tf_model",
+        ",".join(["${bucket}/" + "a" * 250] * 6) + ",b",
+    )
+    ended, report = pod.fetch(msgspec.structs.replace(plan, args=args))
+    assert report.failure is None, ended.output
+    argv = handover.read(Resolved, pod.state / "resolved.json").argv
+    assert argv == tuple(each.replace("${bucket}", str(pod.local_bucket)) for each in args)
+    assert [f"spec.args[{index}]: " in ended.output for index in range(4)] == [True] * 4
+    assert ended.output.count("is not a key, so it is taken as text and nothing is fetched") == 4
+    assert {each.name for each in pod.workspace.iterdir()} == {"bucket", "code", "datasets", "deps", "inputs", "logs", ".tftraining"}
+    assert (pod.local_bucket / "ckpt").is_dir()
+
+
+def test_patterns_and_names_of_checkpoints_are_fetched_from_both_buckets(pod: Pod, plan: Plan) -> None:
+    with_script(pod)
+    for key in ("bert/bert_model.ckpt.index", "bert/bert_model.ckpt.meta", "bert/bert_model.ckpt.data-00000-of-00001", "bert/vocab.txt"):
+        pod.server.put(pod.datasets, key, key)
+    for number in range(3):
+        pod.put(f"in/train-{number:05}-of-00003", str(number))
+    pod.put("in/eval-00000-of-00001", "x")
+    args = ("--init_checkpoint", "${datasets}/bert/bert_model.ckpt", "data.files=${bucket}/in/train-?????-of-*")
+    ended, report = pod.fetch(msgspec.structs.replace(plan, args=args))
+    assert report.failure is None, ended.output
+    assert sorted(each.name for each in (pod.workspace / "datasets/bert").iterdir()) == [
+        "bert_model.ckpt.data-00000-of-00001",
+        "bert_model.ckpt.index",
+        "bert_model.ckpt.meta",
+    ]
+    assert [each.read_text() for each in sorted((pod.local_bucket / "in").iterdir())] == ["0", "1", "2"]
+    assert "pre-flight: spec.args[1]: 3 objects" in ended.output
+    assert "pre-flight: spec.args[2]: 3 objects" in ended.output
 
 
 def test_a_folder_named_by_an_argument_is_fetched_up_to_the_limit_and_no_further(pod: Pod, plan: Plan) -> None:
@@ -272,6 +342,22 @@ def test_a_folder_named_by_an_argument_is_fetched_up_to_the_limit_and_no_further
     _, report = pod.fetch(plan)
     assert report.failure is None
     assert (pod.local_bucket / "ckpt" / "b" / "c").read_text() == "2" * 600
+
+
+def test_a_job_that_is_run_again_does_not_fetch_the_models_that_it_only_writes(pod: Pod, plan: Plan) -> None:
+    with_script(pod)
+    pod.put("tf_model/1700000000/saved_model.pb", "old" * 1000)
+    plan = msgspec.structs.replace(plan, outputs=("${bucket}/tf_model",), args=("--export_dir", "${cos}/tf_model"), implicit_fetch_bytes=9)
+    ended, report = pod.fetch(plan)
+    assert report.failure is None, ended.output
+    assert report.objects == 1, "the script"
+    assert list(pod.local_bucket.iterdir()) == []
+    trainer = Trainer(pod)
+    trainer.write("tf_model/1800000000/saved_model.pb", "new")
+    trainer.end()
+    ended, published = pod.publish(plan)
+    assert (published.failure, published.objects) == (None, 1), ended.output
+    assert pod.server.keys(pod.bucket, "tf_model/") == ["tf_model/1700000000/saved_model.pb", "tf_model/1800000000/saved_model.pb"]
 
 
 def test_more_than_the_workspace_holds_is_refused_before_the_first_byte(pod: Pod, plan: Plan) -> None:

@@ -163,6 +163,53 @@ def test_a_demanded_digest_that_does_not_fit_keeps_the_script_from_starting(pod:
         assert words in failure.message
 
 
+def test_an_object_that_two_fields_name_has_the_digest_that_each_demands(pod: Pod, plan: Plan, tmp_path: Path) -> None:
+    plan = with_code(pod, plan)
+    wrong = "0" * 64
+    script, one = plan.script, plan.files[0]
+    assert script.uri is not None
+    for number, (changes, field) in enumerate(
+        (
+            ({"script": msgspec.structs.replace(script, sha256=wrong), "files": (Reference(uri=script.uri),)}, "spec.script"),
+            ({"files": (Reference(uri="${bucket}/code/train.py", sha256=wrong),)}, "spec.dependencies.files[0]"),
+            ({"files": (one, Reference(uri=one.uri, sha256=wrong))}, "spec.dependencies.files[1]"),
+            ({"files": (Reference(uri=one.uri, sha256=wrong), one)}, "spec.dependencies.files[0]"),
+            (
+                {"files": tuple(Reference(uri=one.uri, sha256=each) for each in (hashlib.sha256(b"{}").hexdigest(), wrong))},
+                "spec.dependencies.files[1]",
+            ),
+        )
+    ):
+        fresh = Pod(tmp_path / str(number), pod.server, pod.bucket, pod.datasets)
+        failure, _ = refused(fresh, msgspec.structs.replace(plan, **changes))
+        assert failure.reason is Reason.DIGEST_MISMATCH
+        assert f"{field}.sha256 is {wrong}" in failure.message
+
+
+def test_an_object_that_two_fields_name_is_fetched_once_and_pinned_for_both(pod: Pod, plan: Plan, tmp_path: Path) -> None:
+    plan = with_code(pod, plan)
+    files = (*plan.files, Reference(uri="${bucket}/code/train.py"), Reference(uri=f"s3://{pod.bucket}/code/one.json"))
+    plan = msgspec.structs.replace(plan, files=files)
+    ended, first = pod.fetch(plan)
+    assert first.failure is None, ended.output
+    assert first.script is not None
+    assert first.objects == 5
+    train, one = (hashlib.sha256(text).hexdigest() for text in (b"import lib\n", b"{}"))
+    assert (first.script.sha256, [each.sha256 for each in first.files if not each.uri.endswith("/")]) == (train, [one, train, one])
+    assert len(first.files) == 4
+    assert "pre-flight: spec.script.uri: 1 object" in ended.output
+    assert "pre-flight: spec.dependencies.files[2].uri: 1 object" in ended.output
+    code = [each.uri.rpartition("/")[2] for each in handover.read(Baseline, pod.state / "baseline.json").code]
+    assert code == ["a.json", "b.json", "one.json", "train.py"]
+
+    pod.put("code/train.py", "import lib  # other\n")
+    changed, second = next_attempt(pod, tmp_path / "changed", plan, first)
+    failure, log = refused(changed, second)
+    assert failure.reason is Reason.CODE_CHANGED
+    assert "(spec.script)" in log
+    assert "(spec.dependencies.files[2])" in log
+
+
 def test_two_things_that_would_be_one_file_are_an_error_and_none_overwrites_the_other(pod: Pod, plan: Plan) -> None:
     pod.put("a/train.py", "print('other')\n")
     inline = pod.root / contract.INLINE_FOLDER.lstrip("/")

@@ -248,12 +248,26 @@ def test_a_missing_module_is_told_with_the_three_ways_to_provide_it(pod: Pod) ->
 
 
 @pytest.mark.parametrize("error", ["FileNotFoundError", "type('NotFoundError', (Exception,), {})"])
-def test_a_file_that_was_not_in_the_bucket_is_told_by_the_name_that_the_user_knows(pod: Pod, error: str) -> None:
+def test_a_file_that_was_not_fetched_from_the_bucket_is_told_by_the_name_that_the_user_knows(pod: Pod, error: str) -> None:
     path = pod.workspace / "bucket" / "data" / "nothere.csv"
     ran = pod.run(f"raise ({error})(\"[Errno 2] No such file or directory: '{path}'\")\n")
     assert ran.report.failure is not None
-    assert "Nothing was at ${bucket}/data/nothere.csv when the job started" in ran.report.failure.hint
+    for words in ("${bucket}/data/nothere.csv was not fetched", "${bucket} alone names nothing", "spec.inputs", "check the key"):
+        assert words in ran.report.failure.hint
     elsewhere = pod.run("open('/nowhere/x.csv')\n")
+    assert elsewhere.report.failure is not None
+    assert elsewhere.report.failure.hint == ""
+
+
+@pytest.mark.parametrize("call", ["os.mkdir(path)", "raise AssertionError(f'Export directory already exists, and is not empty: {path}')"])
+def test_a_folder_that_was_in_the_bucket_before_is_told_with_what_keeps_it_away(pod: Pod, call: str) -> None:
+    path = pod.workspace / "bucket" / "export"
+    path.mkdir(parents=True)
+    ran = pod.run(f"import os\npath = {str(path)!r}\n{call}\n")
+    assert ran.report.failure is not None
+    for words in ("If ${bucket}/export was there", "leave the / out", "spec.outputs"):
+        assert words in ran.report.failure.hint
+    elsewhere = pod.run("import os\nos.mkdir('/')\n")
     assert elsewhere.report.failure is not None
     assert elsewhere.report.failure.hint == ""
 

@@ -9,12 +9,12 @@ import msgspec
 import pytest
 from tftrainer.contract import Input, Plan, Reason, Reference, Script
 from tftrainer.fetch.phase import TOLD_LIMIT, FindingsError
-from tftrainer.fetch.sources import NEIGHBOURS_LIMIT, Buckets, look_ups
+from tftrainer.fetch.sources import NEIGHBOURS_LIMIT, Buckets, Wanted, check_targets, file_field, look_ups
 from tftrainer.layout import Layout
 from tftrainer.phase_error import PhaseError
 from tftrainer.storage.credentials import Credentials
 from tftrainer.storage.folder import FolderStore
-from tftrainer.storage.store import ObjectInfo
+from tftrainer.storage.store import ObjectInfo, Store
 
 PLAN = Plan(namespace="n", job="j", uid="u", runtime="tf2", script=Script(name="train.py", uri="${bucket}/code/train.py"))
 
@@ -90,6 +90,15 @@ def test_no_more_is_listed_than_one_request_brings(store: FolderStore, tmp_path:
     endless = Endless(tmp_path / "bucket", "models")
     refused(msgspec.structs.replace(PLAN, script=Script(name="t.py", uri="${bucket}/code/x.py")), endless, tmp_path)
     assert endless.listed == NEIGHBOURS_LIMIT
+
+
+def test_objects_of_one_name_on_two_servers_are_not_the_same_object() -> None:
+    stores = [Store(Credentials(label="Secret", secure=False, host=host, bucket="models")) for host in ("one:9000", "two:9000")]
+    info = ObjectInfo("conf.json", 1, "e")
+    wanted = [Wanted(store, info, Path("conf.json"), "files", file_field(index)) for index, store in enumerate(stores)]
+    with pytest.raises(PhaseError) as caught:
+        check_targets(wanted)
+    assert caught.value.failure.reason is Reason.INPUT_CONFLICT
 
 
 def test_all_keys_that_a_secret_lacks_are_named_at_once() -> None:

@@ -214,10 +214,10 @@ class WantedCheckpoints(Message, frozen=True):
 class Plan(Message, frozen=True):
     """All that a pod needs to know of its job. Carries no secret.
 
-    `args` are verbatim, placeholders unresolved. Times are seconds, sizes bytes. `implicit_fetch_bytes` bounds a folder that is
-    fetched only because an argument names it. `workspace_bytes` bounds what the script may store. `pins` is the code of earlier
-    attempts: with other code, `fetch` refuses. `requirements` are packages, from the index at the URL `package_index`. After
-    `fetch_seconds`, `fetch` gives up; None where the operator ends a pod that takes too long.
+    `args` are verbatim, placeholders unresolved. `outputs` are paths `${bucket}/key` that the script only writes. Times are seconds,
+    sizes bytes. `implicit_fetch_bytes` bounds what is fetched only because an argument names it. `workspace_bytes` bounds what the
+    script may store. `pins` is the code of earlier attempts: with other code, `fetch` refuses. `requirements` are packages, from the
+    index at the URL `package_index`. After `fetch_seconds`, `fetch` gives up; None where the operator ends a pod that takes too long.
     """
 
     namespace: str
@@ -232,6 +232,7 @@ class Plan(Message, frozen=True):
     requirements: tuple[str, ...] = ()
     package_index: str = ""
     inputs: tuple[Input, ...] = ()
+    outputs: tuple[str, ...] = ()
     args: tuple[str, ...] = ()
     grace_seconds: int = 30
     publish_seconds: int = 30

@@ -57,6 +57,21 @@ def _whole(name: str, files: list[str]) -> bool:
     return len(wanted) == 1 and len(shards) == wanted.pop()
 
 
+def index_of(name: str) -> str:
+    """Return the path of a checkpoint's index, which every checkpoint has."""
+    return f"{name}.index"
+
+
+def graph_of(name: str) -> str:
+    """Return the path of a checkpoint's graph, which TensorFlow 1 writes."""
+    return f"{name}.meta"
+
+
+def data_of(name: str) -> str:
+    """Return what the paths of a checkpoint's values begin with."""
+    return f"{name}.data-"
+
+
 def is_part(path: str) -> bool:
     """Whether a file of that path belongs to a checkpoint, or is a state file."""
     return path.rpartition("/")[2] == STATE_NAME or _PART.fullmatch(path) is not None

@@ -179,6 +179,17 @@ class Input(Model):
     )
 
 
+class Output(Model):
+    """What the script only writes: it is never fetched."""
+
+    path: OutputFolder = Field(
+        description=(
+            "Object or folder of the bucket that the script writes and does not read. What an earlier run has left there stays in the "
+            "bucket, and is not fetched for an argument that names it, or a folder that it lies in. Example: ${bucket}/tf_model"
+        )
+    )
+
+
 class ModelGate(Model):
     """The SavedModel that the script is to write, checked before the job counts as succeeded."""
 
@@ -304,7 +315,7 @@ class Spec(Model):
             "what is written there is published), ${datasets} or ${ai_dataset_lib} (the dataset library, "
             "read-only), ${inputs.NAME}; ${job} and "
             "${attempt} are the job's name and attempt number; $${ is a literal ${. What an argument names and "
-            "exists is fetched before the "
+            "exists (object, folder, pattern, name of a checkpoint) is fetched before the "
             'start. At most 256, of 2048 characters each. Example: ["--train_path", "${datasets}/demo/train.csv"]'
         ),
     )
@@ -316,6 +327,15 @@ class Spec(Model):
         max_length=16,
         json_schema_extra=_by_name(),
         description="Data to fetch before the script starts, each to its own read-only folder ${inputs.NAME}. At most 16.",
+    )
+    outputs: tuple[Output, ...] = Field(
+        default=(),
+        max_length=16,
+        json_schema_extra=_atomic(),
+        description=(
+            "What the script only writes. Without it, what exists at an argument under ${bucket} is fetched, also what earlier runs have "
+            "left there. At most 16."
+        ),
     )
     model: ModelGate | None = Field(
         default=None,
@@ -385,6 +405,7 @@ class Spec(Model):
             *self.args,
             *(part for variable in self.env for part in (variable.name, variable.value)),
             *(entry.uri for entry in self.inputs),
+            *(entry.path for entry in self.outputs),
             *(file.uri for file in self.dependencies.files),
         ]
         return sum(len(text.encode("utf-8", "replace")) for text in texts)
@@ -395,7 +416,9 @@ class Spec(Model):
         return {**handler.resolve_ref_schema(handler(schema)), VALIDATIONS: rules}
 
 
-TOO_MUCH = f"args, env and the URIs of inputs and files may take {TOTAL_LIMIT} bytes together: put large values into a file of the bucket"
+TOO_MUCH = (
+    f"args, env and the URIs of inputs, outputs and files may take {TOTAL_LIMIT} bytes together: put large values into a file of the bucket"
+)
 MUTABLE = frozenset({"suspend", "active_deadline_seconds", "pending_deadline_seconds"})
 
 
@@ -432,6 +455,7 @@ def _total_rule() -> dict[str, str]:
         "(has(self.args) ? self.args.map(a, size(bytes(a))).sum() : 0)",
         "(has(self.env) ? self.env.map(e, size(e.name) + (has(e.value) ? size(bytes(e.value)) : 0)).sum() : 0)",
         "(has(self.inputs) ? self.inputs.map(i, size(bytes(i.uri))).sum() : 0)",
+        "(has(self.outputs) ? self.outputs.map(o, size(bytes(o.path))).sum() : 0)",
         "(has(self.dependencies) && has(self.dependencies.files) ? self.dependencies.files.map(f, size(bytes(f.uri))).sum() : 0)",
     ]
     return {"rule": f"{' + '.join(parts)} <= {TOTAL_LIMIT}", "message": TOO_MUCH}

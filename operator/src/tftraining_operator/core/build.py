@@ -160,6 +160,7 @@ def _plan(job: JobRecord, wanted: Effective, configuration: Configuration, attem
         requirements=spec.dependencies.requirements,
         package_index=configuration.package_index.url if spec.dependencies.requirements else "",
         inputs=tuple(contract.Input(name=entry.name, uri=entry.uri) for entry in spec.inputs),
+        outputs=tuple(entry.path for entry in spec.outputs),
         args=spec.args,
         grace_seconds=wanted.grace_seconds,
         publish_seconds=PUBLISH_SECONDS,

@@ -85,7 +85,7 @@ def test_every_field_but_the_changeable_ones_has_a_rule_that_keeps_it() -> None:
 
 def test_no_field_exists_that_does_not_work_yet() -> None:
     assert set(SCHEMA["spec"]["properties"]) == {
-        "runtime", "script", "dependencies", "args", "env", "inputs", "model", "checkpoints", "storage", "datasets", "resources",
+        "runtime", "script", "dependencies", "args", "env", "inputs", "outputs", "model", "checkpoints", "storage", "datasets", "resources",
         "activeDeadlineSeconds", "pendingDeadlineSeconds", "suspend", "terminationGracePeriodSeconds",
     }  # fmt: skip
     assert set(SCHEMA["spec"]["properties"]["resources"]["properties"]) == {

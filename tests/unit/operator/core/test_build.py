@@ -30,6 +30,7 @@ EVERYTHING: dict[str, Any] = {
     "args": ["--data", "${datasets}/a.csv", "--job=${job}", "$(HOME)"],
     "env": [{"name": "DATA", "value": "${inputs.mnist}/x"}, {"name": "PRICE", "value": "$(HOME) $$ $${x}"}],
     "inputs": [{"name": "mnist", "uri": "${bucket}/mnist/"}],
+    "outputs": [{"path": "${bucket}/tf_model"}, {"path": "${cos}/report.csv"}],
     "model": {"path": "${bucket}/tf_model", "required": False},
     "checkpoints": {"path": "${bucket}/checkpoints", "intervalSeconds": 30},
     "storage": {"secretName": "team-storage"},

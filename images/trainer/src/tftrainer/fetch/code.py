@@ -92,7 +92,8 @@ def pin(plan: Plan, layout: Layout, wanted: Sequence[Wanted], found: Sequence[Pi
     """Return what the code is, given what was fetched of it, in the order of `wanted`."""
     by_field: dict[str, list[tuple[str, Pinned]]] = defaultdict(list)
     for each, pinned in zip(wanted, found, strict=True):
-        by_field[each.field].append((os.path.relpath(each.target, layout.code), pinned))
+        for named in each.names:
+            by_field[named.field].append((os.path.relpath(each.target, layout.code), pinned))
     script, archive = (by_field.get(field, [("", None)])[0][1] for field in (SCRIPT_FIELD, ARCHIVE_FIELD))
     files = tuple(_together(reference.uri, by_field.get(file_field(index), [])) for index, reference in enumerate(plan.files))
     return CodePins(script=inline or script, archive=archive, files=files)

@@ -92,11 +92,12 @@ def make_folder(folder: Path) -> None:
 
 
 def _pinned(each: Wanted, path: Path) -> Pinned:
-    sha256 = digest(path) if each.role in CODE_ROLES or each.sha256 else ""
-    if each.sha256 and each.sha256.lower() != sha256:
-        raise PhaseError(
-            Reason.DIGEST_MISMATCH,
-            f"{each.uri} has the SHA-256 {sha256}, but {each.field.removesuffix('.uri')}.sha256 is {each.sha256}",
-            "correct sha256, or put the right object back",
-        )
+    sha256 = digest(path) if any(named.role in CODE_ROLES or named.sha256 for named in each.names) else ""
+    for named in each.names:
+        if named.sha256 and named.sha256.lower() != sha256:
+            raise PhaseError(
+                Reason.DIGEST_MISMATCH,
+                f"{each.uri} has the SHA-256 {sha256}, but {named.field.removesuffix('.uri')}.sha256 is {named.sha256}",
+                "correct sha256, or put the right object back",
+            )
     return Pinned(uri=clip(each.uri, 1200), sha256=sha256, bytes=each.info.size, etag=clip(each.info.etag, 128))

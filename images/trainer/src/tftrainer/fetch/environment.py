@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import re
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
 
 from tftrainer import saved
 from tftrainer.contract import Plan
 from tftrainer.layout import Layout
+
+HOST: Final = "chief-0"
+"""What the only replica is called."""
+SOURCE_LIMIT: Final = 4 * 1024**2
+"""Bytes of a module beyond which it is not read: no one wrote it by hand."""
 
 
 def aliases(plan: Plan, layout: Layout) -> dict[str, str]:
@@ -19,6 +29,8 @@ def aliases(plan: Plan, layout: Layout) -> dict[str, str]:
         found[f"{prefix}_MODEL_DIR"] = model
         found[f"{prefix}_OUTPUT_DATA_DIR"] = output
         found[f"{prefix}_NUM_GPUS"] = str(plan.gpus)
+        found[f"{prefix}_CURRENT_HOST"] = HOST
+        found[f"{prefix}_HOSTS"] = f'["{HOST}"]'
         for each in plan.inputs:
             channel = re.sub(r"[^A-Z0-9]", "_", each.name.upper())
             found[f"{prefix}_CHANNEL_{channel}"] = str(layout.inputs / each.name)
@@ -29,8 +41,37 @@ def aliases(plan: Plan, layout: Layout) -> dict[str, str]:
     return found
 
 
-def make_folders(layout: Layout) -> None:
-    """Create the folders that such scripts take for granted, where nothing of the job lies there; empty ones leave no trace."""
-    for name in ("model", "output", "checkpoints", "tensorboard"):
-        with contextlib.suppress(OSError):
-            (layout.bucket / name).mkdir(exist_ok=True)
+def make_folders(variables: dict[str, str], layout: Layout, code: Iterable[Path]) -> None:
+    """Create the folders in the bucket that the code finds by their variables, and takes for granted; empty ones leave no trace.
+
+    Other code may make a folder of the same name itself, and would stumble over it. `code` are modules, folders and zips of them.
+    """
+    wanted = {name: Path(value) for name, value in variables.items() if value.startswith(f"{layout.bucket}/")}
+    for source in _sources(code):
+        for name in [name for name in wanted if name.encode() in source]:
+            # Where an object of the job lies, no folder can be.
+            with contextlib.suppress(OSError):
+                wanted.pop(name).mkdir(parents=True, exist_ok=True)
+        if not wanted:
+            return
+
+
+def _sources(code: Iterable[Path]) -> Iterator[bytes]:
+    for place in code:
+        if zipfile.is_zipfile(place):
+            yield from _packed(place)
+        else:
+            for path in place.rglob("*.py") if place.is_dir() else [place]:
+                if path.is_file() and path.stat().st_size <= SOURCE_LIMIT:
+                    yield path.read_bytes()
+
+
+def _packed(place: Path) -> Iterator[bytes]:
+    # The archive was found safe; what this reader alone cannot read of it is no reason to refuse the job.
+    with (
+        contextlib.suppress(zipfile.BadZipFile, zlib.error, OSError, ValueError, RuntimeError, EOFError),
+        zipfile.ZipFile(place) as archive,
+    ):
+        for entry in archive.infolist():
+            if entry.filename.endswith(".py") and entry.file_size <= SOURCE_LIMIT:
+                yield archive.read(entry)

@@ -9,7 +9,6 @@ import math
 import os
 import shutil
 import signal
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -207,7 +206,7 @@ class _Fetch:
                 complete = False
         if (self._layout.code / self._plan.script.name).is_file():
             findings += self._preflight(path if complete else None, places, arguments)
-        files = tuple(pinned for each, pinned in zip(wanted, found, strict=True) if each.role == "files")
+        files = tuple(pinned for each, pinned in zip(wanted, found, strict=True) if any(named.role == "files" for named in each.names))
         return _Code(pins, (*path, *places), files, packages, tuple(findings))
 
     def _installer(self, storage: Store) -> Installer:
@@ -280,26 +279,24 @@ class _Fetch:
         return FetchReport(script=earlier.script, archive=earlier.archive)
 
     def _look_up(self, buckets: Buckets) -> tuple[list[Wanted], list[Path], list[PhaseError], Restored]:
-        found: list[Found] = []
         restored = Restored()
-        lock = threading.Lock()
 
-        def look_for_checkpoint() -> None:
+        def look_for_checkpoint() -> Found:
             nonlocal restored
             restored = restore.look_up(self._plan, self._layout, buckets.storage)
-            with lock:
-                found.append(restored.found)
+            return restored.found
 
-        def task(look_up: LookUp) -> None:
-            result = look_up()
-            with lock:
-                found.append(result)
+        wanted_look_ups = [*look_ups(self._plan, self._layout, buckets), look_for_checkpoint]
+        # In the order of the spec, whichever answer comes first.
+        found = [Found()] * len(wanted_look_ups)
 
-        tasks: list[Callable[[], None]] = [functools.partial(task, each) for each in look_ups(self._plan, self._layout, buckets)]
-        tasks.append(look_for_checkpoint)
+        def task(index: int, look_up: LookUp) -> None:
+            found[index] = look_up()
+
+        tasks: list[Callable[[], None]] = [functools.partial(task, index, each) for index, each in enumerate(wanted_look_ups)]
         tasks.append(functools.partial(self._announce, buckets.storage))
         findings = all_findings(tasks)
-        # In the order of the spec, whichever answer came first: an object that is named twice counts for the first of its names.
+        # Of the names of an object, and of conflicts, the first is told, whichever answer came first.
         every = sorted((each for result in found for each in result.wanted), key=lambda each: (str(each.target), each.field))
         wanted: list[Wanted] = []
         try:
@@ -351,7 +348,8 @@ class _Fetch:
         wanted: list[Wanted],
     ) -> None:
         at = self._layout
-        make_folders(at)
+        variables = aliases(self._plan, at)
+        make_folders(variables, at, (at.code, *(each for each in at.dependencies.iterdir() if each.name != PACKAGES_FOLDER)))
         baseline = Baseline(
             files=tuple(_fetched(each.target, at.bucket) for each in wanted if _lies_at_its_key(each, at.bucket)),
             script=code.pins.script,
@@ -370,7 +368,7 @@ class _Fetch:
             cwd=str(at.code),
             argv=arguments,
             path=code.path,
-            environment=aliases(self._plan, at),
+            environment=variables,
         )
         handover.write(resolved, at.resolved)
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path, PurePath
 from typing import Final
 
-from tftrainer import placeholders, saved, uri
+from tftrainer import placeholders, saved, tf_checkpoint, uri
 from tftrainer.contract import Plan, Reason
+from tftrainer.fetch.argument import Named, named_by
 from tftrainer.layout import Layout
-from tftrainer.phase_error import PhaseError
+from tftrainer.phase_error import PhaseError, clip
 from tftrainer.progress import counted, size
 from tftrainer.storage.interface import Store
 from tftrainer.storage.store import ObjectInfo
@@ -22,9 +24,15 @@ from tftrainer.uri import Root, Uri
 
 SCRIPT_FIELD: Final = "spec.script.uri"
 ARCHIVE_FIELD: Final = "spec.dependencies.archive.uri"
+ROLES: Final = ("script", "archive", "files", "data")
+"""What an object is to the job, the strongest first: all but data is code, which is pinned."""
 FACTS_LIMIT: Final = 32
 ARCHIVE_NAME_LIMIT: Final = 200
 """Bytes of an archive's file name: what it is unpacked into has a longer one."""
+SHOWN_LIMIT: Final = 120
+"""Characters of an argument that the log shows."""
+PATTERN_LIMIT: Final = 100_000
+"""Objects that are compared with a pattern: what a hundred requests list."""
 NEIGHBOURS_LIMIT: Final = 1000
 """Objects that are compared with a key that is missing: what one request lists."""
 
@@ -34,11 +42,17 @@ def file_field(index: int) -> str:
     return f"spec.dependencies.files[{index}].uri"
 
 
+def input_field(name: str) -> str:
+    """Return the field that names a declared input."""
+    return f"spec.inputs[{name}].uri"
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """One object to fetch, named by `field` of the spec.
 
-    `role` is `script`, `archive`, `files` or `data`; `sha256` what the job demands.
+    `role` is one of `ROLES`; `sha256` what the job demands. `also` is the same object for the same place as other fields name it, each
+    with its own role and demand.
     """
 
     store: Store
@@ -47,6 +61,12 @@ class Wanted:
     role: str
     field: str
     sha256: str | None = None
+    also: tuple[Wanted, ...] = ()
+
+    @property
+    def names(self) -> tuple[Wanted, ...]:
+        """The object as each field names it."""
+        return (self, *self.also)
 
     @property
     def uri(self) -> str:
@@ -109,27 +129,36 @@ def look_ups(plan: Plan, layout: Layout, buckets: Buckets) -> list[LookUp]:
         found.append(partial(finder.code, ARCHIVE_FIELD, plan.archive.uri, plan.archive.sha256, "archive"))
     found += [partial(finder.file, index, each.uri, each.sha256) for index, each in enumerate(plan.files)]
     found += [partial(finder.input, each.name, each.uri) for each in plan.inputs]
-    found += [partial(finder.argument, index, each) for index, each in enumerate(plan.args)]
+    for index, each in enumerate(plan.args):
+        found += [partial(finder.argument, f"spec.args[{index}]", named) for named in named_by(each, finder.resolve)]
     return found
 
 
 def check_targets(wanted: Iterable[Wanted]) -> list[Wanted]:
-    """Return the objects without repetitions.
+    """Return every object once, with all the fields that name it; its role is the strongest of theirs.
 
     Raises:
         PhaseError: `InputConflict`, two objects would be one file, or one would be the other's folder.
     """
     by_target: dict[Path, Wanted] = {}
     for each in wanted:
-        other = by_target.setdefault(each.target, each)
-        if other is not each and other.uri != each.uri:
+        other = by_target.get(each.target, each)
+        if (other.store.credentials.host, other.uri) != (each.store.credentials.host, each.uri):
             raise PhaseError(
                 Reason.INPUT_CONFLICT,
                 f"{other.field} ({other.uri}) and {each.field} ({each.uri}) would both become the file {each.target.name!r}",
                 "rename one of the objects, or put one into a folder",
             )
+        by_target[each.target] = each if other is each else _together(other, each)
     _check_folders(by_target)
     return list(by_target.values())
+
+
+def _together(one: Wanted, other: Wanted) -> Wanted:
+    if any((each.field, each.sha256) == (other.field, other.sha256) for each in one.names):
+        return one
+    first, *rest = sorted((*one.names, other), key=lambda each: ROLES.index(each.role))
+    return replace(first, also=tuple(replace(each, also=()) for each in rest))
 
 
 def _check_folders(by_target: Mapping[Path, Wanted]) -> None:
@@ -167,7 +196,8 @@ def facts(wanted: Iterable[Wanted]) -> list[str]:
     """Return in words what was found for each field of the spec: how many objects, how many bytes."""
     sizes: dict[str, list[int]] = {}
     for each in wanted:
-        sizes.setdefault(each.field, []).append(each.info.size)
+        for named in each.names:
+            sizes.setdefault(named.field, []).append(each.info.size)
     texts = [f"{field}: {counted(len(found), 'object')}, {size(sum(found))}" for field, found in sizes.items()]
     return texts if len(texts) <= FACTS_LIMIT else [*texts[:FACTS_LIMIT], f"and {len(texts) - FACTS_LIMIT} fields more"]
 
@@ -178,6 +208,12 @@ class _Finder:
         self._layout = layout
         self._buckets = buckets
         self._checkpoints = saved.folder_key(plan.checkpoints) if plan.checkpoints else None
+        self._outputs = tuple(_output(index, each) for index, each in enumerate(plan.outputs))
+        self._declared = tuple(self._declared_inputs())
+
+    def resolve(self, text: str) -> str:
+        """Return text with its placeholders replaced."""
+        return placeholders.resolve(text, self._plan, str(self._layout.workspace))
 
     def code(self, field: str, text: str, sha256: str | None, role: str) -> Found:
         """Look up the script or the archive."""
@@ -202,65 +238,115 @@ class _Finder:
 
     def input(self, name: str, text: str) -> Found:
         """Look up a declared input."""
-        field = f"spec.inputs[{name}].uri"
+        field = input_field(name)
         found = _parse(field, text)
         target = self._layout.inputs / name
         if found.is_folder:
             return self._folder(field, found, target, "data")
         return Found((self._object(field, found, target / found.name, "data", None),), (target,))
 
-    def argument(self, index: int, text: str) -> Found:
-        """Look up what an argument names, if it names anything."""
-        field = f"spec.args[{index}]"
-        name = self._named_by(field, text)
-        if name is None:
-            return Found()
-        store, key = self._buckets.locate(name, field)
-        local = self._layout.datasets if name.root is Root.DATASETS else self._layout.bucket
-        target = uri.local_path(local, name.key)
-        if name.root is Root.BUCKET and self._checkpoints and f"{name.key.removesuffix('/')}/".startswith(self._checkpoints):
+    def argument(self, field: str, named: Named) -> Found:
+        """Look up what an argument names; what does not exist in the bucket is an output, and what is no key is text."""
+        if named.not_a_key:
+            fact = f"{field}: {clip(named.text, SHOWN_LIMIT)} is not a key, so it is taken as text and nothing is fetched"
+            return Found(folders=self._place(named), facts=(f"{fact}: {named.not_a_key}",))
+        store, key = self._buckets.locate(Uri(named.root, named.key), field)
+        if named.root is Root.BUCKET and self._checkpoints and _is_within(named.key, self._checkpoints):
             # Of the folder of checkpoints, or what lies in it, the script finds what was restored and nothing else.
-            return Found(folders=(target if name.is_folder else target.parent,))
-        info = None if name.is_folder else store.find(key)
-        below = self._below(store, key if name.is_folder else key + "/", target, field)
-        if info is not None:
-            return Found((Wanted(store, info, target, "data", field), *below))
-        if below:
-            return Found(tuple(below))
-        if name.root is Root.DATASETS:
-            raise _missing(store, key, field)
-        # Nothing is there yet: the script will write it, and may expect its folder as in a mounted bucket.
-        fact = f"{field}: nothing is at {store.uri(key)}, so it is taken for something that the script will write"
-        return Found(folders=(target if name.is_folder else target.parent,), facts=(fact,))
+            return Found(folders=self._place(named))
+        if named.root is Root.BUCKET and any(_is_within(named.key, each) for each in self._outputs):
+            fact = f"{field}: {store.uri(key)} is only written, as spec.outputs says, so nothing is fetched"
+            return Found(folders=self._place(named), facts=(fact,))
+        found = self._existing(field, store, key, named)
+        if found:
+            return Found(tuple(found))
+        if named.root is Root.DATASETS:
+            raise _missing(store, key, field, pattern=named.is_pattern)
+        place = self._place(named)
+        made = ", and its folder is made" if named.is_folder and place else ""
+        fact = f"{field}: nothing is at {store.uri(key)}, so it is taken for something that the script will write{made}"
+        return Found(folders=place, facts=(fact,))
 
-    def _named_by(self, field: str, text: str) -> Uri | None:
-        value = text.partition("=")[2] if text.startswith("-") and "=" in text else text
-        head, slash, rest = value.partition("/")
-        if not slash or not rest or head not in {f"${{{name}}}" for name in uri.ROOT_NAMES}:
-            return None
-        return _parse(field, f"{head}/{placeholders.resolve(rest, self._plan, str(self._layout.workspace))}")
+    def _place(self, named: Named) -> tuple[Path, ...]:
+        """Return the folder that the script finds for what is not there: the one above, or with a / at the end the one that it names."""
+        folder = named.key if named.is_folder and not named.not_a_key else named.key.rpartition("/")[0]
+        if named.root is not Root.BUCKET or not folder or "*" in folder or "?" in folder:
+            return ()
+        try:
+            return (uri.local_path(self._layout.bucket, folder),)
+        except uri.UriError:
+            return ()
 
-    def _below(self, store: Store, prefix: str, target: Path, field: str) -> list[Wanted]:
-        """Return the objects of a folder that only an argument names, up to the size that is fetched undeclared."""
-        found: list[Wanted] = []
-        total = 0
-        for info in self._listed(store, prefix):
-            total += info.size
-            if total > self._plan.implicit_fetch_bytes:
+    def _existing(self, field: str, store: Store, key: str, named: Named) -> list[Wanted]:
+        """Return what is there: the object and the folder of that name or, where neither is, what matches it."""
+        names = f"{field} names {store.uri(key)}"
+        local = self._layout.datasets if named.root is Root.DATASETS else self._layout.bucket
+        top = store.credentials.key("")
+        if named.may_exist:
+            target = uri.local_path(local, named.key)
+            info = None if named.is_folder else store.find(key)
+            folder = key if named.is_folder else key + "/"
+            held = self._limited(store, self._listed(store, folder), names)
+            below = [_wanted(store, each, folder, target, "data", field) for each in held]
+            if info is not None or below:
+                return [*([Wanted(store, info, target, "data", field)] if info is not None else []), *below]
+        if named.is_pattern:
+            found: Iterable[ObjectInfo] = self._matching(store, named, names)
+        else:
+            found = () if named.is_folder else self._checkpoint(store, key)
+        return [_wanted(store, each, top, local, "data", field) for each in self._limited(store, found, names)]
+
+    def _matching(self, store: Store, named: Named, names: str) -> Iterator[ObjectInfo]:
+        for count, info in enumerate(self._listed(store, store.credentials.key(named.before_wildcard))):
+            if count == PATTERN_LIMIT:
                 raise PhaseError(
                     Reason.INPUT_TOO_LARGE,
-                    f"{field} names the folder {store.uri(prefix)}, which holds more than {size(self._plan.implicit_fetch_bytes)}",
-                    "declare it in spec.inputs if the script reads all of it, or name a folder that holds less",
+                    f"{names}, and more than {PATTERN_LIMIT} objects would have to be compared with it",
+                    "put more of the path before the first wildcard, or declare the folder in spec.inputs and use ${inputs.NAME}",
                 )
-            found.append(_wanted(store, info, prefix, target, "data", field))
-        return found
-
-    def _listed(self, store: Store, prefix: str) -> Iterable[ObjectInfo]:
-        """Yield the objects of a folder of the job's bucket or of the library, without what is restored or the product's own."""
-        restored = store.credentials.key(self._checkpoints) if self._checkpoints and store is self._buckets.storage else None
-        for info in store.list(prefix):
-            if not _is_own(store, info) and not (restored and info.key.startswith(restored)):
+            if named.matches(info.key.removeprefix(store.credentials.prefix)):
                 yield info
+
+    def _checkpoint(self, store: Store, key: str) -> list[ObjectInfo]:
+        """Return the files of the TensorFlow checkpoint that the key is the name of; without an index there is none."""
+        index = store.find(tf_checkpoint.index_of(key))
+        if index is None:
+            return []
+        graph = store.find(tf_checkpoint.graph_of(key))
+        data = [each for each in self._listed(store, tf_checkpoint.data_of(key)) if tf_checkpoint.is_part(each.key)]
+        return [index, *([graph] if graph is not None else []), *data]
+
+    def _limited(self, store: Store, found: Iterable[ObjectInfo], names: str) -> Iterator[ObjectInfo]:
+        """Yield objects up to the size that is fetched undeclared; what `spec.inputs` has too is declared, however large."""
+        total = 0
+        for info in found:
+            if not any(store is of and _is_within(info.key, folder) for of, folder in self._declared):
+                total += info.size
+            if total > self._plan.implicit_fetch_bytes:
+                written = "name it in spec.outputs if the script only writes there, " if store is self._buckets.storage else ""
+                read = "declare it in spec.inputs if the script reads all of it"
+                raise PhaseError(
+                    Reason.INPUT_TOO_LARGE,
+                    f"{names}, which holds more than {size(self._plan.implicit_fetch_bytes)}, the most that is fetched undeclared",
+                    f"{written}{read}, or name less",
+                )
+            yield info
+
+    def _listed(self, store: Store, prefix: str) -> Iterator[ObjectInfo]:
+        """Yield objects of the job's bucket or of the library, without what is restored, only written, or the product's own."""
+        apart: list[str] = []
+        if store is self._buckets.storage:
+            apart = [store.credentials.key(each) for each in (self._checkpoints, *self._outputs) if each]
+        for info in store.list(prefix):
+            if not _is_own(store, info) and not any(_is_within(info.key, each) for each in apart):
+                yield info
+
+    def _declared_inputs(self) -> Iterator[tuple[Store, str]]:
+        for each in self._plan.inputs:
+            # What is wrong with an input is told where it is looked up itself.
+            with contextlib.suppress(PhaseError):
+                field = input_field(each.name)
+                yield self._buckets.locate(_parse(field, each.uri), field)
 
     def _object(self, field: str, name: Uri, target: Path, role: str, sha256: str | None) -> Wanted:
         store, key = self._buckets.locate(name, field)
@@ -298,6 +384,19 @@ def _wanted(store: Store, info: ObjectInfo, prefix: str, target: Path, role: str
     return Wanted(store, info, local, role, field)
 
 
+def _is_within(key: str, folder: str) -> bool:
+    """Whether the key is the folder, or that of something in it."""
+    return f"{key.removesuffix('/')}/".startswith(f"{folder.removesuffix('/')}/")
+
+
+def _output(index: int, text: str) -> str:
+    field = f"spec.outputs[{index}].path"
+    name = _parse(field, text)
+    if name.root is not Root.BUCKET:
+        raise PhaseError(Reason.INVALID_SPEC, f"{field} is {text!r}, expected a path below ${{bucket}}", f"correct {field}")
+    return name.key
+
+
 def _is_own(store: Store, info: ObjectInfo) -> bool:
     return saved.is_reserved(info.key.removeprefix(store.credentials.prefix))
 
@@ -309,12 +408,14 @@ def _parse(field: str, text: str) -> Uri:
         raise PhaseError(Reason.INVALID_SPEC, f"{field}: {error}", f"correct {field}") from None
 
 
-def _missing(store: Store, key: str, field: str) -> PhaseError:
+def _missing(store: Store, key: str, field: str, *, pattern: bool = False) -> PhaseError:
     folder = key.endswith("/")
     what = f"folder {store.uri(key)} is empty or does not exist" if folder else f"object {store.uri(key)} does not exist"
+    if pattern:
+        what = f"no object matches {store.uri(key)}"
     close = _neighbour(store, key)
     hints = [f"did you mean {store.uri(close)}?"] if close else ["check the key (capitals count)"]
-    if not folder and field not in (SCRIPT_FIELD, ARCHIVE_FIELD):
+    if not folder and not pattern and field not in (SCRIPT_FIELD, ARCHIVE_FIELD):
         hints.append("a folder is named with / at its end")
     return PhaseError(Reason.OBJECT_NOT_FOUND, f"{what} (named by {field})", "; ".join(hints))
 

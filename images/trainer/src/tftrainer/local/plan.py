@@ -44,6 +44,7 @@ def plan(job: JobFile, attempt: int) -> Plan:
         files=tuple(Reference(uri=each.uri, sha256=each.sha256) for each in spec.dependencies.files),
         requirements=spec.dependencies.requirements,
         inputs=tuple(Input(name=each.name, uri=each.uri) for each in spec.inputs),
+        outputs=tuple(each.path for each in spec.outputs),
         args=spec.args,
         grace_seconds=GRACE_SECONDS if grace is None else grace,
         fetch_seconds=PENDING_SECONDS if spec.pending_deadline_seconds is None else spec.pending_deadline_seconds,

@@ -94,6 +94,12 @@ class Input(Part, frozen=True):
     uri: Uri
 
 
+class Output(Part, frozen=True):
+    """What the script only writes: it is never fetched."""
+
+    path: OutputFolder
+
+
 class ModelGate(Part, frozen=True):
     """The SavedModel that the script is to write."""
 
@@ -134,6 +140,7 @@ class Spec(Part, frozen=True):
     args: Annotated[tuple[Argument, ...], Meta(max_length=256)] = ()
     env: Annotated[tuple[Variable, ...], Meta(max_length=128)] = ()
     inputs: Annotated[tuple[Input, ...], Meta(max_length=16)] = ()
+    outputs: Annotated[tuple[Output, ...], Meta(max_length=16)] = ()
     model: ModelGate | None = None
     checkpoints: Checkpoints | None = None
     storage: SecretReference = SecretReference()
@@ -151,11 +158,11 @@ class Spec(Part, frozen=True):
             if twice is not None:
                 raise ValueError(f"{field} names {twice!r} twice, expected every name once")
         texts = [*self.args, *(part for each in self.env for part in (each.name, each.value)), *(each.uri for each in self.inputs)]
-        texts += [each.uri for each in self.dependencies.files]
+        texts += [*(each.path for each in self.outputs), *(each.uri for each in self.dependencies.files)]
         total = sum(len(text.encode("utf-8", "replace")) for text in texts)
         if total > TOTAL_LIMIT:
             raise ValueError(
-                f"args, env and the URIs of inputs and files take {total} bytes together, at most {TOTAL_LIMIT} are possible: "
+                f"args, env and the URIs of inputs, outputs and files take {total} bytes together, at most {TOTAL_LIMIT} are possible: "
                 "put large values into a file of the bucket"
             )
 

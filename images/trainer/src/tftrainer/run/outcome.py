@@ -153,22 +153,29 @@ def _raised(found: Evidence, plan: Plan, bucket: Path) -> Failure:
     return Failure(
         reason=Reason.SCRIPT_RAISED,
         message=f"{place}{exception}"[:_TEXT_LIMIT],
-        hint=_absent(found, bucket) or _memory(found),
+        hint=_in_bucket(found, bucket) or _memory(found),
         line=line,
         **where,
     )
 
 
-def _absent(found: Evidence, bucket: Path) -> str:
-    """Return a hint where the script looked for something in the bucket, by a name that was not there when the job started."""
-    if not found.type.endswith("NotFoundError"):
-        return ""
-    name = re.search(rf"{re.escape(str(bucket))}/([^\s'\";:,]+)", found.message)
+def _in_bucket(found: Evidence, bucket: Path) -> str:
+    """Return a hint where the script looked for something in the bucket that was not fetched, or stumbled over what was there before."""
+    missing = found.type.endswith("NotFoundError")
+    there = found.type.endswith("ExistsError") or "already exists" in found.message
+    name = re.search(rf"{re.escape(str(bucket))}/([^\s'\";:,]+)", found.message) if missing or there else None
     if name is None:
         return ""
+    key = f"${{bucket}}/{name[1][:300]}"
+    if there:
+        return (
+            f"If {key} was there when the script started: for an argument with / at its end the folder is made, so leave the / out; "
+            "and what earlier runs have left is fetched, unless spec.outputs names it."
+        )
     return (
-        f"Nothing was at ${{bucket}}/{name[1][:300]} when the job started: check the key (capitals count). "
-        "What no argument names is only there if spec.inputs names it."
+        f"{key} was not fetched: of the bucket the script finds what an argument names whole (${{bucket}} alone "
+        "names nothing) or spec.inputs names. Name it in one of them; if one does, check the key (capitals count). "
+        "A folder that the script writes to it has to make."
     )
 
 
