@@ -63,7 +63,7 @@ class FailureStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    """The status of the run. Times are RFC 3339."""
+    """The status of the run. Times are RFC 3339. `workspace` is where what is not in the bucket still lies; no status has it."""
 
     phase: str
     message: str
@@ -79,10 +79,11 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rena
     checkpoint: Checkpoint | None = None
     outputs: Outputs | None = None
     logs: Logs | None = None
+    workspace: str = ""
 
 
-def judge(plan: Plan, ran: Ran, now: float) -> tuple[int, Result]:
-    """Return the exit code and the result of a run. `now` is Unix seconds."""
+def judge(plan: Plan, ran: Ran, now: float, kept: str = "") -> tuple[int, Result]:
+    """Return the exit code and the result of a run. `now` is Unix seconds, `kept` the workspace if it was."""
     fetched = ran.fetch or FetchReport()
     published = ran.publish or PublishReport()
     code, failure = _ending(ran)
@@ -102,6 +103,7 @@ def judge(plan: Plan, ran: Ran, now: float) -> tuple[int, Result]:
         checkpoint=Checkpoint(fetched.restored, published.checkpoint) if fetched.restored or published.checkpoint else None,
         outputs=_outputs(published),
         logs=Logs(published.logs_uri) if published.logs_uri else None,
+        workspace=kept,
     )
     return code, result
 
@@ -117,9 +119,7 @@ def _ending(ran: Ran) -> tuple[int, Failure | None]:
         told = ran.run.failure if ran.run else None
         return ran.exit_code, told or Failure(reason=Reason.SCRIPT_EXITED, message=f"the script ended with exit code {ran.exit_code}")
     if ran.publish is None:
-        return NOT_PUBLISHED, Failure(
-            reason=Reason.PUBLISH_FAILED, message="publishing ended without a report", hint="see its output above"
-        )
+        return NOT_PUBLISHED, Failure(reason=Reason.PUBLISH_FAILED, message=_given_up(ran))
     if ran.publish.failure is not None or not ran.publish.succeeded:
         unsaid = Failure(reason=Reason.PUBLISH_FAILED, message="the manifest says that the run failed")
         return NOT_PUBLISHED, ran.publish.failure or unsaid
@@ -131,10 +131,14 @@ def _sentence(failure: Failure | None, ran: Ran) -> str:
         return f"The script succeeded; outputs published: {ran.publish.objects if ran.publish else 0}."
     text = f"{failure.reason}: {failure.message}" + (f"; {failure.hint}" if failure.hint else "")
     if ran.exit_code and ran.publish is None:
-        text += ". Besides, publishing was given up: what the script wrote is lost or not complete"
+        text += f". Besides, {_given_up(ran)}"
     elif ran.publish is not None and ran.publish.failure not in (None, failure):
         text += f". Besides, what it wrote is not published: {ran.publish.failure.message}"
     return text
+
+
+def _given_up(ran: Ran) -> str:
+    return "publishing was given up" if ran.signal else "publishing ended without a report; its output above may say why"
 
 
 def _failure(failure: Failure, code: int, attempt: int) -> FailureStatus:
@@ -177,9 +181,11 @@ def text(result: Result) -> str:
     if result.checkpoint and result.checkpoint.saved:
         lines.append(f"  saved    {result.checkpoint.saved}")
     if result.outputs:
-        lines.append(
-            f"  outputs  {counted(result.outputs.objects, 'object')}, {size(result.outputs.bytes)}, listed in {result.outputs.manifest}"
-        )
+        skipped = f", {result.outputs.skipped} skipped" if result.outputs.skipped else ""
+        what = f"{counted(result.outputs.objects, 'object')}, {size(result.outputs.bytes)}{skipped}"
+        lines.append(f"  outputs  {what}, listed in {result.outputs.manifest}")
     if result.logs:
         lines.append(f"  logs     {result.logs.uri}")
+    if result.workspace:
+        lines.append(f"  kept     {result.workspace}: what the script wrote is in bucket/, its output in logs/; remove it yourself")
     return "\n".join(lines)
