@@ -28,6 +28,12 @@ from tests.integration.trainer.pods import ACCESS_KEY, SECRET_KEY, StoreServer
 
 SECONDS = 60.0
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("TFTRAINING", "AWS_"))}
+SECURE = {
+    "TFTRAINING_S3_ENDPOINT": "https://127.0.0.1:1",
+    "TFTRAINING_S3_BUCKET": "bucket",
+    "AWS_ACCESS_KEY_ID": "a",
+    "AWS_SECRET_ACCESS_KEY": "b",
+}
 IRIS = """
 import argparse
 import os
@@ -260,6 +266,13 @@ def test_the_same_job_runs_on_a_real_s3_server(here: Here, store_server: StoreSe
     assert SECRET_KEY not in done.out + done.err
 
 
+def test_what_is_wrong_with_a_store_is_said_with_the_variables_that_stand_for_the_secret(here: Here, store_server: StoreServer) -> None:
+    environment = settings(store_server, store_server.new_bucket()) | {"AWS_SECRET_ACCESS_KEY": "another"}
+    done = here.end(here.start(here.job("print('ran')\n"), **environment))
+    assert (done.code, done.out) == (66, ""), done.err
+    assert "accessKey is AWS_ACCESS_KEY_ID, secretKey is AWS_SECRET_ACCESS_KEY" in done.err
+
+
 @pytest.fixture
 def heard() -> Iterator[None]:
     """Programs started meanwhile hear signals, even where these tests themselves were started to ignore them: `nohup make test &`."""
@@ -400,6 +413,8 @@ def test_a_wrong_job_file_has_a_code_of_its_own_and_names_the_field(here: Here) 
             {},
             "names 2 buckets",
         ),
+        ({}, [], SECURE | {"AWS_CA_BUNDLE": "missing"}, "AWS_CA_BUNDLE: missing cannot be read: No such file"),
+        ({}, [], SECURE | {"AWS_CA_BUNDLE": "job.yaml"}, "AWS_CA_BUNDLE: job.yaml holds no certificate"),
         ({}, ["--buckt", "bucket"], {}, "--help"),
     ],
 )

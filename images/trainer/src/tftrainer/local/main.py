@@ -72,7 +72,8 @@ def main(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) 
         plan = msgspec.structs.replace(plans.plan(job, attempt), package_index=options.package_index)
         return _tell(*_run(job, plan, buckets, environment, as_json=options.json), options)
     except PhaseError as error:
-        return _refuse(NOT_FETCHED, sentence(error.failure))
+        why = sentence(error.failure)
+        return _refuse(NOT_FETCHED, why if options.bucket else f"{why}\n{source.stand_ins(why)}")
     except (WorkspaceError, StartError) as error:
         return _refuse(NOT_STARTED, str(error))
     except KeyboardInterrupt:
