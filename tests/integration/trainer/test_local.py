@@ -24,6 +24,7 @@ from tftraining_operator.api.spec import Spec
 from tftraining_operator.api.status import Status
 
 from tests.integration.trainer.interrupting_proxy import Request, interrupting
+from tests.integration.trainer.package_index import running_index
 from tests.integration.trainer.pods import ACCESS_KEY, SECRET_KEY, StoreServer
 
 SECONDS = 60.0
@@ -384,6 +385,55 @@ def test_each_run_is_an_attempt_of_its_own_and_says_so(here: Here) -> None:
     assert second.result["attempt"] == 1
     assert (here.bucket / "runs").read_text() == "01"
     assert here.manifest(0) != here.manifest(1)
+
+
+SAVES = """
+import pathlib, sys
+folder = pathlib.Path(sys.argv[1])
+folder.mkdir(exist_ok=True)
+done = len(list(folder.glob("step-*")))
+print(f"step {done}")
+(folder / f"step-{done}").write_text("weights")
+if done < 1:
+    raise SystemExit(3)
+"""
+
+
+def test_a_run_that_failed_goes_on_from_its_checkpoint_as_the_next_attempt(here: Here) -> None:
+    job = here.job(SAVES, args=["${bucket}/ckpt"], checkpoints={"path": "${bucket}/ckpt"})
+    first = here.run(job, "--json")
+    assert (first.code, first.result.get("attempt", 0)) == (3, 0), first.err
+    assert "1 file, saved by attempt 0 of default/iris" in first.result["checkpoint"]["saved"]
+    assert "step 0\n" in first.err
+    second = here.run(job, "--json")
+    assert (second.code, second.result["attempt"]) == (0, 1), second.err
+    assert "1 file, saved by attempt 0 of default/iris" in second.result["checkpoint"]["restored"]
+    assert "2 files, saved by attempt 1 of default/iris" in second.result["checkpoint"]["saved"]
+    assert "step 1\n" in second.err
+    assert sorted(each.name for each in (here.bucket / "ckpt").iterdir()) == [".tftraining", "step-0", "step-1"]
+    assert [here.manifest(attempt)["outcome"] for attempt in (0, 1)] == ["Failed", "Succeeded"]
+
+
+def test_packages_are_installed_from_the_index_that_is_named(here: Here) -> None:
+    spec = {"dependencies": {"requirements": ["helper>=1"]}}
+    script = "import helper; print(helper.VERSION)\n"
+    with running_index() as index:
+        index.add("helper", "1.2")
+        done = here.run(here.job(script, **spec), "--package-index", index.url)
+        assert (done.code, done.out) == (0, "1.2\n"), done.err
+        lock = json.loads((here.bucket / ".tftraining/default/iris/local/attempt-0/run.lock.json").read_text())
+        assert [f"{each['name']}=={each['version']}" for each in lock["requirements"]] == ["helper==1.2"]
+        done = here.run(here.job(script, dependencies={"requirements": ["missing"]}), "--package-index", index.url, "--json")
+        assert (done.code, done.result["failure"]["reason"]) == (66, "RequirementsUnsatisfiable"), done.err
+    done = here.run(here.job(script, **spec))
+    assert (done.code, done.out) == (64, "")
+    assert "name its URL with --package-index" in done.err
+
+
+def test_the_exit_code_of_a_script_that_a_signal_ends_is_that_of_a_shell(here: Here) -> None:
+    done = here.run(here.job("import os; os.kill(os.getpid(), 9)\n"), "--json")
+    assert done.code == 137
+    assert (done.result["failure"]["reason"], done.result["failure"]["exitCode"]) == ("ScriptKilled", 137)
 
 
 def test_a_suspended_job_does_not_run(here: Here) -> None:
