@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -15,6 +16,10 @@ NOT_FETCHED: Final = 66
 """What the job names is missing or wrong; the script did not start."""
 NOT_PUBLISHED: Final = 74
 """The script ended with 0, but its outputs are not in the bucket, or not what the job demands."""
+
+_RUNTIME_HERE: Final = (
+    "the runtime is the Python environment that tftrainer is installed in: add the module to it, or all of a runtime: tftrainer[local,tf2]"
+)
 
 
 class Fetched(msgspec.Struct, frozen=True, rename="camel"):
@@ -173,19 +178,36 @@ def _time(seconds: float) -> str:
 
 def text(result: Result) -> str:
     """Return the result in a few lines for people."""
-    lines = [f"{result.phase}: {result.message}"]
-    if result.failure and result.failure.file:
-        lines.append(f"  at       {result.failure.file}" + (f", line {result.failure.line}" if result.failure.line else ""))
+    return "\n".join([_headline(result), *(f"  {name:8} {what}" for name, what in _facts(result))])
+
+
+def _headline(result: Result) -> str:
+    if result.failure is None:
+        return result.phase
+    return f"{result.phase}: " + result.message.replace(f"; {result.failure.hint}", "", 1)
+
+
+def _facts(result: Result) -> Iterator[tuple[str, str]]:
+    failure, outputs = result.failure, result.outputs
+    if failure is not None:
+        place = failure.file + (f", line {failure.line}" if failure.line else "")
+        if place not in failure.message:
+            yield "at", place
+        if failure.hint:
+            yield "hint", failure.hint
+        if failure.reason == Reason.IMPORT_MISSING:
+            yield "here", _RUNTIME_HERE
     if result.model:
-        lines.append(f"  model    {result.model.uri}")
+        yield "model", result.model.uri
     if result.checkpoint and result.checkpoint.saved:
-        lines.append(f"  saved    {result.checkpoint.saved}")
-    if result.outputs:
-        skipped = f", {result.outputs.skipped} skipped" if result.outputs.skipped else ""
-        what = f"{counted(result.outputs.objects, 'object')}, {size(result.outputs.bytes)}{skipped}"
-        lines.append(f"  outputs  {what}, listed in {result.outputs.manifest}")
+        yield "saved", result.checkpoint.saved
+    if outputs:
+        what = f"{counted(outputs.objects, 'object')}, {size(outputs.bytes)}, in {outputs.manifest.partition('/.tftraining/')[0]}"
+        nothing = "none: the script wrote nothing below ${bucket}, and only what lies there is kept"
+        skipped = f"; {outputs.skipped} skipped, as told above" if outputs.skipped else ""
+        yield "outputs", (what if outputs.objects else nothing) + skipped
+        yield "manifest", outputs.manifest
     if result.logs:
-        lines.append(f"  logs     {result.logs.uri}")
+        yield "logs", result.logs.uri
     if result.workspace:
-        lines.append(f"  kept     {result.workspace}: what the script wrote is in bucket/, its output in logs/; remove it yourself")
-    return "\n".join(lines)
+        yield "kept", f"{result.workspace}: what the script wrote is in bucket/, its output in logs/; remove it yourself"
