@@ -8,6 +8,7 @@ import os
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -322,6 +323,19 @@ def test_publishing_that_is_given_up_leaves_the_workspace_and_says_where(here: H
 
 
 @pytest.mark.usefixtures("heard")
+def test_an_interrupt_before_anything_was_started_is_said_without_a_traceback(here: Here) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        secure = {**SECURE, "TFTRAINING_S3_ENDPOINT": f"http://127.0.0.1:{silent.getsockname()[1]}"}
+        process = here.start(here.job("print('ran')\n"), **secure)
+        silent.settimeout(SECONDS)
+        connection, _ = silent.accept()
+        process.send_signal(signal.SIGINT)
+        done = here.end(process)
+        connection.close()
+    assert (done.code, done.out, done.err) == (130, "", "tftrainer local: interrupted\n")
+
+
+@pytest.mark.usefixtures("heard")
 def test_a_signal_while_data_is_fetched_ends_the_run_and_leaves_nothing(here: Here, store_server: StoreServer) -> None:
     bucket = store_server.new_bucket()
     store_server.put(bucket, "data", "x")
@@ -456,6 +470,7 @@ def test_a_wrong_job_file_has_a_code_of_its_own_and_names_the_field(here: Here) 
         ({}, [], {"TFTRAINING_S3_BUCKET": "b"}, "TFTRAINING_S3_ENDPOINT, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY must be set"),
         ({}, ["--bucket", "missing"], {}, "--bucket is 'missing', which is missing"),
         ({}, ["--bucket", "job.yaml"], {}, "not a folder"),
+        ({}, ["--bucket", "not-utf-8-\udcff"], {}, "whose path is not UTF-8"),
         ({"args": ["${datasets}/x"]}, ["--bucket", "bucket"], {}, "--datasets DIR"),
         (
             {"inputs": [{"name": "a", "uri": "s3://one/a"}, {"name": "b", "uri": "s3://two/b"}]},
@@ -471,8 +486,18 @@ def test_a_wrong_job_file_has_a_code_of_its_own_and_names_the_field(here: Here) 
 def test_a_bucket_that_cannot_be_told_is_said_with_both_ways(
     here: Here, spec: dict[str, Any], arguments: list[str], environment: dict[str, str], words: str
 ) -> None:
+    (here.root / "not-utf-8-\udcff").mkdir()
     done = here.end(here.start(here.job("print(1)\n", **spec), *arguments, **environment))
     assert done.code == 64
+    assert words in done.err
+
+
+@pytest.mark.parametrize(("folder", "words"), [("missing", "No such file or directory"), ("not-utf-8-\udcff", "its path is not UTF-8")])
+def test_a_workspace_that_cannot_be_is_said_with_the_variable_that_names_its_folder(here: Here, folder: str, words: str) -> None:
+    (here.root / "not-utf-8-\udcff").mkdir()
+    done = here.run(here.job("print(1)\n"), TMPDIR=str(here.root / folder))
+    assert (done.code, done.out) == (70, ""), done.err
+    assert "TMPDIR" in done.err
     assert words in done.err
 
 

@@ -87,6 +87,12 @@ def test_a_failure_is_told_once_and_what_to_do_below_it() -> None:
     ]
 
 
+def test_a_failure_without_a_hint_is_told_as_it_is() -> None:
+    assert lines(ran(RunReport(exit_code=0)))[0] == (
+        "Failed: PublishFailed: publishing ended without a report; its output above may say why"
+    )
+
+
 def test_a_missing_module_is_told_with_the_environment_that_stands_for_the_runtime() -> None:
     missing = Failure(reason=Reason.IMPORT_MISSING, message="no module named 'x'", file="train.py", line=1)
     told = lines(Ran(FetchReport(failure=missing)))

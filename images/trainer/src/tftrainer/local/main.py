@@ -122,7 +122,9 @@ def _run(
 ) -> tuple[int, Result]:
     _notes(job, plan)
     processes = Processes(plan, _say, ERROR if as_json else OUT, ERROR)
-    with processes.heeding_signals(), workspace(job.metadata.name, plan.script.name, job.spec.script.inline) as place:
+    # Named here: where TMPDIR is no good, Python would take another folder, which may be too small, without a word.
+    parent = environment.get("TMPDIR") or None
+    with processes.heeding_signals(), workspace(job.metadata.name, plan.script.name, job.spec.script.inline, parent) as place:
         ran = processes.go(
             place.layout,
             {**plans.inherited(environment), **buckets, contract.SPEC_VARIABLE: plans.record(job)},

@@ -184,7 +184,8 @@ def text(result: Result) -> str:
 def _headline(result: Result) -> str:
     if result.failure is None:
         return result.phase
-    return f"{result.phase}: " + result.message.replace(f"; {result.failure.hint}", "", 1)
+    hint = f"; {result.failure.hint}" if result.failure.hint else ""
+    return f"{result.phase}: {result.message.replace(hint, '', 1)}"
 
 
 def _facts(result: Result) -> Iterator[tuple[str, str]]:

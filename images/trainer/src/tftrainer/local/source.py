@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from tftrainer.contract import CREDENTIAL_KEYS, DATASETS_PREFIX, STORAGE_PREFIX
+from tftrainer.local import surrogates
 from tftrainer.local.spec import JobFile
 from tftrainer.phase_error import PhaseError
 from tftrainer.storage.opening import CA_FILE, FOLDER, read_certificates
@@ -99,7 +100,10 @@ def stand_ins(text: str) -> str:
 def _folder(prefix: str, folder: Path, option: str, name: str) -> dict[str, str]:
     if not folder.is_dir():
         raise SourceError(f"{option} is {str(folder)!r}, which is {'not a folder' if folder.exists() else 'missing'}: create it first")
-    return {prefix + FOLDER: str(folder.resolve()), prefix + CREDENTIAL_KEYS["bucket"]: name}
+    path = str(folder.resolve())
+    if surrogates.lone(path):
+        raise SourceError(f"{option} is {str(folder)!r}, whose path is not UTF-8, as the names of objects are: give it another name")
+    return {prefix + FOLDER: path, prefix + CREDENTIAL_KEYS["bucket"]: name}
 
 
 def _bucket_name(job: JobFile) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tftrainer.layout import Layout
+from tftrainer.local import surrogates
 
 
 class WorkspaceError(Exception):
@@ -32,18 +33,22 @@ class Workspace:
 
 
 @contextlib.contextmanager
-def workspace(job: str, script_name: str, inline: str | None) -> Iterator[Workspace]:
+def workspace(job: str, script_name: str, inline: str | None, parent: str | None) -> Iterator[Workspace]:
     """Make the folder, with an inline script in it, and remove it at the end of the block if it is not to be kept.
 
+    It lies in the folder `parent`, without one where the system keeps temporary files.
+
     Raises:
-        WorkspaceError: the folder for temporary files cannot be written.
+        WorkspaceError: that folder cannot be written.
     """
     try:
-        root = Path(tempfile.mkdtemp(prefix=f"tftraining-{job[:60]}-")).resolve()
+        root = Path(tempfile.mkdtemp(prefix=f"tftraining-{job[:60]}-", dir=parent)).resolve()
     except OSError as error:
         raise _unusable(error) from None
     found = Workspace(Layout(root))
     try:
+        if surrogates.lone(str(root)):
+            raise WorkspaceError(f"the variable TMPDIR names the folder for workspaces, {str(root.parent)!r}: its path is not UTF-8")
         _fill(found.layout, script_name, inline)
         yield found
     finally:
