@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tftrainer import contract
 from tftrainer.local.job_file import JobFileError, parse, read
@@ -159,11 +159,13 @@ TOKENS = ["? ", ": ", "- ", "[", "]", "{", "}", "\n", "  ", ", ", "&a ", "*a", "
 TOKENS += [f"!!{name} " for name in ("int", "float", "bool", "null", "str", "map", "seq", "set", "omap", "binary", "timestamp")]
 
 
+@settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=200) | st.text(alphabet="{}[]:-&*!|>?'\" \nab1~#%@", max_size=60).map(str.encode))
 def test_any_bytes_are_a_job_or_refused_in_words(data: bytes) -> None:
     usable(data)
 
 
+@settings(max_examples=200, deadline=None)
 @given(st.lists(st.sampled_from(TOKENS), max_size=12).map("".join))
 def test_any_yaml_beside_a_job_is_taken_or_refused_in_words(text: str) -> None:
     usable(text.encode())
@@ -190,6 +192,7 @@ FIELDS = {
 }
 
 
+@settings(max_examples=200, deadline=None)
 @given(st.sampled_from(sorted(FIELDS)).flatmap(lambda field: st.tuples(st.just(field), VALUES | FIELDS[field])))
 def test_any_value_of_any_field_is_taken_or_refused_in_words(changed: tuple[str, object]) -> None:
     job = yaml.safe_load(GOOD)

@@ -67,5 +67,5 @@ def _fill(layout: Layout, script_name: str, inline: str | None) -> None:
 
 
 def _unusable(error: OSError) -> WorkspaceError:
-    place = error.filename or tempfile.gettempdir()
+    place = error.filename or "a folder for temporary files"
     return WorkspaceError(f"{place} cannot be used: {error.strerror}; the variable TMPDIR names the folder for workspaces")
