@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 import json
 import os
+import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,10 +24,18 @@ import yaml
 from tftraining_operator.api.spec import Spec
 from tftraining_operator.api.status import Status
 
+from tests.integration.trainer.interrupting_proxy import Request, interrupting
+from tests.integration.trainer.package_index import running_index
 from tests.integration.trainer.pods import ACCESS_KEY, SECRET_KEY, StoreServer
 
 SECONDS = 60.0
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("TFTRAINING", "AWS_"))}
+SECURE = {
+    "TFTRAINING_S3_ENDPOINT": "https://127.0.0.1:1",
+    "TFTRAINING_S3_BUCKET": "bucket",
+    "AWS_ACCESS_KEY_ID": "a",
+    "AWS_SECRET_ACCESS_KEY": "b",
+}
 IRIS = """
 import argparse
 import os
@@ -94,24 +105,46 @@ class Here:
         self.put("job.yaml", yaml.safe_dump(job))
         return self.root / "job.yaml"
 
-    def start(self, *arguments: str | Path, **environment: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "tftrainer", "local", *map(str, arguments)],
-            env=CLEAN | {"TMPDIR": str(self.root), **environment},
-            cwd=self.root,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def start(
+        self, *arguments: str | Path, by: Sequence[str] = (), stdout: int = subprocess.PIPE, **environment: str
+    ) -> subprocess.Popen[str]:
+        with (self.root / "stderr").open("wb") as stderr:
+            return subprocess.Popen(
+                [*(by or (sys.executable, "-m")), "tftrainer", "local", *map(str, arguments)],
+                env=CLEAN | {"TMPDIR": str(self.root), **environment},
+                cwd=self.root,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                text=True,
+            )
+
+    def said(self, words: str) -> bool:
+        """Whether a run has said that on standard error."""
+        return words in (self.root / "stderr").read_text()
 
     def end(self, process: subprocess.Popen[str]) -> Done:
         try:
-            out, err = process.communicate(timeout=SECONDS)
+            out, _ = process.communicate(timeout=SECONDS)
         finally:
             process.kill()
+        err = (self.root / "stderr").read_text()
         assert "Traceback" not in err or "user's own" in err, err
-        assert not list(self.root.glob("tftraining-*")), "the workspace is left behind"
+        told = [line.split()[1].rstrip(":") for line in err.splitlines() if line.startswith("  kept ")]
+        assert told == [f"{each}/workspace" for each in self.root.glob("tftraining-*")], err
         return Done(process.returncode, out, err)
+
+    def forget(self, done: Done) -> Path:
+        """Return the workspace that a run has kept, moved to where the next run's is not searched for."""
+        path = Path(done.result["workspace"])
+        shutil.move(path, self.root / "kept")
+        shutil.rmtree(path.parent)
+        return self.root / "kept"
+
+    def kept(self) -> Path:
+        """Return the workspace that a run has left."""
+        [found] = self.root.glob("tftraining-*/workspace")
+        return found
 
     def run(self, job: Path, *arguments: str | Path, **environment: str) -> Done:
         return self.end(self.start(job, "--bucket", self.bucket, *arguments, **environment))
@@ -202,6 +235,17 @@ def test_the_lock_file_of_an_inline_script_holds_it(here: Here) -> None:
     assert here.run(here.job(**spec)).out == "ü\n"
 
 
+def settings(store_server: StoreServer, bucket: str, endpoint: str = "") -> dict[str, str]:
+    """Return the variables that name a bucket."""
+    return {
+        "TFTRAINING_S3_ENDPOINT": endpoint or store_server.endpoint,
+        "TFTRAINING_S3_BUCKET": bucket,
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+    }
+
+
+@pytest.mark.every_store
 def test_the_same_job_runs_on_a_real_s3_server(here: Here, store_server: StoreServer) -> None:
     buckets = {"bucket": store_server.new_bucket(), "datasets": store_server.new_bucket()}
 
@@ -212,20 +256,109 @@ def test_the_same_job_runs_on_a_real_s3_server(here: Here, store_server: StoreSe
     spec = iris(put)
     spec["dependencies"]["archive"]["uri"] = f"s3://{buckets['bucket']}/team/code/iris.zip"
     job = here.job({"uri": "${bucket}/code/train.py"}, **spec)
-    settings = {
-        "TFTRAINING_S3_ENDPOINT": store_server.endpoint,
-        "TFTRAINING_S3_BUCKET": buckets["bucket"],
+    environment = settings(store_server, buckets["bucket"]) | {
         "TFTRAINING_S3_PREFIX": "team",
         "TFTRAINING_S3_DATASETS_BUCKET": buckets["datasets"],
-        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
-        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
     }
-    done = here.end(here.start(job, "--json", **settings))
+    done = here.end(here.start(job, "--json", **environment))
     assert done.code == 0, done.err
     assert done.result["model"]["uri"] == f"s3://{buckets['bucket']}/team/tf_model/1795448933/"
     assert store_server.get(buckets["bucket"], "team/tf_model/1795448933/saved_model.pb") == b"model"
     assert "5 columns, 2 rows" in done.err
     assert SECRET_KEY not in done.out + done.err
+
+
+def test_what_is_wrong_with_a_store_is_said_with_the_variables_that_stand_for_the_secret(here: Here, store_server: StoreServer) -> None:
+    environment = settings(store_server, store_server.new_bucket()) | {"AWS_SECRET_ACCESS_KEY": "another"}
+    done = here.end(here.start(here.job("print('ran')\n"), **environment))
+    assert (done.code, done.out) == (66, ""), done.err
+    assert "accessKey is AWS_ACCESS_KEY_ID, secretKey is AWS_SECRET_ACCESS_KEY" in done.err
+
+
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Programs started meanwhile hear signals, even where these tests themselves were started to ignore them: `nohup make test &`."""
+    previous = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGHUP)}
+    yield
+    for number, handler in previous.items():
+        signal.signal(number, handler)
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {SECONDS} s: {what}"
+        time.sleep(0.02)
+
+
+@pytest.mark.usefixtures("heard")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_publishing_that_is_given_up_leaves_the_workspace_and_says_where(here: Here, store_server: StoreServer, number: int) -> None:
+    bucket = store_server.new_bucket()
+    stuck, let_go = threading.Event(), threading.Event()
+
+    def hold(_number: int, request: Request) -> None:
+        if request.method == "PUT" and request.path.partition("?")[0].endswith("/out"):
+            stuck.set()
+            let_go.wait(SECONDS)
+
+    job = here.job("import sys; print('said'); open(sys.argv[1], 'w').write('hours of work')\n", args=["${bucket}/out"])
+    with interrupting(store_server.endpoint) as proxy:
+        proxy.before = hold
+        process = here.start(job, "--json", **settings(store_server, bucket, proxy.endpoint))
+        try:
+            assert stuck.wait(SECONDS)
+            process.send_signal(number)
+            until(lambda: here.said("once more gives it up"), "the first signal is heard")
+            process.send_signal(number)
+            done = here.end(process)
+        finally:
+            let_go.set()
+    assert done.code == 74, done.err
+    assert done.result["failure"]["reason"] == "PublishFailed"
+    assert "publishing was given up" in done.result["message"]
+    workspace = Path(done.result["workspace"])
+    assert (workspace / "bucket/out").read_text() == "hours of work"
+    assert (workspace / "logs/stdout.log").read_text() == "said\n"
+
+
+@pytest.mark.usefixtures("heard")
+def test_an_interrupt_before_anything_was_started_is_said_without_a_traceback(here: Here) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        secure = {**SECURE, "TFTRAINING_S3_ENDPOINT": f"http://127.0.0.1:{silent.getsockname()[1]}"}
+        process = here.start(here.job("print('ran')\n"), **secure)
+        silent.settimeout(SECONDS)
+        connection, _ = silent.accept()
+        process.send_signal(signal.SIGINT)
+        done = here.end(process)
+        connection.close()
+    assert (done.code, done.out, done.err) == (130, "", "tftrainer local: interrupted\n")
+
+
+@pytest.mark.usefixtures("heard")
+def test_a_signal_while_data_is_fetched_ends_the_run_and_leaves_nothing(here: Here, store_server: StoreServer) -> None:
+    bucket = store_server.new_bucket()
+    store_server.put(bucket, "data", "x")
+    stuck, let_go = threading.Event(), threading.Event()
+
+    def hold(_number: int, request: Request) -> None:
+        if request.method == "GET" and request.path.endswith("/data"):
+            stuck.set()
+            let_go.wait(SECONDS)
+
+    with interrupting(store_server.endpoint) as proxy:
+        proxy.before = hold
+        job = here.job("print('ran')\n", args=["${bucket}/data"])
+        process = here.start(job, "--json", **settings(store_server, bucket, proxy.endpoint))
+        try:
+            assert stuck.wait(SECONDS)
+            process.send_signal(signal.SIGTERM)
+            done = here.end(process)
+        finally:
+            let_go.set()
+    assert done.code == 143, done.err
+    assert done.result["failure"]["reason"] == "Terminated"
+    assert "workspace" not in done.result
 
 
 def test_the_scripts_own_exit_code_and_place_of_failure_come_out_and_what_it_wrote_is_published(here: Here) -> None:
@@ -268,6 +401,55 @@ def test_each_run_is_an_attempt_of_its_own_and_says_so(here: Here) -> None:
     assert here.manifest(0) != here.manifest(1)
 
 
+SAVES = """
+import pathlib, sys
+folder = pathlib.Path(sys.argv[1])
+folder.mkdir(exist_ok=True)
+done = len(list(folder.glob("step-*")))
+print(f"step {done}")
+(folder / f"step-{done}").write_text("weights")
+if done < 1:
+    raise SystemExit(3)
+"""
+
+
+def test_a_run_that_failed_goes_on_from_its_checkpoint_as_the_next_attempt(here: Here) -> None:
+    job = here.job(SAVES, args=["${bucket}/ckpt"], checkpoints={"path": "${bucket}/ckpt"})
+    first = here.run(job, "--json")
+    assert (first.code, first.result.get("attempt", 0)) == (3, 0), first.err
+    assert "1 file, saved by attempt 0 of default/iris" in first.result["checkpoint"]["saved"]
+    assert "step 0\n" in first.err
+    second = here.run(job, "--json")
+    assert (second.code, second.result["attempt"]) == (0, 1), second.err
+    assert "1 file, saved by attempt 0 of default/iris" in second.result["checkpoint"]["restored"]
+    assert "2 files, saved by attempt 1 of default/iris" in second.result["checkpoint"]["saved"]
+    assert "step 1\n" in second.err
+    assert sorted(each.name for each in (here.bucket / "ckpt").iterdir()) == [".tftraining", "step-0", "step-1"]
+    assert [here.manifest(attempt)["outcome"] for attempt in (0, 1)] == ["Failed", "Succeeded"]
+
+
+def test_packages_are_installed_from_the_index_that_is_named(here: Here) -> None:
+    spec = {"dependencies": {"requirements": ["helper>=1"]}}
+    script = "import helper; print(helper.VERSION)\n"
+    with running_index() as index:
+        index.add("helper", "1.2")
+        done = here.run(here.job(script, **spec), "--package-index", index.url)
+        assert (done.code, done.out) == (0, "1.2\n"), done.err
+        lock = json.loads((here.bucket / ".tftraining/default/iris/local/attempt-0/run.lock.json").read_text())
+        assert [f"{each['name']}=={each['version']}" for each in lock["requirements"]] == ["helper==1.2"]
+        done = here.run(here.job(script, dependencies={"requirements": ["missing"]}), "--package-index", index.url, "--json")
+        assert (done.code, done.result["failure"]["reason"]) == (66, "RequirementsUnsatisfiable"), done.err
+    done = here.run(here.job(script, **spec))
+    assert (done.code, done.out) == (64, "")
+    assert "name its URL with --package-index" in done.err
+
+
+def test_the_exit_code_of_a_script_that_a_signal_ends_is_that_of_a_shell(here: Here) -> None:
+    done = here.run(here.job("import os; os.kill(os.getpid(), 9)\n"), "--json")
+    assert done.code == 137
+    assert (done.result["failure"]["reason"], done.result["failure"]["exitCode"]) == ("ScriptKilled", 137)
+
+
 def test_a_suspended_job_does_not_run(here: Here) -> None:
     done = here.run(here.job("print('ran')\n", suspend=True))
     assert (done.code, done.out) == (65, "")
@@ -288,6 +470,7 @@ def test_a_wrong_job_file_has_a_code_of_its_own_and_names_the_field(here: Here) 
         ({}, [], {"TFTRAINING_S3_BUCKET": "b"}, "TFTRAINING_S3_ENDPOINT, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY must be set"),
         ({}, ["--bucket", "missing"], {}, "--bucket is 'missing', which is missing"),
         ({}, ["--bucket", "job.yaml"], {}, "not a folder"),
+        ({}, ["--bucket", "not-utf-8-\udcff"], {}, "whose path is not UTF-8"),
         ({"args": ["${datasets}/x"]}, ["--bucket", "bucket"], {}, "--datasets DIR"),
         (
             {"inputs": [{"name": "a", "uri": "s3://one/a"}, {"name": "b", "uri": "s3://two/b"}]},
@@ -295,63 +478,108 @@ def test_a_wrong_job_file_has_a_code_of_its_own_and_names_the_field(here: Here) 
             {},
             "names 2 buckets",
         ),
+        ({}, [], SECURE | {"AWS_CA_BUNDLE": "missing"}, "AWS_CA_BUNDLE: missing cannot be read: No such file"),
+        ({}, [], SECURE | {"AWS_CA_BUNDLE": "job.yaml"}, "AWS_CA_BUNDLE: job.yaml holds no certificate"),
         ({}, ["--buckt", "bucket"], {}, "--help"),
     ],
 )
 def test_a_bucket_that_cannot_be_told_is_said_with_both_ways(
     here: Here, spec: dict[str, Any], arguments: list[str], environment: dict[str, str], words: str
 ) -> None:
+    (here.root / "not-utf-8-\udcff").mkdir()
     done = here.end(here.start(here.job("print(1)\n", **spec), *arguments, **environment))
     assert done.code == 64
     assert words in done.err
 
 
-def test_outputs_that_cannot_be_published_fail_a_script_that_succeeded(here: Here) -> None:
+@pytest.mark.parametrize(("folder", "words"), [("missing", "No such file or directory"), ("not-utf-8-\udcff", "its path is not UTF-8")])
+def test_a_workspace_that_cannot_be_is_said_with_the_variable_that_names_its_folder(here: Here, folder: str, words: str) -> None:
+    (here.root / "not-utf-8-\udcff").mkdir()
+    done = here.run(here.job("print(1)\n"), TMPDIR=str(here.root / folder))
+    assert (done.code, done.out) == (70, ""), done.err
+    assert "TMPDIR" in done.err
+    assert words in done.err
+
+
+@pytest.mark.parametrize(("ending", "code", "reason"), [("", 74, "PublishFailed"), ("raise SystemExit(5)\n", 5, "ScriptExited")])
+def test_outputs_that_cannot_be_published_fail_the_run_and_stay_in_the_workspace(here: Here, ending: str, code: int, reason: str) -> None:
     here.put("bucket/taken/file", "x")
-    done = here.run(here.job("import sys; open(sys.argv[1] + '/taken', 'w')\n", args=["${bucket}"]), "--json")
-    assert done.code == 74, done.err
-    assert done.result["failure"]["reason"] == "PublishFailed"
+    script = "import sys; print('said'); open(sys.argv[1] + '/taken', 'w').write('hours of work')\n"
+    done = here.run(here.job(script + ending, args=["${bucket}"]), "--json")
+    assert done.code == code, done.err
+    assert done.result["failure"]["reason"] == reason
     assert "both a file and a folder" in done.result["message"]
-
-
-@pytest.fixture
-def heard() -> Iterator[None]:
-    """Programs started meanwhile hear signals, even where these tests themselves were started to ignore them: `nohup make test &`."""
-    previous = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGHUP)}
-    yield
-    for number, handler in previous.items():
-        signal.signal(number, handler)
+    workspace = here.forget(done)
+    assert (workspace / "bucket/taken").read_text() == "hours of work"
+    assert (workspace / "logs/stdout.log").read_text() == "said\n"
+    shutil.rmtree(here.bucket / "taken")
+    done = here.run(here.job(script, args=["${bucket}"]), "--json")
+    assert done.code == 0, done.err
+    assert "workspace" not in done.result
 
 
 @pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 7), (signal.SIGTERM, 7), (signal.SIGHUP, 7)])
 def test_a_signal_stops_the_script_properly_and_what_it_wrote_is_published(here: Here, number: int, code: int) -> None:
-    process = here.start(here.job(WAITS, args=["${bucket}/saved"]), "--bucket", here.bucket)
+    process = here.start(here.job(WAITS, args=["${bucket}/saved"]), "--bucket", here.bucket, "--result", here.root / "result.json")
     assert process.stdout is not None
     assert process.stdout.readline() == "up\n"
     process.send_signal(number)
     done = here.end(process)
     assert done.code == code, done.err
-    assert "Terminated" in done.err
+    failure = json.loads((here.root / "result.json").read_text())["failure"]
+    assert (failure["reason"], failure["exitCode"]) == ("Terminated", code)
     assert (here.bucket / "saved").read_text() == "saved"
     assert here.manifest(0)["outcome"] == "Failed"
 
 
 def test_a_run_under_nohup_outlives_its_terminal(here: Here) -> None:
     script = "import sys, time\nprint('up', flush=True)\ntime.sleep(1)\nprint('done')\n"
-    process = subprocess.Popen(
-        ["nohup", sys.executable, "-m", "tftrainer", "local", str(here.job(script)), "--bucket", str(here.bucket)],
-        env=CLEAN | {"TMPDIR": str(here.root)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = here.start(here.job(script), "--bucket", here.bucket, by=["nohup", sys.executable, "-m"])
     assert process.stdout is not None
     assert process.stdout.readline() == "up\n"
     process.send_signal(signal.SIGHUP)
     done = here.end(process)
     assert (done.code, done.out) == (0, "done\n"), done.err
+
+
+def test_a_reader_that_is_slow_gets_all_even_if_the_stream_does_not_block(here: Here) -> None:
+    script = "for number in range(20000): print(f'line {number:06}')\nprint('last')\n"
+    source, target = os.pipe()
+    os.set_blocking(target, False)
+    process = here.start(here.job(script), "--bucket", here.bucket, stdout=target)
+    poll = select.poll()
+    poll.register(target, select.POLLOUT)
+    until(lambda: not poll.poll(0), "the pipe is full")
+    os.close(target)
+    with os.fdopen(source) as output:
+        lines = output.read().splitlines()
+    assert here.end(process).code == 0
+    assert (len(lines), lines[-1]) == (20001, "last")
+
+
+def test_output_that_a_full_disk_does_not_take_is_whole_in_the_bucket_and_that_is_said(here: Here) -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    done = here.end(here.start(here.job("print('said')\n"), "--bucket", here.bucket, stdout=full))
+    os.close(full)
+    assert done.code == 0
+    assert "standard output was not written whole: No space left on device" in done.err
+    assert (here.bucket / ".tftraining/default/iris/local/attempt-0/logs/stdout.log").read_text() == "said\n"
+
+
+def test_a_run_that_nobody_listens_to_any_more_still_publishes(here: Here) -> None:
+    source, target = os.pipe()
+    os.close(source)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tftrainer", "local", here.job("open('/dev/stderr', 'w').write('x')\n"), "--bucket", here.bucket, "--json"],
+        env=CLEAN | {"TMPDIR": str(here.root)},
+        stdout=target,
+        stderr=target,
+    )
+    os.close(target)
+    assert process.wait(SECONDS) == 0
+    assert here.manifest(0)["outcome"] == "Succeeded"
+    assert not list(here.root.glob("tftraining-*"))
 
 
 def test_a_deadline_stops_the_script(here: Here) -> None:
@@ -381,16 +609,7 @@ def test_gpus_are_asked_for_in_vain_with_one_word_about_it(here: Here) -> None:
 def test_modules_that_lie_in_the_folder_of_the_call_are_not_ours(here: Here) -> None:
     for name in ("msgspec", "minio", "json"):
         here.put(f"{name}.py", "raise SystemExit('shadowed')\n")
-    done = here.end(
-        subprocess.Popen(
-            [sys.executable, "-P", "-m", "tftrainer", "local", str(here.job("print('ran')\n")), "--bucket", str(here.bucket)],
-            env=CLEAN | {"TMPDIR": str(here.root)},
-            cwd=here.root,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-    )
+    done = here.end(here.start(here.job("print('ran')\n"), "--bucket", here.bucket, by=[sys.executable, "-P", "-m"]))
     assert (done.code, done.out) == (0, "ran\n"), done.err
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
+import os
 import selectors
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +18,7 @@ from pathlib import Path
 import pytest
 from tftrainer.contract import Plan, Reason
 
-from tests.integration.trainer.pods import Pod, StoreServer
+from tests.integration.trainer.pods import ACCESS_KEY, SECRET_KEY, Pod, StoreServer
 
 SCRIPT = "print('hello')\n"
 
@@ -123,3 +126,25 @@ def test_a_certificate_that_cannot_be_accepted_is_told_with_its_fault_and_the_se
     assert words in report.failure.message
     assert "caCertificate of the storage Secret" in report.failure.hint
     assert ended.seconds < 15
+
+
+def test_a_run_without_a_cluster_trusts_a_bundle_that_is_longer_than_a_variable_can_be(
+    store_server: StoreServer, authority: Authority, tmp_path: Path
+) -> None:
+    bundle = tmp_path / "bundle.crt"
+    bundle.write_text(f"# {'ü' * 128 * 1024}\n{authority.certificate}", "utf-8")
+    spec = {"script": {"name": "train.py", "inline": SCRIPT}}
+    job = {"apiVersion": "tftraining.dev/v1alpha1", "kind": "TFTrainingJob", "metadata": {"name": "tls"}, "spec": spec}
+    (tmp_path / "job.yaml").write_text(json.dumps(job))
+    with behind_tls(store_server, authority.sign("local", "127.0.0.1", 2)) as endpoint:
+        for address in (endpoint, store_server.endpoint):
+            environment = {
+                "TFTRAINING_S3_ENDPOINT": address,
+                "TFTRAINING_S3_BUCKET": store_server.new_bucket(),
+                "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+                "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+                "AWS_CA_BUNDLE": "bundle.crt",
+            }
+            command = [sys.executable, "-m", "tftrainer", "local", "job.yaml"]
+            done = subprocess.run(command, env=os.environ | environment, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+            assert (done.returncode, done.stdout) == (0, "hello\n"), done.stderr

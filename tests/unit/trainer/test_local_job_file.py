@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from tftrainer import contract
 from tftrainer.local.job_file import JobFileError, parse, read
-from tftrainer.local.spec import JobFile
+from tftrainer.local.plan import check_placeholders, plan, record, script_environment
 
 GOOD = """\
 apiVersion: tftraining.dev/v1alpha1
@@ -58,6 +61,16 @@ MISTAKES = {
     "tabs": (GOOD + "\targs: []\n", ["not YAML", "line 9"]),
     "an open bracket": (GOOD + "  args: [a\n", ["not YAML", "line 10"]),
     "a field twice": (GOOD + "  runtime: tf1\n  runtime: tf2\n", ["line 10", "'runtime' stands here twice"]),
+    "a field whose name is a list": (GOOD + "? [a]\n: b\n", ["not YAML", "line 9", "expected text"]),
+    "a date that is none": (GOOD + "  args: [!!timestamp x]\n", ["not YAML", "line 9", "timestamp"]),
+    "a number that is none": (GOOD + "  args: [!!int '']\n", ["not YAML", "tag"]),
+    "a set for a list": (GOOD + "  args: !!set {a, b}\n", ["not YAML", "line 9", "set"]),
+    "a learning rate": (GOOD + "  args: [--rate, 1e-3]\n", ["spec.args[1]", "0.001", "expected text", "quotes"]),
+    "a day of the month": (GOOD + "  args: [08]\n", ["spec.args[0]", "8.0", "expected text", "quotes"]),
+    "a yes": (GOOD + "  args: [-f, y]\n", ["spec.args[1]", "true", "expected text", "quotes"]),
+    "half an emoji among the arguments": (GOOD + '  args: ["\\ud83c!"]\n', ["spec.args[0]", "\\ud83c", "half of a surrogate pair"]),
+    "half an emoji in the script": (GOOD.replace("print(1)", '"# \\udf89"'), ["spec.script.inline", "\\udf89", "no character"]),
+    "half an emoji in a variable": (GOOD + '  env: [{name: A, value: "\\ud83c"}]\n', ["spec.env[0].value", "\\ud83c"]),
     "an object of Python": (GOOD + "  args: !!python/object/apply:os.getcwd []\n", ["not YAML", "line 9"]),
 }
 
@@ -110,22 +123,78 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         read(tmp_path / "job.yaml")
 
 
-@given(st.binary(max_size=200) | st.text(alphabet="{}[]:-&*!|>'\" \nab1~#%@", max_size=60).map(str.encode))
-def test_any_bytes_are_a_job_or_refused_in_words(data: bytes) -> None:
+def test_what_another_program_has_escaped_as_json_is_the_same_job() -> None:
+    job = yaml.safe_load(GOOD)
+    job["spec"]["script"]["inline"] = "print('done 🎉')\n"
+    job["spec"]["args"] = ["ü", "🎉🎉"]
+    assert "\\ud83c\\udf89" in json.dumps(job)
+    spec = parse(json.dumps(job).encode()).spec
+    assert (spec.script.inline, spec.args) == ("print('done 🎉')\n", ("ü", "🎉🎉"))
+
+
+def test_plain_text_is_what_kubectl_takes_for_text() -> None:
+    args = ["1:30", "2026-11-24", "=", "1.5.2", "0x", "--n", "v1", "nope"]
+    assert parse((GOOD + f"  args: [{', '.join(args)}]\n").encode()).spec.args == tuple(args)
+
+
+def test_a_mapping_may_be_merged_into_another_wherever_it_stands() -> None:
+    text = GOOD.replace("  name: hello\n", "  name: hello\n  a: {b: {c: &c {<<: {d: 1}, d: 2}}}\n  e: {<<: *c}\n")
+    assert parse(text.encode()).metadata.name == "hello"
+
+
+def usable(data: bytes) -> None:
+    """Read a job file, and hand it on as a run does."""
     with contextlib.suppress(JobFileError):
-        assert isinstance(parse(data), JobFile)
+        job = parse(data)
+        check_placeholders(job)
+        contract.encode_plan(plan(job, 0)).encode()
+        record(job).encode()
+        (job.spec.script.inline or "").encode()
+        for name, value in script_environment(job, plan(job, 0), "/workspace", {}).items():
+            os.fsencode(name + value)
+            assert "\0" not in name + value
 
 
+TOKENS = ["? ", ": ", "- ", "[", "]", "{", "}", "\n", "  ", ", ", "&a ", "*a", "<<", "a", "1", "''", "|\n", "---\n", '"\\ud83c"']
+TOKENS += [f"!!{name} " for name in ("int", "float", "bool", "null", "str", "map", "seq", "set", "omap", "binary", "timestamp")]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=200) | st.text(alphabet="{}[]:-&*!|>?'\" \nab1~#%@", max_size=60).map(str.encode))
+def test_any_bytes_are_a_job_or_refused_in_words(data: bytes) -> None:
+    usable(data)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from(TOKENS), max_size=12).map("".join))
+def test_any_yaml_beside_a_job_is_taken_or_refused_in_words(text: str) -> None:
+    usable(text.encode())
+    usable((GOOD + "  args: " + text).encode())
+    usable((GOOD + text).encode())
+
+
+CHARACTERS = st.text(alphabet=st.characters(), max_size=9)
+"""Halves of surrogate pairs too, which YAML and JSON can escape."""
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+    st.none() | st.booleans() | st.integers() | st.floats() | CHARACTERS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(CHARACTERS, inner, max_size=3),
     max_leaves=8,
 )
+FIELDS = {
+    "script": st.fixed_dictionaries({"name": st.just("a.py"), "inline": CHARACTERS}),
+    "args": st.lists(CHARACTERS, max_size=3),
+    "env": st.lists(st.fixed_dictionaries({"name": st.just("A"), "value": CHARACTERS}), max_size=1),
+    "inputs": st.lists(st.fixed_dictionaries({"name": st.just("a"), "uri": CHARACTERS.map("${bucket}/".__add__)}), max_size=1),
+    "resources": st.nothing(),
+    "dependencies": st.nothing(),
+    "runtime": CHARACTERS,
+    "suspend": st.nothing(),
+}
 
 
-@given(st.sampled_from(["script", "args", "env", "inputs", "resources", "dependencies", "runtime", "suspend"]), VALUES)
-def test_any_value_of_any_field_is_taken_or_refused_in_words(field: str, value: object) -> None:
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(sorted(FIELDS)).flatmap(lambda field: st.tuples(st.just(field), VALUES | FIELDS[field])))
+def test_any_value_of_any_field_is_taken_or_refused_in_words(changed: tuple[str, object]) -> None:
     job = yaml.safe_load(GOOD)
-    job["spec"][field] = value
-    with contextlib.suppress(JobFileError):
-        assert isinstance(parse(yaml.safe_dump(job).encode()), JobFile)
+    job["spec"] |= [changed]
+    usable(json.dumps(job).encode())

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import io
 import os
+import tempfile
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,6 +26,10 @@ def store(tmp_path: Path) -> FolderStore:
 
 def keys(store: FolderStore, prefix: str) -> list[str]:
     return [each.key for each in store.list(prefix)]
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(each.name for each in folder.iterdir())
 
 
 def test_what_is_written_is_found_read_and_downloaded(store: FolderStore, tmp_path: Path) -> None:
@@ -90,12 +96,51 @@ def test_without_hard_links_a_conditional_write_still_has_one_winner(store: Fold
     assert store.read("m", 99) == b"first"
 
 
-def test_an_upload_that_breaks_off_leaves_the_older_object(store: FolderStore) -> None:
+def test_an_upload_that_breaks_off_leaves_the_older_object_and_nothing_else(store: FolderStore, tmp_path: Path) -> None:
     store.write("m", b"old")
     with pytest.raises(PhaseError, match="2 bytes shorter"):
         store.upload("m", io.BytesIO(b"new"), 5)
     assert store.read("m", 9) == b"old"
-    assert keys(store, "") == ["m"]
+    assert names(tmp_path / "bucket") == ["m"]
+
+
+def test_what_is_being_written_is_not_listed(store: FolderStore, tmp_path: Path) -> None:
+    class Source(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            assert len(names(tmp_path / "bucket/m")) == 1
+            assert keys(store, "") == []
+            return super().read(size)
+
+    store.upload("m/a", Source(b"hello"), 5)
+    assert keys(store, "") == ["m/a"]
+    assert names(tmp_path / "bucket/m") == ["a"]
+
+
+@pytest.fixture
+def another_disk(tmp_path: Path) -> Iterator[Path]:
+    """Return a folder from where nothing can be moved to the bucket."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("this machine has no second file system at /dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        yield Path(folder)
+
+
+def test_a_folder_of_another_disk_can_be_part_of_the_bucket(store: FolderStore, tmp_path: Path, another_disk: Path) -> None:
+    (tmp_path / "bucket" / "models").symlink_to(another_disk)
+    assert store.write("models/a", b"first").size == 5
+    store.write("models/a", b"second")
+    store.write("b", b"here")
+    store.copy("models/a", "c")
+    store.copy("b", "models/sub/b")
+    assert [store.write_if_absent("models/m", data) for data in (b"1", b"2")] == [True, False]
+    assert keys(store, "") == ["b", "c", "models/a", "models/m", "models/sub/b"]
+    assert [store.read(key, 9) for key in ("models/a", "c", "models/sub/b", "models/m")] == [b"second", b"second", b"here", b"1"]
+    for key in ("models/a", "models/m", "models/sub/b"):
+        store.delete(key)
+    assert keys(store, "models/") == []
+    assert names(another_disk) == []
+    assert (tmp_path / "bucket" / "models").is_symlink()
 
 
 def test_an_object_that_changed_is_not_downloaded(store: FolderStore, tmp_path: Path) -> None:

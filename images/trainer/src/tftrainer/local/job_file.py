@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
 import msgspec
 
 from tftrainer import uri
+from tftrainer.local import surrogates
 from tftrainer.local.rules import broken
 from tftrainer.local.spec import API_VERSION, KIND, JobFile, Part
 
@@ -90,8 +91,11 @@ def _document(data: bytes) -> Mapping[str, Any]:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise JobFileError(f"not YAML: {where}{getattr(error, 'problem', None) or 'it holds what YAML does not allow'}") from None
-    except (ValueError, RecursionError):
-        raise JobFileError("not YAML: a value cannot be read, or is nested too deeply") from None
+    except RecursionError:
+        raise JobFileError("not YAML: it is nested too deeply") from None
+    except Exception:
+        # PyYAML's constructors raise anything at all upon a value that does not fit its tag.
+        raise JobFileError("not YAML: a value cannot be read as what its tag says it is") from None
     if len(documents) != 1:
         raise JobFileError(f"holds {len(documents)} documents, expected one {KIND}: put each job into a file of its own")
     if not isinstance(documents[0], dict):
@@ -136,6 +140,9 @@ def _broken(value: Any, hint: Any, path: str) -> Iterator[str]:
 
 def _broken_value(value: Any, hint: Any, path: str) -> Iterator[str]:
     """Yield a sentence for every rule that a value breaks which holds no others, or for its type."""
+    if isinstance(value, str) and (half := surrogates.lone(value)):
+        yield f"{path} holds {half}, half of a surrogate pair, which is no character: expected both halves, or the character itself"
+        return
     told = False
     if isinstance(value, str | int) and not isinstance(value, bool):
         for metadata in _metadata(hint):

@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,19 +16,22 @@ import msgspec
 from tftrainer import contract, manifest
 from tftrainer.contract import STORAGE_PREFIX
 from tftrainer.describe import alias_is_on
-from tftrainer.layout import Layout
 from tftrainer.local import plan as plans
 from tftrainer.local import source
 from tftrainer.local.job_file import JobFileError, read
-from tftrainer.local.processes import Processes
+from tftrainer.local.outlet import Outlet
+from tftrainer.local.processes import Processes, StartError
 from tftrainer.local.result import NOT_FETCHED, Result, judge, text
 from tftrainer.local.spec import JobFile
+from tftrainer.local.workspace import WorkspaceError, workspace
 from tftrainer.phase_error import PhaseError, sentence
 from tftrainer.storage.opening import open_store
 
 USAGE_ERROR: Final = 64
 BAD_JOB_FILE: Final = 65
 NOT_STARTED: Final = 70
+INTERRUPTED: Final = 130
+OUT, ERROR = Outlet(1), Outlet(2)
 _ATTEMPT: Final = re.compile(r"attempt-([0-9]{1,9})/")
 _EPILOG: Final = f"""\
 The bucket is a folder (--bucket), or an S3 bucket that the environment names: TFTRAINING_S3_ENDPOINT, TFTRAINING_S3_BUCKET,
@@ -44,7 +45,7 @@ exit code: the script's own (128 + n for signal n); {USAGE_ERROR} wrong use; {BA
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        self.exit(USAGE_ERROR, f"tftrainer local: {message}; see python -m tftrainer local --help\n")
+        raise SystemExit(_refuse(USAGE_ERROR, f"{message}; see python -m tftrainer local --help"))
 
 
 def main(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> int:
@@ -68,15 +69,15 @@ def main(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) 
         return _refuse(USAGE_ERROR, str(error))
     try:
         attempt = _next_attempt(job, buckets)
-    except PhaseError as error:
-        return _refuse(NOT_FETCHED, sentence(error.failure))
-    try:
         plan = msgspec.structs.replace(plans.plan(job, attempt), package_index=options.package_index)
-        code, result = _run(job, plan, buckets, environment, as_json=options.json)
-    except OSError as error:
-        place = error.filename or tempfile.gettempdir()
-        return _refuse(NOT_STARTED, f"{place} cannot be used: {error.strerror}; the variable TMPDIR names the folder for workspaces")
-    return _tell(code, result, options)
+        return _tell(*_run(job, plan, buckets, environment, as_json=options.json), options)
+    except PhaseError as error:
+        why = sentence(error.failure)
+        return _refuse(NOT_FETCHED, why if options.bucket else f"{why}\n{source.stand_ins(why)}")
+    except (WorkspaceError, StartError) as error:
+        return _refuse(NOT_STARTED, str(error))
+    except KeyboardInterrupt:
+        return _refuse(INTERRUPTED, "interrupted")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -98,13 +99,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _refuse(code: int, message: str) -> int:
     for line in message.splitlines():
-        print(f"tftrainer local: {line}", file=sys.stderr)
+        ERROR.line(f"tftrainer local: {line}")
     return code
 
 
 def _say(line: str) -> None:
-    # Written past Python's buffers: a signal's handler may call this while the main program prints.
-    os.write(2, f"local: {line}\n".encode())
+    ERROR.line(f"local: {line}")
 
 
 def _next_attempt(job: JobFile, buckets: Mapping[str, str]) -> int:
@@ -121,21 +121,19 @@ def _run(
     job: JobFile, plan: contract.Plan, buckets: Mapping[str, str], environment: Mapping[str, str], *, as_json: bool
 ) -> tuple[int, Result]:
     _notes(job, plan)
-    root = Path(tempfile.mkdtemp(prefix=f"tftraining-{job.metadata.name[:60]}-")).resolve()
-    try:
-        layout = Layout(root)
-        layout.termination_log.parent.mkdir(parents=True)
-        if job.spec.script.inline is not None:
-            layout.inline.mkdir(parents=True)
-            (layout.inline / plan.script.name).write_text(job.spec.script.inline, "utf-8")
-        processes = Processes(plan, layout, _say, 2 if as_json else 1, 2)
+    processes = Processes(plan, _say, ERROR if as_json else OUT, ERROR)
+    # Named here: where TMPDIR is no good, Python would take another folder, which may be too small, without a word.
+    parent = environment.get("TMPDIR") or None
+    with processes.heeding_signals(), workspace(job.metadata.name, plan.script.name, job.spec.script.inline, parent) as place:
         ran = processes.go(
+            place.layout,
             {**plans.inherited(environment), **buckets, contract.SPEC_VARIABLE: plans.record(job)},
-            plans.script_environment(job, plan, str(layout.workspace), environment),
+            plans.script_environment(job, plan, str(place.layout.workspace), environment),
+            place.keep,
         )
-        return judge(plan, ran, time.time())
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
+        if ran.published:
+            place.release()
+        return judge(plan, ran, time.time(), kept=str(place.layout.workspace) if place.kept else "")
 
 
 def _notes(job: JobFile, plan: contract.Plan) -> None:
@@ -149,11 +147,9 @@ def _notes(job: JobFile, plan: contract.Plan) -> None:
 
 def _tell(code: int, result: Result, options: argparse.Namespace) -> int:
     encoded = msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n"
-    for line in text(result).splitlines():
-        print(line, file=sys.stderr, flush=True)
+    ERROR.line(text(result))
     if options.json:
-        sys.stdout.write(encoded.decode())
-        sys.stdout.flush()
+        OUT.put(encoded)
     if options.result is not None:
         try:
             options.result.write_bytes(encoded)

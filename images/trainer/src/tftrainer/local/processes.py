@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import FrameType
 from typing import Final, TypeVar
@@ -16,11 +17,16 @@ from typing import Final, TypeVar
 from tftrainer import contract
 from tftrainer.contract import PLAN_VARIABLE, FetchReport, Plan, PublishReport, RunReport
 from tftrainer.layout import MESSAGE_VARIABLE, ROOT_VARIABLE, Layout
+from tftrainer.local.outlet import Outlet
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _CHUNK: Final = 64 * 1024
 
 ReportT = TypeVar("ReportT", FetchReport, RunReport, PublishReport)
+
+
+class StartError(Exception):
+    """A phase's process cannot be started. Its text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +42,17 @@ class Ran:
     exit_code: int | None = None
     signal: int = 0
 
+    @property
+    def published(self) -> bool:
+        """Whether what the script wrote is known to be in the bucket."""
+        return self.publish is not None and bool(self.publish.manifest_uri)
+
 
 class Processes:
-    """One attempt below the folder `root`. Signals to this process stop the script; what it wrote is published all the same."""
+    """The processes of one attempt. Signals to this process stop the script; what it wrote is published all the same."""
 
-    def __init__(self, plan: Plan, layout: Layout, say: Callable[[str], None], stdout: int, stderr: int) -> None:
+    def __init__(self, plan: Plan, say: Callable[[str], None], stdout: Outlet, stderr: Outlet) -> None:
         self._plan = plan
-        self._layout = layout
         self._say = say
         self._stdout = stdout
         self._stderr = stderr
@@ -51,49 +61,73 @@ class Processes:
         self._asked = 0
         self._relays: list[threading.Thread] = []
 
-    def go(self, own: Mapping[str, str], script: Mapping[str, str]) -> Ran:
-        """Run the phases and return what they said. `own` is the environment of fetch and publish, `script` that of the script."""
+    @contextlib.contextmanager
+    def heeding_signals(self) -> Iterator[None]:
+        """Take signals as words for the phases. After the last phase they change nothing: what became of the run is still told."""
         # What is ignored, as under nohup, stays ignored.
         previous = {number: signal.signal(number, self._stop) for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN}
         try:
-            return self._go(own, script)
+            yield
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
 
-    def _go(self, own: Mapping[str, str], script: Mapping[str, str]) -> Ran:
-        self._follow("fetch", self._start("fetch", own, self._stderr))
-        fetched = self._word("fetch", FetchReport)
+    def go(self, layout: Layout, own: Mapping[str, str], script: Mapping[str, str], begun: Callable[[], None]) -> Ran:
+        """Run the phases and return what they said. `own` is the environment of fetch and publish, `script` that of the script.
+
+        `begun` is called when the script may begin to write.
+
+        Raises:
+            StartError: a phase's process cannot be started; then the script was not.
+        """
+        self._follow("fetch", self._start("fetch", layout, own, self._stderr))
+        fetched = _word(layout, "fetch", FetchReport)
         if fetched is None or fetched.failure is not None or self._asked:
-            return Ran(fetched, signal=self._asked)
-        publisher = self._start("publish", own, self._stderr)
-        code = self._follow("run", self._start("run", script, self._stdout))
+            return self._end(Ran(fetched, signal=self._asked))
+        publisher = self._start("publish", layout, own, self._stderr)
+        try:
+            launcher = self._start("run", layout, script, self._stdout)
+        except StartError:
+            publisher.kill()
+            publisher.wait()
+            raise
+        begun()
+        code = self._follow("run", launcher)
         self._phase, self._current = "publish", publisher
-        if not (self._layout.run_folder / "started").exists():
+        if not (layout.run_folder / "started").exists():
             # The publisher waits for a script to start, and none will.
             publisher.terminate()
         publisher.wait()
-        self._current = None
+        return self._end(Ran(fetched, _word(layout, "run", RunReport), _word(layout, "publish", PublishReport), code, self._asked))
+
+    def _end(self, ran: Ran) -> Ran:
+        self._phase, self._current = "", None
         for relay in self._relays:
             relay.join()
-        return Ran(fetched, self._word("run", RunReport), self._word("publish", PublishReport), code, self._asked)
+        for outlet, name in ((self._stdout, "output"), (self._stderr, "error")):
+            if outlet.lost:
+                self._say(f"standard {name} was not written whole: {outlet.lost}; the script's is whole in the bucket's logs")
+        return ran
 
-    def _start(self, phase: str, environment: Mapping[str, str], stdout: int) -> subprocess.Popen[bytes]:
+    def _start(self, phase: str, layout: Layout, environment: Mapping[str, str], stdout: Outlet) -> subprocess.Popen[bytes]:
         whole = {
             **environment,
             PLAN_VARIABLE: contract.encode_plan(self._plan),
-            ROOT_VARIABLE: str(self._layout.root),
+            ROOT_VARIABLE: str(layout.root),
             MESSAGE_VARIABLE: _message(phase),
         }
-        # A session of its own: what a terminal sends to all at once must reach the script through its launcher alone.
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "tftrainer", phase],
-            env=whole,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        try:
+            # A session of its own: what a terminal sends to all at once must reach the script through its launcher alone.
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "tftrainer", phase],
+                env=whole,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise StartError(_unstartable(error, phase, whole)) from None
         for source, target in ((process.stdout, stdout), (process.stderr, self._stderr)):
             if source is not None:
                 relay = threading.Thread(target=_relay, args=(source.fileno(), target), daemon=True)
@@ -128,25 +162,26 @@ class Processes:
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGTERM if self._phase == "fetch" or number == signal.SIGHUP else number)
 
-    def _word(self, phase: str, kind: type[ReportT]) -> ReportT | None:
-        try:
-            text = (self._layout.root / _message(phase)).read_text("utf-8", "replace")
-            return contract.decode_report(text, kind)
-        except (OSError, contract.ContractError):
-            return None
+
+def _word(layout: Layout, phase: str, kind: type[ReportT]) -> ReportT | None:
+    try:
+        return contract.decode_report((layout.root / _message(phase)).read_text("utf-8", "replace"), kind)
+    except (OSError, contract.ContractError):
+        return None
 
 
 def _message(phase: str) -> str:
     return f"dev/termination-log.{phase}"
 
 
-def _relay(source: int, target: int) -> None:
-    """Pass bytes on as they come, until the source ends; what nobody reads any more is thrown away."""
-    open_target = True
+def _unstartable(error: OSError, phase: str, environment: Mapping[str, str]) -> str:
+    if error.errno == errno.E2BIG:
+        largest = max(environment, key=lambda name: len(environment[name]))
+        return f"phase {phase} cannot be started: the environment is too large, {largest} the most; unset what the script does not need"
+    return f"phase {phase} cannot be started: {error.filename or sys.executable}: {error.strerror}"
+
+
+def _relay(source: int, target: Outlet) -> None:
+    """Pass bytes on as they come, until the source ends."""
     while chunk := os.read(source, _CHUNK):
-        rest = memoryview(chunk)
-        while rest and open_target:
-            try:
-                rest = rest[os.write(target, rest) :]
-            except OSError:
-                open_target = False
+        target.put(chunk)

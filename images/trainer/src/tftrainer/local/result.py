@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -15,6 +16,10 @@ NOT_FETCHED: Final = 66
 """What the job names is missing or wrong; the script did not start."""
 NOT_PUBLISHED: Final = 74
 """The script ended with 0, but its outputs are not in the bucket, or not what the job demands."""
+
+_RUNTIME_HERE: Final = (
+    "the runtime is the Python environment that tftrainer is installed in: add the module to it, or all of a runtime: tftrainer[local,tf2]"
+)
 
 
 class Fetched(msgspec.Struct, frozen=True, rename="camel"):
@@ -63,7 +68,7 @@ class FailureStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    """The status of the run. Times are RFC 3339."""
+    """The status of the run. Times are RFC 3339. `workspace` is where what is not in the bucket still lies; no status has it."""
 
     phase: str
     message: str
@@ -79,10 +84,11 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rena
     checkpoint: Checkpoint | None = None
     outputs: Outputs | None = None
     logs: Logs | None = None
+    workspace: str = ""
 
 
-def judge(plan: Plan, ran: Ran, now: float) -> tuple[int, Result]:
-    """Return the exit code and the result of a run. `now` is Unix seconds."""
+def judge(plan: Plan, ran: Ran, now: float, kept: str = "") -> tuple[int, Result]:
+    """Return the exit code and the result of a run. `now` is Unix seconds, `kept` the workspace if it was."""
     fetched = ran.fetch or FetchReport()
     published = ran.publish or PublishReport()
     code, failure = _ending(ran)
@@ -102,6 +108,7 @@ def judge(plan: Plan, ran: Ran, now: float) -> tuple[int, Result]:
         checkpoint=Checkpoint(fetched.restored, published.checkpoint) if fetched.restored or published.checkpoint else None,
         outputs=_outputs(published),
         logs=Logs(published.logs_uri) if published.logs_uri else None,
+        workspace=kept,
     )
     return code, result
 
@@ -117,9 +124,7 @@ def _ending(ran: Ran) -> tuple[int, Failure | None]:
         told = ran.run.failure if ran.run else None
         return ran.exit_code, told or Failure(reason=Reason.SCRIPT_EXITED, message=f"the script ended with exit code {ran.exit_code}")
     if ran.publish is None:
-        return NOT_PUBLISHED, Failure(
-            reason=Reason.PUBLISH_FAILED, message="publishing ended without a report", hint="see its output above"
-        )
+        return NOT_PUBLISHED, Failure(reason=Reason.PUBLISH_FAILED, message=_given_up(ran))
     if ran.publish.failure is not None or not ran.publish.succeeded:
         unsaid = Failure(reason=Reason.PUBLISH_FAILED, message="the manifest says that the run failed")
         return NOT_PUBLISHED, ran.publish.failure or unsaid
@@ -131,10 +136,14 @@ def _sentence(failure: Failure | None, ran: Ran) -> str:
         return f"The script succeeded; outputs published: {ran.publish.objects if ran.publish else 0}."
     text = f"{failure.reason}: {failure.message}" + (f"; {failure.hint}" if failure.hint else "")
     if ran.exit_code and ran.publish is None:
-        text += ". Besides, publishing was given up: what the script wrote is lost or not complete"
+        text += f". Besides, {_given_up(ran)}"
     elif ran.publish is not None and ran.publish.failure not in (None, failure):
         text += f". Besides, what it wrote is not published: {ran.publish.failure.message}"
     return text
+
+
+def _given_up(ran: Ran) -> str:
+    return "publishing was given up" if ran.signal else "publishing ended without a report; its output above may say why"
 
 
 def _failure(failure: Failure, code: int, attempt: int) -> FailureStatus:
@@ -169,17 +178,37 @@ def _time(seconds: float) -> str:
 
 def text(result: Result) -> str:
     """Return the result in a few lines for people."""
-    lines = [f"{result.phase}: {result.message}"]
-    if result.failure and result.failure.file:
-        lines.append(f"  at       {result.failure.file}" + (f", line {result.failure.line}" if result.failure.line else ""))
+    return "\n".join([_headline(result), *(f"  {name:8} {what}" for name, what in _facts(result))])
+
+
+def _headline(result: Result) -> str:
+    if result.failure is None:
+        return result.phase
+    hint = f"; {result.failure.hint}" if result.failure.hint else ""
+    return f"{result.phase}: {result.message.replace(hint, '', 1)}"
+
+
+def _facts(result: Result) -> Iterator[tuple[str, str]]:
+    failure, outputs = result.failure, result.outputs
+    if failure is not None:
+        place = failure.file + (f", line {failure.line}" if failure.line else "")
+        if place not in failure.message:
+            yield "at", place
+        if failure.hint:
+            yield "hint", failure.hint
+        if failure.reason == Reason.IMPORT_MISSING:
+            yield "here", _RUNTIME_HERE
     if result.model:
-        lines.append(f"  model    {result.model.uri}")
+        yield "model", result.model.uri
     if result.checkpoint and result.checkpoint.saved:
-        lines.append(f"  saved    {result.checkpoint.saved}")
-    if result.outputs:
-        lines.append(
-            f"  outputs  {counted(result.outputs.objects, 'object')}, {size(result.outputs.bytes)}, listed in {result.outputs.manifest}"
-        )
+        yield "saved", result.checkpoint.saved
+    if outputs:
+        what = f"{counted(outputs.objects, 'object')}, {size(outputs.bytes)}, in {outputs.manifest.partition('/.tftraining/')[0]}"
+        nothing = "none: the script wrote nothing below ${bucket}, and only what lies there is kept"
+        skipped = f"; {outputs.skipped} skipped, as told above" if outputs.skipped else ""
+        yield "outputs", (what if outputs.objects else nothing) + skipped
+        yield "manifest", outputs.manifest
     if result.logs:
-        lines.append(f"  logs     {result.logs.uri}")
-    return "\n".join(lines)
+        yield "logs", result.logs.uri
+    if result.workspace:
+        yield "kept", f"{result.workspace}: what the script wrote is in bucket/, its output in logs/; remove it yourself"

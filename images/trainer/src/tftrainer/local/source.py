@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from tftrainer.contract import CREDENTIAL_KEYS, DATASETS_PREFIX, STORAGE_PREFIX
+from tftrainer.local import surrogates
 from tftrainer.local.spec import JobFile
-from tftrainer.storage.opening import FOLDER
+from tftrainer.phase_error import PhaseError
+from tftrainer.storage.opening import CA_FILE, FOLDER, read_certificates
 from tftrainer.uri import Root, parse
 
 VARIABLES: Final = {
@@ -24,7 +27,7 @@ VARIABLES: Final = {
 DATASETS_VARIABLES: Final = {"bucket": "TFTRAINING_S3_DATASETS_BUCKET", "prefix": "TFTRAINING_S3_DATASETS_PREFIX"}
 """What differs for the dataset library: it lies on the same server."""
 CA_VARIABLE: Final = "AWS_CA_BUNDLE"
-"""Path of the file that holds the CA certificate."""
+"""Path of the file that holds CA certificates; often of all that the machine trusts."""
 _NEEDED: Final = ("endpoint", "bucket", "accessKey", "secretKey")
 _FOLDER_BUCKET: Final = "bucket"
 
@@ -44,7 +47,7 @@ def variables(job: JobFile, bucket: Path | None, datasets: Path | None, environm
         found |= _folder(DATASETS_PREFIX, datasets, "--datasets", "datasets")
     elif bucket is None and environment.get(DATASETS_VARIABLES["bucket"]):
         own = {key: environment.get(name, "") for key, name in DATASETS_VARIABLES.items()}
-        found |= _named(DATASETS_PREFIX, {**_server(environment), **own})
+        found |= _named(DATASETS_PREFIX, {**_server(environment), **own}, environment)
     elif job.spec.uses_datasets():
         raise SourceError(
             "the job names ${datasets}, but no dataset library is given: name its folder with --datasets DIR"
@@ -67,29 +70,40 @@ def _storage(job: JobFile, bucket: Path | None, environment: Mapping[str, str]) 
         raise SourceError(
             f"{', '.join(missing)} must be set in the environment beside TFTRAINING_S3_BUCKET, or name a folder with --bucket DIR"
         )
-    return _named(STORAGE_PREFIX, server)
+    return _named(STORAGE_PREFIX, server, environment)
 
 
 def _server(environment: Mapping[str, str]) -> dict[str, str]:
-    found = {key: next((environment[name] for name in names if environment.get(name)), "") for key, names in VARIABLES.items()}
+    return {key: next((environment[name] for name in names if environment.get(name)), "") for key, names in VARIABLES.items()}
+
+
+def _named(prefix: str, values: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
+    found = {prefix + CREDENTIAL_KEYS[key]: value for key, value in values.items() if value}
     bundle = environment.get(CA_VARIABLE)
-    if bundle:
+    # Machines that set this variable for all programs use plain stores too.
+    if bundle and values["endpoint"].lower().startswith("https:"):
         try:
-            found["caCertificate"] = Path(bundle).read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is not text"
-            raise SourceError(f"{CA_VARIABLE} names {bundle}, which cannot be read: {why}") from None
+            read_certificates(Path(bundle))
+        except PhaseError as error:
+            raise SourceError(f"{CA_VARIABLE}: {error}") from None
+        found[prefix + CA_FILE] = str(Path(bundle).resolve())
     return found
 
 
-def _named(prefix: str, values: Mapping[str, str]) -> dict[str, str]:
-    return {prefix + CREDENTIAL_KEYS[key]: value for key, value in values.items() if value}
+def stand_ins(text: str) -> str:
+    """Return for the keys of a Secret that a message names which variables stand for them here; empty if it names none."""
+    variables = {key: names[0] for key, names in VARIABLES.items()} | {"caCertificate": CA_VARIABLE}
+    named = [f"{key} is {name}" for key, name in variables.items() if re.search(rf"\b{key}\b", text)]
+    return f"without a cluster the variables of the environment are the Secret: {', '.join(named)}" if named else ""
 
 
 def _folder(prefix: str, folder: Path, option: str, name: str) -> dict[str, str]:
     if not folder.is_dir():
         raise SourceError(f"{option} is {str(folder)!r}, which is {'not a folder' if folder.exists() else 'missing'}: create it first")
-    return {prefix + FOLDER: str(folder.resolve()), prefix + CREDENTIAL_KEYS["bucket"]: name}
+    path = str(folder.resolve())
+    if surrogates.lone(path):
+        raise SourceError(f"{option} is {str(folder)!r}, whose path is not UTF-8, as the names of objects are: give it another name")
+    return {prefix + FOLDER: path, prefix + CREDENTIAL_KEYS["bucket"]: name}
 
 
 def _bucket_name(job: JobFile) -> str:

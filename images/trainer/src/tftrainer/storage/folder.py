@@ -20,10 +20,12 @@ from tftrainer.storage.errors import StorageError
 from tftrainer.storage.store import ObjectInfo, Written
 from tftrainer.storage.transfer import FULL, GivenUpError, HashingReader, unheard
 
-INCOMING: Final = ".tftraining/.incoming"
-"""Below the folder: what is being written, so that an object is there whole or not at all."""
+INCOMING: Final = ".tftraining-incoming-"
+"""Begins the name of what is being written, so that an object is there whole or not at all. It lies beside the object: any other folder
+may be on another disk, from where nothing can be moved to it at once."""
 _BLOCK: Final = 1024**2
-_NOT_EMPTY: Final = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT})
+_STAYS: Final = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.ENOTDIR, errno.EBUSY})
+"""Why a folder is not removed: it is not empty, not there, a link to one, or a disk's own."""
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
 
@@ -53,7 +55,7 @@ class FolderStore:
         folder = prefix.rpartition("/")[0]
         top = self._path(folder) if folder else self._folder
         try:
-            found = [key for key in self._below(top, folder) if key.startswith(prefix) and not key.startswith(f"{INCOMING}/")]
+            found = [key for key in self._below(top, folder) if key.startswith(prefix)]
         except OSError as error:
             self._fail(error, prefix)
         for key in sorted(found):
@@ -121,7 +123,8 @@ class FolderStore:
         """
         hashing = HashingReader(source, progress)
         try:
-            with self._incoming() as temporary:
+            place = self._place(key)
+            with _incoming(place) as temporary:
                 with temporary.open("xb", buffering=0) as file:
                     left = size
                     while left and (block := hashing.read(min(_BLOCK, left))):
@@ -131,8 +134,8 @@ class FolderStore:
                     raise StorageError(
                         Reason.PUBLISH_FAILED, f"{key} is {left} bytes shorter than it was", "do not write outputs after the end"
                     )
-                temporary.replace(self._place(key))
-                info = _info(key, self._path(key).stat())
+                temporary.replace(place)
+                info = _info(key, place.stat())
         except OSError as error:
             self._fail(error, key)
         return Written(size, hashing.hexdigest(), info.etag)
@@ -140,10 +143,11 @@ class FolderStore:
     def copy(self, key: str, target: str) -> Written:
         """Copy a file. The digest of the result is not known."""
         try:
-            with self._incoming() as temporary:
+            place = self._place(target)
+            with _incoming(place) as temporary:
                 shutil.copyfile(self._path(key), temporary)
-                temporary.replace(self._place(target))
-                info = _info(target, self._path(target).stat())
+                temporary.replace(place)
+                info = _info(target, place.stat())
         except OSError as error:
             self._fail(error, key)
         return Written(info.size, "", info.etag)
@@ -157,10 +161,8 @@ class FolderStore:
                 if folder == self._folder or not folder.is_relative_to(self._folder):
                     break
                 folder.rmdir()
-        except NotADirectoryError:
-            return
         except OSError as error:
-            if error.errno not in _NOT_EMPTY:
+            if error.errno not in _STAYS:
                 self._fail(error, key)
 
     def keeps_conditions(self, key: str, data: bytes) -> bool:  # noqa: ARG002  other stores have to try
@@ -171,21 +173,11 @@ class FolderStore:
         """Write a small object unless there is one of that key; whether it was written."""
         try:
             place = self._place(key)
-            with self._incoming() as temporary:
+            with _incoming(place) as temporary:
                 temporary.write_bytes(data)
                 return _link(temporary, place, data)
         except OSError as error:
             self._fail(error, key)
-
-    @contextlib.contextmanager
-    def _incoming(self) -> Iterator[Path]:
-        folder = self._folder / INCOMING
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / uuid.uuid4().hex
-        try:
-            yield temporary
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def _place(self, key: str) -> Path:
         path = self._path(key)
@@ -206,7 +198,8 @@ class FolderStore:
             relative = os.path.relpath(path, top)
             names = [part for part in (folder, "" if relative == "." else relative) if part]
             for name in files:
-                yield "/".join((*names, name))
+                if not name.startswith(INCOMING):
+                    yield "/".join((*names, name))
 
     def _fail(self, error: OSError, key: str) -> NoReturn:
         if error.errno in FULL:
@@ -222,6 +215,15 @@ class FolderStore:
             f"{error.filename or self.uri(key)} cannot be used: {error.strerror}",
             "let the bucket's folder be one that you may read and write",
         ) from None
+
+
+@contextlib.contextmanager
+def _incoming(place: Path) -> Iterator[Path]:
+    temporary = place.parent / f"{INCOMING}{uuid.uuid4().hex}"
+    try:
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _link(temporary: Path, place: Path, data: bytes) -> bool:

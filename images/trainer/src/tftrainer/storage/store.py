@@ -291,7 +291,7 @@ def _tls(credentials: Credentials) -> Any:
     if credentials.ca_certificate:
         try:
             context.load_verify_locations(cadata=credentials.ca_certificate)
-        except (ssl.SSLError, ValueError):
+        except (ssl.SSLError, ValueError, TypeError):
             raise StorageError(
                 Reason.STORAGE_MISCONFIGURED,
                 f"key caCertificate of the {credentials.label} is not a certificate, expected PEM text",

@@ -1,0 +1,100 @@
+"""What is told of a run: the exit code, the fields of a status, and a few lines for people."""
+
+from __future__ import annotations
+
+import pytest
+from tftrainer.contract import Failure, FetchReport, Plan, PublishedModel, PublishReport, Reason, RunReport, Script
+from tftrainer.local.processes import Ran
+from tftrainer.local.result import judge, text
+
+PLAN = Plan(namespace="default", job="iris", uid="local", runtime="tf2", script=Script(name="train.py"), attempt=2)
+MANIFEST = "/home/me/bucket/.tftraining/default/iris/local/attempt-2/manifest.json"
+PUBLISHED = PublishReport(succeeded=True, manifest_uri=MANIFEST, objects=2, bytes=2048)
+RAISED = Failure(reason=Reason.SCRIPT_RAISED, message="train.py, line 3: KeyError: 'x'", hint="look at line 3", file="train.py", line=3)
+FULL = Failure(reason=Reason.WORKSPACE_FULL, message="the disk is full", hint="free some space")
+
+
+def ran(run: RunReport | None = None, publish: PublishReport | None = None, code: int | None = 0, signal: int = 0) -> Ran:
+    return Ran(FetchReport(), run, publish, code, signal)
+
+
+@pytest.mark.parametrize(
+    ("found", "code", "message"),
+    [
+        (ran(RunReport(exit_code=0), PUBLISHED), 0, "The script succeeded; outputs published: 2."),
+        (ran(RunReport(exit_code=3, failure=RAISED), PUBLISHED, 3), 3, "ScriptRaised: train.py, line 3: KeyError: 'x'; look at line 3"),
+        (ran(None, PUBLISHED, 9), 9, "ScriptExited: the script ended with exit code 9"),
+        (ran(RunReport(exit_code=0), PublishReport(failure=FULL)), 74, "WorkspaceFull: the disk is full; free some space"),
+        (
+            ran(RunReport(exit_code=3, failure=RAISED), PublishReport(failure=FULL), 3),
+            3,
+            "ScriptRaised: train.py, line 3: KeyError: 'x'; look at line 3. Besides, what it wrote is not published: the disk is full",
+        ),
+        (ran(RunReport(exit_code=0), signal=2), 74, "PublishFailed: publishing was given up"),
+        (ran(RunReport(exit_code=0)), 74, "PublishFailed: publishing ended without a report; its output above may say why"),
+        (
+            ran(RunReport(exit_code=7, failure=RAISED), code=7, signal=15),
+            7,
+            "ScriptRaised: train.py, line 3: KeyError: 'x'; look at line 3. Besides, publishing was given up",
+        ),
+        (Ran(None), 66, "TrainerError: fetching ended without a report; its output above says why"),
+        (Ran(FetchReport(failure=FULL)), 66, "WorkspaceFull: the disk is full; free some space"),
+        (Ran(FetchReport(failure=FULL), signal=15), 143, "Terminated: the run was stopped before the script started"),
+    ],
+)
+def test_the_code_and_the_sentence_say_what_counts(found: Ran, code: int, message: str) -> None:
+    told, result = judge(PLAN, found, 0.0)
+    assert (told, result.message) == (code, message)
+    assert result.phase == ("Failed" if code else "Succeeded")
+    assert result.attempt == 2
+
+
+@pytest.mark.parametrize(
+    ("publish", "published"),
+    [(None, False), (PublishReport(failure=FULL), False), (PUBLISHED, True), (PublishReport(failure=FULL, manifest_uri=MANIFEST), True)],
+)
+def test_only_a_manifest_says_that_the_outputs_are_in_the_bucket(publish: PublishReport | None, published: bool) -> None:
+    assert ran(publish=publish).published is published
+
+
+def lines(found: Ran, kept: str = "") -> list[str]:
+    return text(judge(PLAN, found, 0.0, kept)[1]).splitlines()
+
+
+def test_a_success_is_told_with_what_came_out_and_where() -> None:
+    published = PublishReport(
+        succeeded=True, manifest_uri=MANIFEST, objects=1, bytes=2048, skipped=1, model=PublishedModel(uri="/home/me/bucket/m/1/")
+    )
+    assert lines(ran(RunReport(exit_code=0), published)) == [
+        "Succeeded",
+        "  model    /home/me/bucket/m/1/",
+        "  outputs  1 object, 2.0 KiB, in /home/me/bucket; 1 skipped, as told above",
+        f"  manifest {MANIFEST}",
+    ]
+
+
+def test_a_success_without_outputs_says_where_they_would_have_been_kept() -> None:
+    told = lines(ran(RunReport(exit_code=0), PublishReport(succeeded=True, manifest_uri=MANIFEST)))
+    assert "  outputs  none: the script wrote nothing below ${bucket}, and only what lies there is kept" in told
+
+
+def test_a_failure_is_told_once_and_what_to_do_below_it() -> None:
+    told = lines(ran(RunReport(exit_code=3, failure=RAISED), PublishReport(failure=FULL), 3), "/tmp/w/workspace")
+    assert told == [
+        "Failed: ScriptRaised: train.py, line 3: KeyError: 'x'. Besides, what it wrote is not published: the disk is full",
+        "  hint     look at line 3",
+        "  kept     /tmp/w/workspace: what the script wrote is in bucket/, its output in logs/; remove it yourself",
+    ]
+
+
+def test_a_failure_without_a_hint_is_told_as_it_is() -> None:
+    assert lines(ran(RunReport(exit_code=0)))[0] == (
+        "Failed: PublishFailed: publishing ended without a report; its output above may say why"
+    )
+
+
+def test_a_missing_module_is_told_with_the_environment_that_stands_for_the_runtime() -> None:
+    missing = Failure(reason=Reason.IMPORT_MISSING, message="no module named 'x'", file="train.py", line=1)
+    told = lines(Ran(FetchReport(failure=missing)))
+    assert told[:2] == ["Failed: ImportMissing: no module named 'x'", "  at       train.py, line 1"]
+    assert told[2].startswith("  here     the runtime is the Python environment that tftrainer is installed in")
