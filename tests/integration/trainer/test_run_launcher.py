@@ -33,6 +33,39 @@ sys.exit(main(decode_plan(sys.argv[2]), Places(root / "workspace", root / "state
 INHERITED = {name: value for name, value in os.environ.items() if not name.startswith("TFTRAINING")}
 """What a container would have: nothing of this test run's own."""
 
+HANDLED = """
+import sys, traceback
+try:
+    open('/nonexistent')
+except OSError:
+    traceback.print_exc()
+for step in range(3):
+    print('step', step, file=sys.stderr)
+sys.exit('final accuracy 0.51 is below 0.90')
+"""
+
+HANDED_OVER = """
+import sys
+def load():
+    try:
+        int('x')
+    except ValueError:
+        sys.excepthook(*sys.exc_info())
+load()
+print('went on')
+sys.exit({code})
+"""
+
+CHAINED = """
+import sys
+before = sys.excepthook
+def hook(*about):
+    print('sorry')
+    before(*about)
+sys.excepthook = hook
+raise ValueError('own')
+"""
+
 ARGUMENTS = """
 import argparse
 parser = argparse.ArgumentParser()
@@ -219,6 +252,11 @@ def test_an_exception_is_told_with_the_deepest_line_of_the_users_own(pod: Pod) -
         ("raise KeyError('a') from ValueError('b')\n", Reason.SCRIPT_RAISED, "train.py", 1, "KeyError: 'a'"),
         ("import sys\nsys.excepthook = lambda *a: sys.__excepthook__(*a)\n1 / 0\n", Reason.SCRIPT_RAISED, "train.py", 3, "division"),
         ("def f(): f()\nf()\n", Reason.SCRIPT_RAISED, "train.py", 1, "RecursionError"),
+        ("raise KeyboardInterrupt('enough')\n", Reason.SCRIPT_RAISED, "train.py", 1, "KeyboardInterrupt: enough"),
+        (CHAINED, Reason.SCRIPT_RAISED, "train.py", 8, "ValueError: own"),
+        (HANDLED, Reason.SCRIPT_EXITED, "", None, "accuracy 0.51"),
+        (HANDED_OVER.format(code=3), Reason.SCRIPT_EXITED, "", None, "exit code 3"),
+        (HANDED_OVER.format(code="'no data'"), Reason.SCRIPT_EXITED, "", None, "no data"),
         ("import sys\nsys.exit(3)\n", Reason.SCRIPT_EXITED, "", None, "exit code 3"),
         ("raise SystemExit('no data')\n", Reason.SCRIPT_EXITED, "", None, "no data"),
         (ARGUMENTS, Reason.SCRIPT_EXITED, "", None, "--n"),
@@ -288,6 +326,20 @@ def test_a_script_that_dies_of_sigterm_gives_143(pod: Pod) -> None:
     process.send_signal(signal.SIGTERM)
     ran = pod.finish(process)
     assert (ran.code, ran.reason) == (143, Reason.TERMINATED)
+
+
+def test_a_script_that_is_interrupted_dies_of_it_as_by_hand(pod: Pod) -> None:
+    script = "import time\nprint('up', flush=True)\ntime.sleep(60)\n"
+    by_hand = subprocess.Popen([sys.executable, pod.write(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = pod.start(script)
+    for each in (by_hand, process):
+        assert each.stdout is not None
+        each.stdout.readline()
+        each.send_signal(signal.SIGINT)
+    by_hand.communicate(timeout=20)
+    ran = pod.finish(process)
+    assert (ran.code, ran.reason) == (128 - by_hand.returncode, Reason.TERMINATED)
+    assert ran.code == 130
 
 
 def test_a_script_that_cleans_up_at_sigterm_keeps_its_code_but_is_no_success(pod: Pod) -> None:

@@ -57,10 +57,20 @@ def judge(ending: Ending, plan: Plan, code: Path, dependencies: Path) -> tuple[i
         return 0, None
     if ending.memory_kills:
         return exit_code, _out_of_memory(ending)
-    if ending.signal:
-        return exit_code, _by_signal(ending, plan, code, dependencies)
-    found = ending.record or (evidence.printed(ending.stderr, code, dependencies) if ending.code == 1 else None)
-    return exit_code, _raised(found, plan, code.parent / Path(BUCKET).name) if found else _exited(ending)
+    found = _uncaught(ending, code, dependencies)
+    if found is not None:
+        return exit_code, _raised(found, plan, code.parent / Path(BUCKET).name)
+    return exit_code, _by_signal(ending, plan, code, dependencies) if ending.signal else _exited(ending)
+
+
+def _uncaught(ending: Ending, code: Path, dependencies: Path) -> Evidence | None:
+    """Return the exception that ended the script. Python's exit code for one is 1, but of a KeyboardInterrupt it dies by SIGINT."""
+    if ending.signal == signal.SIGINT:
+        found = evidence.printed(ending.stderr, code, dependencies)
+        return found if found and found.type == KeyboardInterrupt.__name__ else None
+    if ending.signal or ending.code != 1:
+        return None
+    return ending.record or evidence.printed(ending.stderr, code, dependencies)
 
 
 def _stopped(ending: Ending, stop: Stop, plan: Plan) -> Failure:

@@ -8,6 +8,7 @@ anyway until there is an exception to record: hence no `pathlib` and no `typing`
 # ruff: noqa: PTH120, PTH123
 from __future__ import annotations
 
+import _thread
 import os
 import sys
 
@@ -33,12 +34,14 @@ def _install() -> None:
     if settings.count(os.pathsep) != 2:
         return
     record, code, dependencies = settings.split(os.pathsep)
-    process = os.getpid()
+    process, thread = os.getpid(), _thread.get_ident()
 
     def excepthook(kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> None:
-        # Whatever goes wrong here, the user's own traceback must come out as if this were not there.
+        # Whatever goes wrong here, the user's own traceback must come out as if this were not there. Of a KeyboardInterrupt Python
+        # dies by the signal, unless code is compiled before that, which the imports of a record do.
         try:
-            if os.getpid() == process:
+            ends = (os.getpid(), _thread.get_ident()) == (process, thread) and not _goes_on()
+            if ends and kind is not KeyboardInterrupt:
                 _write(record, _describe(kind, value, trace, code, dependencies))
         except BaseException:  # noqa: S110
             pass
@@ -48,6 +51,14 @@ def _install() -> None:
     import faulthandler
 
     faulthandler.register(_SIGUSR1, file=2, all_threads=True)
+
+
+def _goes_on() -> bool:
+    """Whether the script has not ended by the exception but handed it over itself: its own frame is then still on the stack."""
+    frame = sys._getframe()  # noqa: SLF001 - documented, and there is no other way without an import
+    while frame.f_back is not None:
+        frame = frame.f_back
+    return frame.f_code.co_name == "<module>"
 
 
 def _describe(
