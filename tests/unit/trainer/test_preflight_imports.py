@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 import zipfile
@@ -74,6 +75,17 @@ def test_a_syntax_error_in_a_module_that_is_imported_is_found_with_file_and_line
 def test_a_return_outside_a_function_is_a_syntax_error_too(tmp_path: Path) -> None:
     [found] = examined(tmp_path, "x = 1\nreturn x\n").errors
     assert (found.file, found.line, found.reason) == ("train.py", 2, Reason.SYNTAX_ERROR)
+
+
+def test_a_notebook_is_told_from_a_script_with_the_way_to_convert_it(tmp_path: Path) -> None:
+    notebook = {"cells": [{"cell_type": "code", "execution_count": None, "source": ["print(1)"]}], "nbformat": 4, "nbformat_minor": 5}
+    source = json.dumps(notebook, indent=1) + "\n"
+    [found] = examine("train.ipynb", source.encode(), (str(tmp_path),), IMAGE, ()).errors
+    assert (found.reason, found.file) == (Reason.SYNTAX_ERROR, "train.ipynb")
+    assert "train.ipynb is a Jupyter notebook" in found.message
+    assert "jupyter nbconvert --to script" in found.hint
+    assert examined(tmp_path, f"NOTEBOOK = {source.replace('null', 'None')}").errors == []
+    assert examined(tmp_path, '{"cells": []}').errors == []
 
 
 PROVIDED = {
