@@ -435,9 +435,30 @@ def test_a_full_workspace_ends_the_script_and_loses_nothing(pod: Pod) -> None:
     assert sum(path.stat().st_size for path in (pod.workspace / "bucket").iterdir()) == 8 << 20
 
 
+SMALL = {"workspace_bytes": 4 << 20, "shared_memory_bytes": 1 << 20}
+SHARED = """
+from multiprocessing import shared_memory
+shared = shared_memory.SharedMemory(create=True, size=8 << 20)
+shared.buf[-1] = 1
+shared.close()
+shared.unlink()
+print("ok")
+"""
+
+
+def test_shared_memory_that_is_larger_than_the_workspace_can_be_used(pod: Pod) -> None:
+    ran = pod.run(SHARED, workspace_bytes=4 << 20, shared_memory_bytes=16 << 20)
+    assert (ran.code, ran.out) == (0, b"ok\n"), ran.err
+    assert pod.run(SHARED, **SMALL).reason == Reason.WORKSPACE_FULL
+
+
 def test_a_single_file_cannot_grow_beyond_the_workspace(pod: Pod) -> None:
-    ran = pod.run("with open('../bucket/one', 'wb') as f:\n    for _ in range(64): f.write(bytes(1 << 20))\n", workspace_bytes=4 << 20)
+    ran = pod.run("with open('../bucket/one', 'wb') as f:\n    for _ in range(64): f.write(bytes(1 << 20))\n", **SMALL)
     assert ran.reason == Reason.WORKSPACE_FULL
+    assert ran.report.failure is not None
+    assert "more than 4Mi: the workspace and /tmp hold 4Mi, /dev/shm holds 1Mi" in ran.report.failure.message
+    for field in ("spec.resources.workspace", "spec.resources.sharedMemory"):
+        assert field in ran.report.failure.hint
     assert (pod.workspace / "bucket" / "one").stat().st_size <= 4 << 20
 
 

@@ -215,8 +215,9 @@ class Plan(Message, frozen=True):
     """All that a pod needs to know of its job. Carries no secret.
 
     `args` are verbatim, placeholders unresolved. Times are seconds, sizes bytes. `implicit_fetch_bytes` bounds a folder that is
-    fetched only because an argument names it. `workspace_bytes` bounds what the script may store. `pins` is the code of earlier
-    attempts: with other code, `fetch` refuses. `requirements` are packages, from the index at the URL `package_index`.
+    fetched only because an argument names it. `workspace_bytes` bounds what the script may store, `shared_memory_bytes` is the
+    size of `/dev/shm`. `pins` is the code of earlier attempts: with other code, `fetch` refuses. `requirements` are packages,
+    from the index at the URL `package_index`.
     """
 
     namespace: str
@@ -236,6 +237,7 @@ class Plan(Message, frozen=True):
     publish_seconds: int = 30
     active_deadline_seconds: int | None = None
     workspace_bytes: int = 10 * 1024**3
+    shared_memory_bytes: int = 64 * 1024**2
     gpus: int = 0
     implicit_fetch_bytes: int = 2 * 1024**3
     pins: CodePins | None = None

@@ -18,6 +18,7 @@ UID: Final = "local"
 """Stands for the uid that an API server gives: runs of the same job into the same bucket are its attempts."""
 RUNTIME: Final = "tf2"
 WORKSPACE: Final = "10Gi"
+SHARED_MEMORY: Final = "64Mi"
 GRACE_SECONDS: Final = 30
 _OWN: Final = ("AWS_", "MINIO_", "KUBERNETES_", "TFTRAINING_", "TF_CONFIG")
 _UNITS: Final = {
@@ -47,6 +48,7 @@ def plan(job: JobFile, attempt: int) -> Plan:
         grace_seconds=GRACE_SECONDS if grace is None else grace,
         active_deadline_seconds=spec.active_deadline_seconds,
         workspace_bytes=_bytes(str(spec.resources.workspace or WORKSPACE)),
+        shared_memory_bytes=_bytes(str(spec.resources.shared_memory or SHARED_MEMORY)),
         gpus=spec.resources.gpus,
         model=WantedModel(path=spec.model.path, required=spec.model.required) if spec.model else None,
         checkpoints=WantedCheckpoints(path=spec.checkpoints.path, interval_seconds=spec.checkpoints.interval_seconds)
