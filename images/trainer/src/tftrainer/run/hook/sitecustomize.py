@@ -1,7 +1,8 @@
 """Imported by the script's interpreter before the script, because this folder leads its `PYTHONPATH`.
 
 The script itself is then run by Python alone, as by hand: this module removes its own traces and leaves two things behind, a
-record of the exception that ends the process and a stack dump at SIGUSR1. It imports nothing that Python has not loaded
+record of the exception that ends the process and a stack dump at SIGUSR1. Then it gives way to the module of its name that
+Python would have imported without it. It imports nothing that Python has not loaded
 anyway until there is an exception to record: hence no `pathlib` and no `typing`.
 """
 
@@ -51,6 +52,16 @@ def _install() -> None:
     import faulthandler
 
     faulthandler.register(_SIGUSR1, file=2, all_threads=True)
+
+
+def _give_way() -> None:
+    own = sys.modules.pop(__name__)
+    try:
+        __import__(__name__)
+    except ImportError as error:
+        if error.name != __name__:
+            raise
+        sys.modules[__name__] = own
 
 
 def _goes_on() -> bool:
@@ -108,3 +119,4 @@ def _write(record: str, description: dict[str, object]) -> None:
 
 
 _install()
+_give_way()
