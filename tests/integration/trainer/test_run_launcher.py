@@ -19,6 +19,7 @@ import msgspec
 import pytest
 from tftrainer import contract, handover
 from tftrainer.contract import Plan, Reason, RunReport, Script
+from tftrainer.run import stacks
 
 DRIVER = """
 import sys
@@ -32,6 +33,39 @@ sys.exit(main(decode_plan(sys.argv[2]), Places(root / "workspace", root / "state
 
 INHERITED = {name: value for name, value in os.environ.items() if not name.startswith("TFTRAINING")}
 """What a container would have: nothing of this test run's own."""
+
+HANDLED = """
+import sys, traceback
+try:
+    open('/nonexistent')
+except OSError:
+    traceback.print_exc()
+for step in range(3):
+    print('step', step, file=sys.stderr)
+sys.exit('final accuracy 0.51 is below 0.90')
+"""
+
+HANDED_OVER = """
+import sys
+def load():
+    try:
+        int('x')
+    except ValueError:
+        sys.excepthook(*sys.exc_info())
+load()
+print('went on')
+sys.exit({code})
+"""
+
+CHAINED = """
+import sys
+before = sys.excepthook
+def hook(*about):
+    print('sorry')
+    before(*about)
+sys.excepthook = hook
+raise ValueError('own')
+"""
 
 ARGUMENTS = """
 import argparse
@@ -168,6 +202,47 @@ def test_an_archive_follows_the_scripts_folder_and_leads_the_runtime(pod: Pod) -
     assert ran.out.decode().split() == [f"{archive}/helper.py", "archive", str(archive), f"{archive}/helper.py"]
 
 
+CUSTOMISED = """
+import json, os, sys
+os.makedirs(os.environ["MARKS"], exist_ok=True)
+with open(os.path.join(os.environ["MARKS"], __name__), "a") as marks:
+    print(os.path.basename(sys.orig_argv[-1]), [entry for entry in sys.path if "hook" in entry], file=marks)
+"""
+
+
+def test_a_sitecustomize_of_the_users_is_run_by_the_script_as_by_hand_and_by_nothing_else(pod: Pod) -> None:
+    archive = pod.workspace / "deps" / "archive.zip"
+    with zipfile.ZipFile(archive, "w") as content:
+        content.writestr("sitecustomize.py", CUSTOMISED)
+        content.writestr("usercustomize.py", CUSTOMISED)
+        content.writestr("evil.pth", "import sitecustomize\n")
+    script = "import sys\nprint(sys.modules['sitecustomize'].__file__)\nraise ValueError('seen')\n"
+    by_hand = subprocess.run(
+        [sys.executable, pod.write(script)],
+        env={**INHERITED, "PYTHONPATH": str(archive), "MARKS": str(pod.root / "by-hand")},
+        capture_output=True,
+        check=False,
+    )
+    ran = pod.run(script, path=(str(archive),), environment={"MARKS": str(pod.root / "marks"), "PYTHONPATH": str(archive)})
+    assert (ran.code, ran.reason, ran.out) == (1, Reason.SCRIPT_RAISED, by_hand.stdout)
+    marks, expected = ({path.name: path.read_text() for path in (pod.root / name).iterdir()} for name in ("marks", "by-hand"))
+    assert marks == expected
+    assert marks["sitecustomize"] == "train.py []\n"
+
+
+def test_a_sitecustomize_of_the_users_that_fails_is_told_as_by_hand(pod: Pod) -> None:
+    folder = pod.workspace / "deps" / "archive"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text("import not_there_at_all\n")
+    script = "print('ran')\n"
+    by_hand = subprocess.run(
+        [sys.executable, pod.write(script)], env={**INHERITED, "PYTHONPATH": str(folder)}, capture_output=True, check=False
+    )
+    ran = pod.run(script, path=(str(folder),))
+    assert (ran.code, ran.out, ran.err) == (0, by_hand.stdout, by_hand.stderr)
+    assert b"not_there_at_all" in ran.err
+
+
 def test_pickle_and_spawned_workers_find_what_the_script_defines(pod: Pod) -> None:
     ran = pod.run(
         """
@@ -219,6 +294,11 @@ def test_an_exception_is_told_with_the_deepest_line_of_the_users_own(pod: Pod) -
         ("raise KeyError('a') from ValueError('b')\n", Reason.SCRIPT_RAISED, "train.py", 1, "KeyError: 'a'"),
         ("import sys\nsys.excepthook = lambda *a: sys.__excepthook__(*a)\n1 / 0\n", Reason.SCRIPT_RAISED, "train.py", 3, "division"),
         ("def f(): f()\nf()\n", Reason.SCRIPT_RAISED, "train.py", 1, "RecursionError"),
+        ("raise KeyboardInterrupt('enough')\n", Reason.SCRIPT_RAISED, "train.py", 1, "KeyboardInterrupt: enough"),
+        (CHAINED, Reason.SCRIPT_RAISED, "train.py", 8, "ValueError: own"),
+        (HANDLED, Reason.SCRIPT_EXITED, "", None, "accuracy 0.51"),
+        (HANDED_OVER.format(code=3), Reason.SCRIPT_EXITED, "", None, "exit code 3"),
+        (HANDED_OVER.format(code="'no data'"), Reason.SCRIPT_EXITED, "", None, "no data"),
         ("import sys\nsys.exit(3)\n", Reason.SCRIPT_EXITED, "", None, "exit code 3"),
         ("raise SystemExit('no data')\n", Reason.SCRIPT_EXITED, "", None, "no data"),
         (ARGUMENTS, Reason.SCRIPT_EXITED, "", None, "--n"),
@@ -304,6 +384,20 @@ def test_a_script_that_dies_of_sigterm_gives_143(pod: Pod) -> None:
     assert (ran.code, ran.reason) == (143, Reason.TERMINATED)
 
 
+def test_a_script_that_is_interrupted_dies_of_it_as_by_hand(pod: Pod) -> None:
+    script = "import time\nprint('up', flush=True)\ntime.sleep(60)\n"
+    by_hand = subprocess.Popen([sys.executable, pod.write(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = pod.start(script)
+    for each in (by_hand, process):
+        assert each.stdout is not None
+        each.stdout.readline()
+        each.send_signal(signal.SIGINT)
+    by_hand.communicate(timeout=20)
+    ran = pod.finish(process)
+    assert (ran.code, ran.reason) == (128 - by_hand.returncode, Reason.TERMINATED)
+    assert ran.code == 130
+
+
 def test_a_script_that_cleans_up_at_sigterm_keeps_its_code_but_is_no_success(pod: Pod) -> None:
     for chosen, seen in ((5, 5), (0, 143)):
         process = pod.start(
@@ -341,6 +435,103 @@ def test_a_script_that_ignores_sigterm_is_killed_after_the_grace_with_its_stack_
     assert ran.report.failure is not None
     assert "within 1 s" in ran.report.failure.message
     assert b"in stubborn" in ran.err
+
+
+FAMILY = """
+import os, signal, subprocess, sys, time
+told = sys.argv[1]
+pids = [os.getpid()]
+pids.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]).pid)
+deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
+child = subprocess.Popen([sys.executable, "-c", deaf], stdout=subprocess.PIPE)
+child.stdout.readline()
+pids.append(child.pid)
+forked = os.fork()
+if forked == 0:
+    time.sleep(600)
+pids.append(forked)
+reading, writing = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        signal.signal(signal.SIGTERM, lambda *_: (open(told, "w").close(), time.sleep(600)))
+        os.write(writing, str(os.getpid()).encode())
+        time.sleep(600)
+    os._exit(0)
+os.wait()
+pids.append(int(os.read(reading, 20)))
+
+def end(*_):
+    until = time.monotonic() + 10
+    while not os.path.exists(told) and time.monotonic() < until:
+        time.sleep(0.01)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+signal.signal(signal.SIGTERM, END)
+print(*pids, flush=True)
+while True:
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize(("end", "code"), [("end", 143), ("signal.SIG_IGN", 137)])
+def test_a_stop_reaches_children_forks_and_daemons_and_leaves_none_of_them(pod: Pod, end: str, code: int) -> None:
+    told = pod.workspace / "bucket" / "told"
+    process = pod.start(FAMILY.replace("END", end), str(told), grace_seconds=1)
+    assert process.stdout is not None
+    pids = [int(each) for each in process.stdout.readline().split()]
+    assert len(pids) == 5
+    process.send_signal(signal.SIGTERM)
+    ran = pod.finish(process)
+    assert (ran.code, ran.reason) == (code, Reason.TERMINATED)
+    assert told.exists(), "the daemon was not asked to end"
+    assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
+
+
+WAITING = """
+import threading
+def worker():
+    print("ready", flush=True)
+    threading.Event().wait(timeout=60)
+threading.Thread(target=worker, daemon=True).start()
+threading.Event().wait(timeout=60)
+"""
+
+
+def test_the_command_for_stacks_brings_those_of_all_threads_into_the_log(
+    pod: Pod, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = pod.write(WAITING)
+    places = {name: pod.root / getattr(contract, name).lstrip("/") for name in ("STATE", "CODE", "BUCKET", "DEPENDENCIES")}
+    for folder in places.values():
+        folder.mkdir(parents=True, exist_ok=True)
+    (pod.root / "dev").mkdir()
+    (places["STATE"] / "trainer.lock").touch()
+    handover.write(handover.Resolved(script=str(file), cwd=str(file.parent)), pod.root / contract.RESOLVED_FILE.lstrip("/"))
+    text = contract.encode_plan(Plan(namespace="ns", job="j", uid="u", runtime="tf2", script=Script(name="train.py")))
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-m", "tftrainer", "run"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**INHERITED, contract.PLAN_VARIABLE: text, "TFTRAINING_ROOT": str(pod.root)},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    assert stacks.main(process.pid) == 0
+    assert "in its log" in capsys.readouterr().out
+    log = pod.root / contract.LOGS.lstrip("/") / "stderr.log"
+    wait_for(lambda: "in worker" in log.read_text() and f'File "{file}", line 7 in <module>' in log.read_text())
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+
+
+def test_the_command_for_stacks_says_where_to_call_it_if_no_script_runs_there() -> None:
+    asked = subprocess.run([sys.executable, "-I", "-m", "tftrainer", "stacks"], capture_output=True, text=True, check=False)
+    assert (asked.returncode, asked.stdout) == (1, "")
+    assert asked.stderr.startswith("tftrainer: no script runs in this container; expected: kubectl exec POD -c trainer --")
+    assert asked.stderr.count("\n") == 1
 
 
 def test_the_stacks_of_all_threads_come_on_request_and_the_script_runs_on(pod: Pod) -> None:
@@ -397,9 +588,30 @@ def test_a_full_workspace_ends_the_script_and_loses_nothing(pod: Pod) -> None:
     assert sum(path.stat().st_size for path in (pod.workspace / "bucket").iterdir()) == 8 << 20
 
 
+SMALL = {"workspace_bytes": 4 << 20, "shared_memory_bytes": 1 << 20}
+SHARED = """
+from multiprocessing import shared_memory
+shared = shared_memory.SharedMemory(create=True, size=8 << 20)
+shared.buf[-1] = 1
+shared.close()
+shared.unlink()
+print("ok")
+"""
+
+
+def test_shared_memory_that_is_larger_than_the_workspace_can_be_used(pod: Pod) -> None:
+    ran = pod.run(SHARED, workspace_bytes=4 << 20, shared_memory_bytes=16 << 20)
+    assert (ran.code, ran.out) == (0, b"ok\n"), ran.err
+    assert pod.run(SHARED, **SMALL).reason == Reason.WORKSPACE_FULL
+
+
 def test_a_single_file_cannot_grow_beyond_the_workspace(pod: Pod) -> None:
-    ran = pod.run("with open('../bucket/one', 'wb') as f:\n    for _ in range(64): f.write(bytes(1 << 20))\n", workspace_bytes=4 << 20)
+    ran = pod.run("with open('../bucket/one', 'wb') as f:\n    for _ in range(64): f.write(bytes(1 << 20))\n", **SMALL)
     assert ran.reason == Reason.WORKSPACE_FULL
+    assert ran.report.failure is not None
+    assert "more than 4Mi: the workspace and /tmp hold 4Mi, /dev/shm holds 1Mi" in ran.report.failure.message
+    for field in ("spec.resources.workspace", "spec.resources.sharedMemory"):
+        assert field in ran.report.failure.hint
     assert (pod.workspace / "bucket" / "one").stat().st_size <= 4 << 20
 
 

@@ -16,6 +16,8 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 REFERENCE = REPOSITORY / "docs" / "reference"
 PAGES = sorted(path.relative_to(REPOSITORY) for folder in ("docs", "examples") for path in (REPOSITORY / folder).rglob("*.md"))
 
+NUMBERS = {17: "Seventeen", 18: "Eighteen", 19: "Nineteen", 20: "Twenty"}
+
 
 def schema(part: str) -> dict[str, Any]:
     definition = yaml.safe_load((REPOSITORY / "crds" / "tftraining.dev_tftrainingjobs.yaml").read_text())
@@ -51,6 +53,16 @@ def test_every_reason_is_in_the_reference_with_its_cause() -> None:
 def test_every_key_of_a_storage_secret_is_in_the_reference() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (?:required|optional) \|", (REFERENCE / "storage-secret.md").read_text(), re.MULTILINE)
     assert rows == list(CREDENTIAL_KEYS)
+
+
+def test_every_program_that_runs_unmodified_is_in_the_reference_and_no_other() -> None:
+    scripts = REPOSITORY / "tests" / "cluster" / "scripts"
+    programs = sorted(path.relative_to(scripts).as_posix() for path in scripts.glob("tf*/*") if path.name != "__pycache__")
+    text = (REFERENCE / "scripts.md").read_text()
+    rows = re.findall(r"^\| \[`([^`]+)`\]\(\.\./\.\./tests/cluster/scripts/([^)]+)\) \| `(\w+)` \|", text, re.MULTILINE)
+    assert sorted(path for _, path, _ in rows) == programs
+    assert [row for row in rows if f"{row[2]}/{row[0]}" != row[1]] == []
+    assert NUMBERS[len(programs)] in text.partition("programs")[0]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)

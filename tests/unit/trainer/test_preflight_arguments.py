@@ -405,8 +405,116 @@ def test_nothing_that_argparse_accepts_is_refused_and_what_it_refuses_is_found(s
     came_of_it = outcome(source, args)
     if found.errors:
         assert came_of_it != "accepted", found.errors
+    elif "default" in source and ("exclusive" in source or "nargs='*'" in source):
+        # Nothing is judged where a default may decide.
+        return
     elif not any(word in source for word in ("lambda", "for f in", "SUPPRESS", "type=bool", "choices='")):
         assert came_of_it != "refused"
+
+
+DEFAULTS = {
+    "many values with a default that is a choice": (
+        'p.add_argument("stages", nargs="*", choices=["train", "export", "all"], default="all")',
+        [],
+    ),
+    "many values with a default from set_defaults": (
+        'p.add_argument("stages", nargs="*", choices=["train", "all"])\np.set_defaults(stages="all")',
+        [],
+    ),
+    "many values with the default of the whole parser": (
+        'p = argparse.ArgumentParser(argument_default="all")\np.add_argument("stages", nargs="*", choices=["train", "all"])',
+        [],
+    ),
+    "a required choice between two, of which one has a value when it stands alone": (
+        'g = p.add_mutually_exclusive_group(required=True)\ng.add_argument("--cache", nargs="?", const="/tmp")\ng.add_argument("--no")',
+        ["--cache"],
+    ),
+    "two that exclude each other, one of them given with the value that it has anyway": (
+        'g = p.add_mutually_exclusive_group()\ng.add_argument("--x", type=int, default=5)\ng.add_argument("--y", action="store_true")',
+        ["--x", "5", "--y"],
+    ),
+    "two that exclude each other, one of them a place that stays empty": (
+        'g = p.add_mutually_exclusive_group()\ng.add_argument("f", nargs="*", default="-")\ng.add_argument("--y", action="store_true")',
+        ["--y"],
+    ),
+    "two that exclude each other, one of them given as nothing": (
+        'g = p.add_mutually_exclusive_group()\ng.add_argument("--x", type=lambda s: None if s == "none" else s)\n'
+        'g.add_argument("--y", action="store_true")',
+        ["--x", "none", "--y"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_a_default_that_decides_is_left_to_argparse(name: str) -> None:
+    lines, args = DEFAULTS[name]
+    made = "" if lines.startswith("p = ") else "p = argparse.ArgumentParser()\n"
+    source = f"import argparse\n{made}{lines}\np.parse_args()\n"
+    assert not argparse_refuses(source, args)
+    assert examined(source, args).errors == []
+
+
+def test_a_default_that_decides_nothing_leaves_the_arguments_certain() -> None:
+    source = script(
+        """
+        import argparse
+        p = argparse.ArgumentParser()
+        p.add_argument("files", nargs="*", default=["-"])
+        p.add_argument("--mode", choices=["train", "eval"], default="train")
+        g = p.add_mutually_exclusive_group()
+        g.add_argument("--x", type=int, default=None)
+        g.add_argument("--y", action="store_true", default=False)
+        p.parse_args()
+        """
+    )
+    for args in (["--x", "1", "--y"], ["--mode", "test"], ["a", "--z"]):
+        assert argparse_refuses(source, args)
+        assert refused(source, args)
+
+
+EITHER = [
+    "",
+    ", choices=['x', 'y']",
+    ", type=int, choices=[3, 4]",
+    ", type=int",
+    ", type=lambda s: None",
+    ", nargs='?'",
+    ", nargs='*'",
+    ", nargs='+'",
+]
+ALONE = [", action='store_true'", ", action='append'", ", nargs='?', const='x'", ", nargs='?', const=3"]
+DEFAULT = ["", "'x'", "['x']", "3", "'3'", "None", "argparse.SUPPRESS", "()"]
+EVERYWHERE = ["", "argument_default='x'", "argument_default=3", "argument_default=argparse.SUPPRESS"]
+
+
+@st.composite
+def scripts_with_defaults(draw: st.DrawFn) -> tuple[str, list[str]]:
+    """Draw a script and arguments that may well fit it."""
+    lines = [f"p = argparse.ArgumentParser({draw(st.sampled_from(EVERYWHERE))})"]
+    group = draw(st.sampled_from(["p.add_mutually_exclusive_group(required=True)", "p.add_mutually_exclusive_group()", "p"]))
+    lines += ["" if group == "p" else f"g = {group}"]
+    args: list[str] = []
+    for name in draw(st.lists(st.sampled_from(["--a", "--b", "-c", "place"]), unique=True, min_size=1, max_size=3)):
+        parts = draw(st.lists(st.sampled_from(EITHER), max_size=2, unique_by=lambda each: each[:6]))
+        if name == "place" and group != "p" and not any("?" in each or "*" in each for each in parts):
+            parts = [", nargs='?'"]
+        if name != "place" and draw(st.booleans()):
+            parts = [draw(st.sampled_from(ALONE))]
+        default = draw(st.sampled_from(DEFAULT))
+        text = "".join(parts) + (f", default={default}" if default else "")
+        lines.append(f"{'p' if group == 'p' else draw(st.sampled_from(['p', 'g', 'g']))}.add_argument('{name}'{text})")
+        if draw(st.booleans()):
+            args += [*([name] if name != "place" else []), *draw(st.lists(st.sampled_from(["3", "x", "y"]), max_size=2))]
+    lines += draw(st.lists(st.sampled_from(["p.set_defaults(place='x')", "p.set_defaults(a=3)"]), max_size=1))
+    return "import argparse\n" + "\n".join([*(line for line in lines if line), "p.parse_args()\n"]), args
+
+
+@given(drawn=scripts_with_defaults())
+@settings(max_examples=300, deadline=None)
+def test_whatever_the_defaults_are_nothing_that_argparse_accepts_is_refused(drawn: tuple[str, list[str]]) -> None:
+    source, args = drawn
+    found = examined(source, args)
+    assert not found.errors or outcome(source, args) != "accepted", found.errors
 
 
 @given(args=st.lists(st.text(max_size=12) | words, max_size=6))

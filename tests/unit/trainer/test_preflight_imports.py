@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 import zipfile
@@ -76,6 +77,17 @@ def test_a_return_outside_a_function_is_a_syntax_error_too(tmp_path: Path) -> No
     assert (found.file, found.line, found.reason) == ("train.py", 2, Reason.SYNTAX_ERROR)
 
 
+def test_a_notebook_is_told_from_a_script_with_the_way_to_convert_it(tmp_path: Path) -> None:
+    notebook = {"cells": [{"cell_type": "code", "execution_count": None, "source": ["print(1)"]}], "nbformat": 4, "nbformat_minor": 5}
+    source = json.dumps(notebook, indent=1) + "\n"
+    [found] = examine("train.ipynb", source.encode(), (str(tmp_path),), IMAGE, ()).errors
+    assert (found.reason, found.file) == (Reason.SYNTAX_ERROR, "train.ipynb")
+    assert "train.ipynb is a Jupyter notebook" in found.message
+    assert "jupyter nbconvert --to script" in found.hint
+    assert examined(tmp_path, f"NOTEBOOK = {source.replace('null', 'None')}").errors == []
+    assert examined(tmp_path, '{"cells": []}').errors == []
+
+
 PROVIDED = {
     "module.py": {"thing.py": ""},
     "package": {"thing/__init__.py": ""},
@@ -132,6 +144,26 @@ POSSIBLE = {
     "a module of the image that is not known": "import horovod\nhorovod.init()\nimport missing\n",
     "a module of the image that nobody knows": "import horovod\nimport missing\n",
     "a function that is mapped": "def install(x):\n    pass\nlist(map(install, [1]))\nimport missing\n",
+    "a function that is folded over values": "import functools\ndef f(a, b):\n    pass\nfunctools.reduce(f, [1, 2])\nimport missing\n",
+    "a function that is a key": "def f(a):\n    pass\nsorted([2, 1], key=f)\nimport missing\n",
+    "a lambda that is a key": "import sys\nmax([2, 1], key=lambda a: sys.path.append('x') or a)\nimport missing\n",
+    "a function under a second name": "def f(a):\n    pass\ng = f\nsorted([2, 1], key=g)\nimport missing\n",
+    "a function in a list": "import functools\ndef f(a, b):\n    pass\nx = [f]\nfunctools.reduce(*x, [1, 2])\nimport missing\n",
+    "a function that replaces": "import re\ndef f(m):\n    pass\nre.sub('a', f, 'a')\nimport missing\n",
+    "a function for what json does not know": "import json\ndef f(m):\n    pass\njson.dumps(object(), default=f)\nimport missing\n",
+    "a function as an attribute": "import types\ndef f():\n    pass\nn = types.SimpleNamespace(go=f)\nn.go()\nimport missing\n",
+    "a decorator in disguise": ("import functools\ndef deco(f):\n    pass\n@functools.partial(deco)\ndef g():\n    pass\nimport missing\n"),
+    "a decorator that calls": "import operator\n@operator.call\ndef g():\n    pass\nimport missing\n",
+    "members of an enumeration": (
+        "import enum\nclass E(enum.Enum):\n    A = 1\n    def __init__(self, v):\n        pass\nimport missing\n"
+    ),
+    "a class with an index": "class A:\n    def __class_getitem__(cls, i):\n        pass\nA[1]\nimport missing\n",
+    "an annotation": "def f():\n    pass\ndef g(x: f()):\n    pass\nimport missing\n",
+    "an annotation of a name": "def f():\n    pass\nx: f() = 1\nimport missing\n",
+    "the path through another module": "import logging\nlogging.sys.path.append('x')\nimport missing\n",
+    "the path through a private name": "import argparse\nargparse._sys.path.append('x')\nimport missing\n",
+    "the path taken from another module": "from argparse import _sys\n_sys.path.append('x')\nimport missing\n",
+    "the path through a value": "import warnings\nw = warnings\ns = w.sys\ns.path.append('x')\nimport missing\n",
     "a subclass that does something": "class A:\n    def __init_subclass__(cls):\n        pass\nclass B(A):\n    pass\nimport missing\n",
     "a metaclass": "class M(type):\n    pass\nclass A(metaclass=M):\n    pass\nimport missing\n",
     "built-ins replaced": "import builtins\nbuiltins.__import__ = print\nimport missing\n",
@@ -163,7 +195,7 @@ def test_ordinary_beginnings_of_programs_leave_a_missing_module_certain(tmp_path
     write(tmp_path, {"config.py": "BATCH = 32\nNAMES = [str(i) for i in range(3)]\n\n\ndef f():\n    import sys\n    sys.exit(1)\n"})
     beginning = '''"""Doc."""
 from __future__ import print_function
-import logging, os, warnings
+import argparse, enum, logging, os, warnings
 import matplotlib
 matplotlib.use("Agg")
 import numpy as np
@@ -192,10 +224,44 @@ class Model(tf.keras.Model):
     def x(self):
         return 1
 
+    @x.setter
+    def x(self, value):
+        pass
+
+
+class Small(Model):
+    pass
+
+
+class Mode(enum.Enum):
+    TRAIN = 1
+
+
+class Broken(Exception):
+    pass
+
+
+try:
+    os.environ["HOME"]
+except (KeyError, Broken):
+    pass
+
+
+def truth(text: str) -> bool:
+    return text == "yes"
+
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--cache", type=truth)
+parser.add_argument("--size", type=lambda text: int(text))
+
 
 @tf.function
-def step(x=np.zeros(3)):
+def step(x=np.zeros(3), model: Model | None = None):
     return x
+
+
+default: Model | None = None
 
 
 '''

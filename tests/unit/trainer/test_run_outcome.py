@@ -66,6 +66,11 @@ json.decoder.JSONDecodeError: Expecting property name
         (Ending(1, stop=Stop.WORKSPACE, record=Evidence("KeyboardInterrupt")), 1, Reason.WORKSPACE_FULL),
         (Ending(1, stderr=PRINTED), 1, Reason.SCRIPT_RAISED),
         (Ending(2, stderr=PRINTED), 2, Reason.SCRIPT_EXITED),
+        (Ending(1, stderr=PRINTED + "step 1\naccuracy 0.51 is below 0.90\n"), 1, Reason.SCRIPT_EXITED),
+        (Ending(3, record=Evidence("ValueError", "x")), 3, Reason.SCRIPT_EXITED),
+        (Ending(0, signal.SIGINT), 130, Reason.SCRIPT_KILLED),
+        (Ending(0, signal.SIGINT, stderr=PRINTED), 130, Reason.SCRIPT_KILLED),
+        (Ending(0, signal.SIGINT, stderr=PRINTED.replace("json.decoder.JSONDecodeError", "KeyboardInterrupt")), 130, Reason.SCRIPT_RAISED),
     ],
 )
 def test_an_ending_has_one_exit_code_and_one_reason(ending: Ending, code: int, reason: Reason | None) -> None:
@@ -100,6 +105,27 @@ def test_a_printed_traceback_serves_where_nothing_was_recorded() -> None:
     assert (found.file, found.line, found.syntax) == ("lib/helpers.py", 3, False)
     assert evidence.printed("no traceback", CODE, DEPS) is None
     assert evidence.printed("Traceback (most recent call last):\n  cut", CODE, DEPS) is None
+
+
+@pytest.mark.parametrize(
+    ("after", "counts"),
+    [
+        ("\n\n", True),
+        ("\t [[{{node MatMul}}]]\n  more\n", True),
+        ("step 1\n", False),
+        ("\nstep 1\n", False),
+        ("  more\nno checkpoint, starting afresh", False),
+    ],
+)
+def test_a_printed_traceback_counts_only_if_nothing_was_printed_after_its_message(after: str, counts: bool) -> None:
+    assert (evidence.printed(PRINTED + after, CODE, DEPS) is not None) == counts
+
+
+def test_a_message_of_several_lines_belongs_to_its_traceback() -> None:
+    text = PRINTED.replace("Expecting property name", "Graph execution error:") + "\nDetected at node 'MatMul' defined at:\n    train.py\n"
+    found = evidence.printed(text, CODE, DEPS)
+    assert found is not None
+    assert found.message == "Graph execution error:"
 
 
 def test_a_printed_missing_module_is_named() -> None:

@@ -216,8 +216,9 @@ class Plan(Message, frozen=True):
 
     `args` are verbatim, placeholders unresolved. `outputs` are paths `${bucket}/key` that the script only writes. Times are seconds,
     sizes bytes. `implicit_fetch_bytes` bounds what is fetched only because an argument names it. `workspace_bytes` bounds what the
-    script may store. `pins` is the code of earlier attempts: with other code, `fetch` refuses. `requirements` are packages, from the
-    index at the URL `package_index`. After `fetch_seconds`, `fetch` gives up; None where the operator ends a pod that takes too long.
+    script may store, `shared_memory_bytes` is the size of `/dev/shm`. `pins` is the code of earlier attempts: with other code, `fetch`
+    refuses. `requirements` are packages, from the index at the URL `package_index`. After `fetch_seconds`, `fetch` gives up; None where
+    the operator ends a pod that takes too long.
     """
 
     namespace: str
@@ -239,6 +240,7 @@ class Plan(Message, frozen=True):
     fetch_seconds: int | None = None
     active_deadline_seconds: int | None = None
     workspace_bytes: int = 10 * 1024**3
+    shared_memory_bytes: int = 64 * 1024**2
     gpus: int = 0
     implicit_fetch_bytes: int = 2 * 1024**3
     pins: CodePins | None = None

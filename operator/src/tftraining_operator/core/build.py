@@ -166,6 +166,7 @@ def _plan(job: JobRecord, wanted: Effective, configuration: Configuration, attem
         publish_seconds=PUBLISH_SECONDS,
         active_deadline_seconds=spec.active_deadline_seconds,
         workspace_bytes=wanted.workspace_bytes,
+        shared_memory_bytes=amount(wanted.shared_memory),
         gpus=spec.resources.gpus,
         implicit_fetch_bytes=configuration.implicit_fetch_bytes,
         pins=pins.for_plan(job.status),

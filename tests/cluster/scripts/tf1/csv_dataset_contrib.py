@@ -6,6 +6,7 @@ from multiprocessing import Process, Queue
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.ops import rnn_cell
 
 
 def parse(line):
@@ -51,7 +52,7 @@ def main(argv):
         total_records = sess.run(element)['x'].sum()
 
     with tf.Graph().as_default(), tf.Session() as sess:
-        cell = tf.nn.rnn_cell.MultiRNNCell([tf.nn.rnn_cell.BasicLSTMCell(4) for _ in range(2)])
+        cell = tf.nn.rnn_cell.MultiRNNCell([rnn_cell.GRUCell(4), tf.nn.rnn_cell.BasicLSTMCell(4)])
         outputs, state = tf.nn.dynamic_rnn(cell, tf.ones([2, 5, 3]), dtype=tf.float32)
         sess.run(tf.global_variables_initializer())
         assert sess.run(outputs).shape == (2, 5, 4)

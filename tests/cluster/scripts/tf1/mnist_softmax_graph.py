@@ -3,8 +3,9 @@ import sys
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.client import device_lib
 
-flags = tf.app.flags
+flags = tf.flags
 FLAGS = flags.FLAGS
 flags.DEFINE_integer('steps', 120, 'training steps')
 flags.DEFINE_float('learning_rate', 1e-2, 'learning rate')
@@ -29,6 +30,7 @@ def bias_variable(shape):
 
 
 def main(_):
+    print('devices', [device.name for device in device_lib.list_local_devices()])
     tf.set_random_seed(7)
     x = tf.placeholder(tf.float32, [None, 784], name='x')
     y_ = tf.placeholder(tf.float32, [None, 10], name='y_')

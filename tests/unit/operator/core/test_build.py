@@ -155,6 +155,7 @@ def test_the_plan_carries_the_spec_verbatim_and_is_the_same_for_all_three() -> N
     assert plan(made, "fetch") == plan(made, "trainer") == plan(made, "publisher")
     assert plan(made).args == ("--data", "${datasets}/a.csv", "--job=${job}", "$(HOME)")
     assert (plan(made).grace_seconds, plan(made).active_deadline_seconds, plan(made).workspace_bytes) == (60, 3600, 20 * 1024**3)
+    assert plan(made).shared_memory_bytes == 1024**3
     assert plan(made).script == contract.Script(name="train.py")
     assert made["spec"]["terminationGracePeriodSeconds"] == 90
 

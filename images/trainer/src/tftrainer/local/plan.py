@@ -18,6 +18,7 @@ UID: Final = "local"
 """Stands for the uid that an API server gives: runs of the same job into the same bucket are its attempts."""
 RUNTIME: Final = "tf2"
 WORKSPACE: Final = "10Gi"
+SHARED_MEMORY: Final = "64Mi"
 GRACE_SECONDS: Final = 30
 PENDING_SECONDS: Final = 3600
 _OWN: Final = ("AWS_", "MINIO_", "KUBERNETES_", "TFTRAINING_", "TF_CONFIG")
@@ -50,6 +51,7 @@ def plan(job: JobFile, attempt: int) -> Plan:
         fetch_seconds=PENDING_SECONDS if spec.pending_deadline_seconds is None else spec.pending_deadline_seconds,
         active_deadline_seconds=spec.active_deadline_seconds,
         workspace_bytes=_bytes(str(spec.resources.workspace or WORKSPACE)),
+        shared_memory_bytes=_bytes(str(spec.resources.shared_memory or SHARED_MEMORY)),
         gpus=spec.resources.gpus,
         model=WantedModel(path=spec.model.path, required=spec.model.required) if spec.model else None,
         checkpoints=WantedCheckpoints(path=spec.checkpoints.path, interval_seconds=spec.checkpoints.interval_seconds)

@@ -121,7 +121,7 @@ class SecretReference(Part, frozen=True):
 
 
 class Resources(Part, frozen=True):
-    """What the script gets of a node; here only `workspace` is kept to."""
+    """What the script gets of a node; here `workspace` is kept to, and no file may be larger than it and `shared_memory`."""
 
     cpu: Cpu | None = None
     memory: Size | None = None

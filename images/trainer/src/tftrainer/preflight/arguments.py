@@ -14,7 +14,7 @@ from typing import Any, Final, NoReturn
 from tftrainer.contract import Reason
 from tftrainer.preflight.finding import Finding, Findings
 from tftrainer.preflight.names import words
-from tftrainer.preflight.parser import Parser, Step
+from tftrainer.preflight.parser import UNKNOWN, Parser, Step
 
 _TYPES: Final[dict[str, Callable[[str], Any]]] = {"int": int, "float": float}
 _CORRECT: Final = "correct spec.args"
@@ -110,7 +110,7 @@ def _build(parser: Parser, file: str, refuse: Callable[[str, int], None], argume
 
 
 def _options(step: Step, file: str, refuse: Callable[[str, int], None], arguments: Sequence[str]) -> dict[str, Any]:
-    options = dict(step.options)
+    options = {key: None if value is UNKNOWN else value for key, value in step.options.items()}
     name = step.flags[0] if step.flags else str(options.get("dest", "?"))
     name = next((flag for flag in step.flags if flag.startswith("--")), name)
     action = options.get("action")

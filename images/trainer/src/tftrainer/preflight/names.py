@@ -39,6 +39,15 @@ class Names:
         """Whether the module never binds the name, so that it is Python's own."""
         return name not in self._bound and not self.has_star
 
+    def is_defined(self, name: str) -> bool:
+        """Whether the name may be a function or a class of the module's own."""
+        return DEFINITION in self._bound.get(name, ())
+
+    def imports(self, module: str) -> bool:
+        """Whether the module imports another one, or a part of it, in any place."""
+        origin = f"import {module}"
+        return any(what == origin or what.startswith(f"{origin}.") for found in self._bound.values() for what in found)
+
     def is_value(self, name: str) -> bool:
         """Whether the name only ever holds results of expressions."""
         return set(self._bound.get(name, ["?"])) == {VALUE}

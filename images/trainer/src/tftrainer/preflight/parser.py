@@ -29,6 +29,9 @@ _CONSTANTS: Final = {
     "argparse.REMAINDER": "...",
 }
 _BOOLEAN: Final = "argparse.BooleanOptionalAction"
+_VALUELESS: Final = frozenset({"store_const", "store_true", "store_false", "append_const", "count", "help", "version", "boolean"})
+UNKNOWN: Final = object()
+"""Stands for a default, or a constant, that is anything but None: where it matters which, nothing is certain."""
 _APP_RUN: Final = frozenset({"tensorflow.app.run", "tensorflow.compat.v1.app.run", "tensorflow.python.platform.app.run"})
 _DEPTH: Final = 5
 
@@ -95,10 +98,12 @@ class _Reader:
         self._places = dict(self._all_places())
         self._accounted: set[int] = set()
         """Name nodes whose meaning is understood, by identity."""
+        self._sets_defaults = False
 
     def read(self) -> Parser:
         made, name, place = self._construction()
         steps = self._steps(name, place)
+        self._demand_free_of_defaults(made, [step for _, step in steps])
         reading, method = self._reading(name)
         at = self._place_of(reading)
         if at.block is place.block:
@@ -167,7 +172,9 @@ class _Reader:
                 group = self._assigned(statement)
                 owners.add(group)
                 found.append((index, self._group(owner, group, method, value)))
-            elif method != "set_defaults" or not isinstance(statement, ast.Expr):
+            elif method == "set_defaults" and isinstance(statement, ast.Expr):
+                self._sets_defaults = True
+            else:
                 continue
             self._accounted.add(id(value.func.value))
         return found
@@ -196,9 +203,25 @@ class _Reader:
         elif keyword.arg == "choices":
             options["choices"] = _choices(value)
         elif keyword.arg in {"const", "default"}:
-            options[keyword.arg] = None
+            options[keyword.arg] = None if _is_none(value) else UNKNOWN
         else:
             _demand(keyword.arg in {"help", "metavar", "version"})
+
+    def _demand_free_of_defaults(self, made: ast.Call, steps: Sequence[Step]) -> None:
+        """Demand that no default decides what is refused.
+
+        argparse compares the default with the choices where a place for many values gets none, and takes an argument of an exclusive
+        group for absent where its value is the very object that is its default.
+        """
+        exclusive = {step.name for step in steps if step.kind == "exclusive"}
+        from_elsewhere = self._sets_defaults or any(keyword.arg == "argument_default" for keyword in made.keywords)
+        for step in steps:
+            rival = step.owner in exclusive and step.options.get("action", "store") not in _VALUELESS
+            place = not any(flag.startswith("-") for flag in step.flags)
+            bare = place and step.options.get("nargs") == "*" and step.options.get("choices") is not None
+            if rival or bare:
+                _demand(not from_elsewhere and UNKNOWN not in (step.options.get("default"), step.options.get("const")))
+            _demand(not rival or step.options.get("type") != "?")
 
     def _group(self, owner: str, name: str, method: str, call: ast.Call) -> Step:
         if method == "add_argument_group":

@@ -31,8 +31,10 @@ _PARTS: Final = {
     "sys": words("version_info version platform stdout stderr stdin maxsize executable byteorder flags hexversion"),
 }
 """Modules of which only a part is harmless."""
-_LOUD: Final = words(
-    "run parse_args parse_known_args parse_intermixed_args parse_known_intermixed_args exit error abort kill system print_help"
+_INNER: Final = words("sys _sys os _os builtins")
+"""Modules that others hold as attributes, by which everything can be reached."""
+_LOUD: Final = _INNER | words(
+    "call run parse_args parse_known_args parse_intermixed_args parse_known_intermixed_args exit error abort kill system print_help"
     " gfile io get_file load_library load_op_library load_file_system_library multi_process_runner test main load loads"
     " meta_path path_hooks path_importer_cache modules argv __path__ __dict__ __globals__ __builtins__ __subclasses__"
 )
@@ -47,8 +49,12 @@ _FORBIDDEN: Final = words(
     " locals open quit setattr vars"
 )
 
-_CALLED_BY_CLASSES: Final = words("__init_subclass__ __set_name__")
-"""Methods that the definition of a class runs."""
+_CALLED_BY_CLASSES: Final = words("__init_subclass__ __set_name__ __class_getitem__ __mro_entries__")
+"""Methods that the definition of a class, or of one below it, runs."""
+_CALLED_BY_ENUMS: Final = words("__init__ __new__ _generate_next_value_")
+"""Methods that the definition of an enumeration runs for its members."""
+_KEPT: Final[dict[str, frozenset[str | None]]] = {"add_argument": frozenset({"type"}), "set_defaults": frozenset({None})}
+"""Methods that keep the functions they are given, and by which keywords; None stands for all."""
 
 IsLocal = Callable[[str], bool]
 
@@ -76,23 +82,45 @@ class Quiet:
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
             return self._defines_quietly(statement)
         if isinstance(statement, ast.ClassDef):
-            if any(keyword.arg == "metaclass" and not self._is_harmless_call(keyword.value) for keyword in statement.keywords):
-                return False
-            outer = [*statement.bases, *(keyword.value for keyword in statement.keywords)]
-            return self._decorates(statement.decorator_list) and all(map(self.is_calm, outer)) and self.all(statement.body)
+            return self._is_quiet_class(statement)
         if isinstance(statement, ast.If | ast.For | ast.Try):
-            blocks = [child for child in ast.iter_child_nodes(statement) if isinstance(child, ast.stmt)]
-            blocks += [child for handler in getattr(statement, "handlers", ()) for child in handler.body]
-            return self.all(blocks) and all(map(self.is_calm, _heads(statement)))
+            return self._are_quiet_blocks(statement)
         if isinstance(statement, ast.Global | ast.Nonlocal):
             return True
         if isinstance(statement, ast.Expr | ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Delete | ast.Pass):
-            return all(self.is_calm(child) for child in ast.iter_child_nodes(statement) if isinstance(child, ast.expr))
+            note = getattr(statement, "annotation", None)
+            evaluated = [child for child in ast.iter_child_nodes(statement) if isinstance(child, ast.expr) and child is not note]
+            return all(map(self.is_calm, evaluated)) and (note is None or self._is_harmless_name(note))
         return False
 
+    def _is_quiet_class(self, statement: ast.ClassDef) -> bool:
+        if any(keyword.arg == "metaclass" and not self._is_harmless_call(keyword.value) for keyword in statement.keywords):
+            return False
+        outer = [*statement.bases, *(keyword.value for keyword in statement.keywords)]
+        return self._decorates(statement.decorator_list) and all(map(self._is_harmless_name, outer)) and self.all(statement.body)
+
+    def _are_quiet_blocks(self, statement: ast.If | ast.For | ast.Try) -> bool:
+        blocks = [child for child in ast.iter_child_nodes(statement) if isinstance(child, ast.stmt)]
+        handlers = getattr(statement, "handlers", ())
+        blocks += [child for handler in handlers for child in handler.body]
+        caught = [handler.type for handler in handlers if handler.type is not None]
+        return self.all(blocks) and all(map(self.is_calm, _heads(statement))) and all(map(self._is_harmless_name, caught))
+
     def is_calm(self, expression: ast.expr) -> bool:
-        """Whether evaluating the expression is harmless."""
+        """Whether evaluating the expression is harmless, and it hands no code of the module to anything that may run it."""
+        return self._is_harmless_name(expression) and not self._hands_over_code(expression)
+
+    def _is_harmless_name(self, expression: ast.expr) -> bool:
+        """Whether evaluating the expression is harmless where its value is not called: a base class, an annotation."""
         return all(self._is_harmless(node) for node in ast.walk(expression))
+
+    def _hands_over_code(self, expression: ast.expr) -> bool:
+        kept = {id(inner) for node in ast.walk(expression) for given in _kept(node) for inner in ast.walk(given)}
+        return any(
+            isinstance(node, ast.Lambda) or (isinstance(node, ast.Name) and self._names.is_defined(node.id))
+            for node in ast.walk(expression)
+            if id(node) not in kept
+        )
 
     def _is_harmless(self, node: ast.AST) -> bool:
         if isinstance(node, ast.Name):
@@ -110,7 +138,7 @@ class Quiet:
             return False
         if module in _PARTS:
             return rest.partition(".")[0] in _PARTS[module]
-        return node.attr not in _LOUD
+        return node.attr not in _LOUD and not _INNER.intersection(rest.split("."))
 
     def _is_harmless_call(self, function: ast.expr) -> bool:
         dotted = self._names.dotted(function)
@@ -130,12 +158,24 @@ class Quiet:
         )
 
     def _defines_quietly(self, statement: Function) -> bool:
-        defaults = [*statement.args.defaults, *(default for default in statement.args.kw_defaults if default is not None)]
-        return statement.name not in _CALLED_BY_CLASSES and self._decorates(statement.decorator_list) and all(map(self.is_calm, defaults))
+        given = statement.args
+        defaults = [*given.defaults, *(default for default in given.kw_defaults if default is not None)]
+        parameters = [*given.posonlyargs, *given.args, *given.kwonlyargs, *filter(None, (given.vararg, given.kwarg))]
+        notes = [note for note in (statement.returns, *(each.annotation for each in parameters)) if note is not None]
+        called = _CALLED_BY_CLASSES | _CALLED_BY_ENUMS if self._names.imports("enum") else _CALLED_BY_CLASSES
+        return (
+            statement.name not in called
+            and self._decorates(statement.decorator_list)
+            and all(map(self.is_calm, defaults))
+            and all(map(self._is_harmless_name, notes))
+        )
 
     def _decorates(self, decorators: list[ast.expr]) -> bool:
         return all(
-            self.is_calm(each) and (isinstance(each, ast.Call) or self._is_harmless_call(each) or _is_accessor(each)) for each in decorators
+            self.is_calm(each)
+            if isinstance(each, ast.Call)
+            else self._is_harmless_name(each) and (self._is_harmless_call(each) or _is_accessor(each))
+            for each in decorators
         )
 
 
@@ -147,7 +187,7 @@ def is_known(module: str) -> bool:
 def takes_quietly(statement: ast.ImportFrom) -> bool:
     """Whether all that is taken from the module is harmless to have; `path` of `sys` is not."""
     parts = _PARTS.get(statement.module or "")
-    return parts is None or all(alias.name in parts for alias in statement.names)
+    return all(alias.name not in _INNER if parts is None else alias.name in parts for alias in statement.names)
 
 
 def _top(name: str) -> str:
@@ -159,10 +199,15 @@ def _is_accessor(node: ast.expr) -> bool:
     return isinstance(node, ast.Attribute) and node.attr in {"setter", "deleter", "getter"} and isinstance(node.value, ast.Name)
 
 
+def _kept(node: ast.AST) -> Iterator[ast.expr]:
+    """Yield what a call is given to keep."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        names = _KEPT.get(node.func.attr, frozenset())
+        yield from (keyword.value for keyword in node.keywords if keyword.arg in names or None in names)
+
+
 def _heads(statement: ast.If | ast.For | ast.Try) -> Iterator[ast.expr]:
     if isinstance(statement, ast.If):
         yield statement.test
     elif isinstance(statement, ast.For):
         yield from (statement.target, statement.iter)
-    else:
-        yield from (handler.type for handler in statement.handlers if handler.type is not None)

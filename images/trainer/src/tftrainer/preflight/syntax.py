@@ -18,7 +18,7 @@ def read(source: bytes, name: str) -> ast.Module | Finding | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             compile(source, name, "exec", dont_inherit=True)
-            return ast.parse(source, name)
+            tree = ast.parse(source, name)
     except SyntaxError as error:
         place = f"line {error.lineno}" if error.lineno else "an unknown line"
         shown = f": `{error.text.strip()[:120]}`" if error.text and error.text.strip() else ""
@@ -29,3 +29,17 @@ def read(source: bytes, name: str) -> ast.Module | Finding | None:
     except (RecursionError, MemoryError):
         # Too deep for the check; the interpreter that runs it may still take it.
         return None
+    if _is_notebook(tree):
+        hint = "convert it by `jupyter nbconvert --to script`, and name the .py file that this makes"
+        return Finding(Reason.SYNTAX_ERROR, f"{name} is a Jupyter notebook, and no Python script", hint, name)
+    return tree
+
+
+def _is_notebook(tree: ast.Module) -> bool:
+    """Tell the JSON of a notebook, which is one expression to Python."""
+    only = tree.body[0] if len(tree.body) == 1 else None
+    return (
+        isinstance(only, ast.Expr)
+        and isinstance(only.value, ast.Dict)
+        and any(isinstance(key, ast.Constant) and key.value == "nbformat" for key in only.value.keys)
+    )

@@ -50,18 +50,22 @@ def recorded(path: Path) -> Evidence | None:
 
 
 def printed(text: str, code: Path, dependencies: Path) -> Evidence | None:
-    """Find the last traceback that Python itself printed into the script's standard error; None if there is none at its end.
+    """Find the traceback that the script's standard error ends with; None if something else was printed after it.
 
-    For scripts that put their own function in the place of `sys.excepthook`.
+    For scripts that put their own function in the place of `sys.excepthook`, or print the traceback and end themselves. One that
+    the script printed and went on from is not why it ended.
     """
     start = text.rfind(_HEADER)
     if start < 0:
         return None
     block = text[start:]
     lines = block.splitlines()
-    closing = next((number for number in range(1, len(lines)) if lines[number] and not lines[number][0].isspace()), None)
+    closing = next((number for number in range(1, len(lines)) if _is_flush(lines[number])), None)
     matched = _LAST.match(lines[closing]) if closing is not None else None
-    if matched is None:
+    if matched is None or closing is None:
+        return None
+    # "Graph execution error:" and its like are followed by the rest of the message.
+    if not lines[closing].endswith(":") and any(map(_is_flush, lines[closing + 1 :])):
         return None
     file, line = deepest_frame(block, code, dependencies)
     last_file = _frames(block)[-1][0] if _frames(block) else ""
@@ -75,6 +79,10 @@ def printed(text: str, code: Path, dependencies: Path) -> Evidence | None:
         syntax=matched["type"] in _SYNTAX and bool(own_name(last_file, code, dependencies)),
         traceback=block[-TRACEBACK_LIMIT:],
     )
+
+
+def _is_flush(line: str) -> bool:
+    return bool(line) and not line[0].isspace()
 
 
 def deepest_frame(text: str, code: Path, dependencies: Path) -> tuple[str, int]:

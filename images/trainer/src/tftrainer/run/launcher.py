@@ -90,7 +90,7 @@ def _run(plan: Plan, resolved: Resolved, places: Places, wakeup: Wakeup) -> int:
         resolved.cwd,
         streams[0].script_end,
         streams[1].script_end,
-        plan.workspace_bytes,
+        outcome.largest_file(plan),
     )
     for stream in streams:
         os.close(stream.script_end)

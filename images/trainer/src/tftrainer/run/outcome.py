@@ -57,10 +57,20 @@ def judge(ending: Ending, plan: Plan, code: Path, dependencies: Path) -> tuple[i
         return 0, None
     if ending.memory_kills:
         return exit_code, _out_of_memory(ending)
-    if ending.signal:
-        return exit_code, _by_signal(ending, plan, code, dependencies)
-    found = ending.record or (evidence.printed(ending.stderr, code, dependencies) if ending.code == 1 else None)
-    return exit_code, _raised(found, plan, code.parent / Path(BUCKET).name) if found else _exited(ending)
+    found = _uncaught(ending, code, dependencies)
+    if found is not None:
+        return exit_code, _raised(found, plan, code.parent / Path(BUCKET).name)
+    return exit_code, _by_signal(ending, plan, code, dependencies) if ending.signal else _exited(ending)
+
+
+def _uncaught(ending: Ending, code: Path, dependencies: Path) -> Evidence | None:
+    """Return the exception that ended the script. Python's exit code for one is 1, but of a KeyboardInterrupt it dies by SIGINT."""
+    if ending.signal == signal.SIGINT:
+        found = evidence.printed(ending.stderr, code, dependencies)
+        return found if found and found.type == KeyboardInterrupt.__name__ else None
+    if ending.signal or ending.code != 1:
+        return None
+    return ending.record or evidence.printed(ending.stderr, code, dependencies)
 
 
 def _stopped(ending: Ending, stop: Stop, plan: Plan) -> Failure:
@@ -74,7 +84,7 @@ def _stopped(ending: Ending, stop: Stop, plan: Plan) -> Failure:
             traceback=tail,
         )
     if stop is Stop.WORKSPACE:
-        return _workspace_full(f"The script was stopped because the workspace holds more than {_size(plan)}.{forced}", tail)
+        return _workspace_full(f"The script was stopped because the workspace holds more than {_size(plan.workspace_bytes)}.{forced}", tail)
     return Failure(reason=Reason.TERMINATED, message=f"The script was asked to stop before it had ended by itself.{forced}", traceback=tail)
 
 
@@ -84,6 +94,27 @@ def _workspace_full(message: str, tail: str) -> Failure:
         message=message,
         hint="Raise spec.resources.workspace, or write less: fetched data, outputs and logs all count.",
         traceback=tail,
+    )
+
+
+def largest_file(plan: Plan) -> int:
+    """Return the bytes that no file of the script's can pass.
+
+    The kernel holds a script to it that fills the workspace before its use is next measured. It is the same limit for every file,
+    so the largest place of the container decides.
+    """
+    return max(plan.workspace_bytes, plan.shared_memory_bytes)
+
+
+def _file_too_large(plan: Plan, traceback: str) -> Failure:
+    return Failure(
+        reason=Reason.WORKSPACE_FULL,
+        message=(
+            f"The script wrote, or reserved, a single file of more than {_size(largest_file(plan))}: the workspace and /tmp hold "
+            f"{_size(plan.workspace_bytes)}, /dev/shm holds {_size(plan.shared_memory_bytes)}."
+        ),
+        hint="Raise spec.resources.workspace, or spec.resources.sharedMemory if the file is in /dev/shm; or write less.",
+        traceback=traceback,
     )
 
 
@@ -99,9 +130,7 @@ def _out_of_memory(ending: Ending) -> Failure:
 def _by_signal(ending: Ending, plan: Plan, code: Path, dependencies: Path) -> Failure:
     name = _signal_name(ending.signal)
     if ending.signal == signal.SIGXFSZ:
-        return _workspace_full(
-            f"The script wrote a single file of more than {_size(plan)}, the size of the workspace.", _tail(ending.stderr)
-        )
+        return _file_too_large(plan, _tail(ending.stderr))
     if ending.signal not in _CRASHES:
         return Failure(
             reason=Reason.SCRIPT_KILLED,
@@ -131,7 +160,7 @@ def _raised(found: Evidence, plan: Plan, bucket: Path) -> Failure:
     exception = f"{found.type}: {text}" if text else found.type
     where = {"exception": exception[:_TEXT_LIMIT], "file": found.file[:_TEXT_LIMIT], "traceback": found.traceback[-TRACEBACK_LIMIT:]}
     if found.errno == errno.EFBIG:
-        return _workspace_full(f"The script wrote a single file of more than {_size(plan)}, the size of the workspace.", found.traceback)
+        return _file_too_large(plan, found.traceback)
     if found.syntax:
         message = f"{found.file} is not valid Python at line {found.line}: {text}"
         return Failure(reason=Reason.SYNTAX_ERROR, message=message[:_TEXT_LIMIT], hint="Correct the line.", line=line, **where)
@@ -212,8 +241,8 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _size(plan: Plan) -> str:
+def _size(number: int) -> str:
     for unit, factor in (("Gi", 1024**3), ("Mi", 1024**2), ("Ki", 1024)):
-        if plan.workspace_bytes % factor == 0:
-            return f"{plan.workspace_bytes // factor}{unit}"
-    return f"{plan.workspace_bytes} bytes"
+        if number % factor == 0:
+            return f"{number // factor}{unit}"
+    return f"{number} bytes"

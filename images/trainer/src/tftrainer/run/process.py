@@ -61,6 +61,15 @@ def send(group: int, number: int) -> None:
         os.killpg(group, number)
 
 
+def tell(group: int, number: int) -> None:
+    """Send a signal to a process group, and to what has left it: a daemon that the script started is asked to end too."""
+    outside = list(outsiders(group))
+    send(group, number)
+    for process in outside:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(process, number)
+
+
 def ask_for_stacks(process: int) -> bool:
     """Make a Python process print the stacks of all its threads, and tell whether it can: the signal would end any other program."""
     with contextlib.suppress(OSError, ValueError):
@@ -74,13 +83,26 @@ def ask_for_stacks(process: int) -> bool:
 def children() -> Iterator[int]:
     """Give the ids of this process's children, dead ones included."""
     own = os.getpid()
+    return (child for child, parent, _ in _processes() if parent == own)
+
+
+def outsiders(group: int) -> Iterator[int]:
+    """Give the ids of all that descends from this process and has left a process group."""
+    family = {os.getpid()}
+    everyone = list(_processes())
+    while more := {child for child, parent, _ in everyone if parent in family} - family:
+        family |= more
+    return (child for child, _, of in everyone if child in family and child != os.getpid() and of != group)
+
+
+def _processes() -> Iterator[tuple[int, int, int]]:
+    """Give id, parent and process group of all processes, dead ones included."""
     for entry in os.listdir("/proc"):  # noqa: PTH208 - the names alone are wanted
         if entry.isdecimal():
             with contextlib.suppress(OSError, ValueError, IndexError):
-                # The command's name is in parentheses and may hold anything; the parent's id is the second field after it.
+                # The command's name is in parentheses and may hold anything; parent and group are the fields after its state.
                 fields = Path(f"/proc/{entry}/stat").read_bytes().rpartition(b")")[2].split()
-                if int(fields[1]) == own:
-                    yield int(entry)
+                yield int(entry), int(fields[1]), int(fields[2])
 
 
 def end_all() -> None:

@@ -138,7 +138,7 @@ class Supervisor:
     def _end_script(self, stop: Stop, number: int) -> None:
         if self._status is not None:
             return
-        process.send(self._script, number)
+        process.tell(self._script, number)
         if self._stop is None:
             self._stop = stop
             self._deadline = None

@@ -1,13 +1,15 @@
 """Imported by the script's interpreter before the script, because this folder leads its `PYTHONPATH`.
 
 The script itself is then run by Python alone, as by hand: this module removes its own traces and leaves two things behind, a
-record of the exception that ends the process and a stack dump at SIGUSR1. It imports nothing that Python has not loaded
+record of the exception that ends the process and a stack dump at SIGUSR1. Then it gives way to the module of its name that
+Python would have imported without it. It imports nothing that Python has not loaded
 anyway until there is an exception to record: hence no `pathlib` and no `typing`.
 """
 
 # ruff: noqa: PTH120, PTH123
 from __future__ import annotations
 
+import _thread
 import os
 import sys
 
@@ -33,12 +35,14 @@ def _install() -> None:
     if settings.count(os.pathsep) != 2:
         return
     record, code, dependencies = settings.split(os.pathsep)
-    process = os.getpid()
+    process, thread = os.getpid(), _thread.get_ident()
 
     def excepthook(kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> None:
-        # Whatever goes wrong here, the user's own traceback must come out as if this were not there.
+        # Whatever goes wrong here, the user's own traceback must come out as if this were not there. Of a KeyboardInterrupt Python
+        # dies by the signal, unless code is compiled before that, which the imports of a record do.
         try:
-            if os.getpid() == process:
+            ends = (os.getpid(), _thread.get_ident()) == (process, thread) and not _goes_on()
+            if ends and kind is not KeyboardInterrupt:
                 _write(record, _describe(kind, value, trace, code, dependencies))
         except BaseException:  # noqa: S110
             pass
@@ -48,6 +52,24 @@ def _install() -> None:
     import faulthandler
 
     faulthandler.register(_SIGUSR1, file=2, all_threads=True)
+
+
+def _give_way() -> None:
+    own = sys.modules.pop(__name__)
+    try:
+        __import__(__name__)
+    except ImportError as error:
+        if error.name != __name__:
+            raise
+        sys.modules[__name__] = own
+
+
+def _goes_on() -> bool:
+    """Whether the script has not ended by the exception but handed it over itself: its own frame is then still on the stack."""
+    frame = sys._getframe()  # noqa: SLF001 - documented, and there is no other way without an import
+    while frame.f_back is not None:
+        frame = frame.f_back
+    return frame.f_code.co_name == "<module>"
 
 
 def _describe(
@@ -97,3 +119,4 @@ def _write(record: str, description: dict[str, object]) -> None:
 
 
 _install()
+_give_way()
