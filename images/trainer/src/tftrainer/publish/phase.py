@@ -188,7 +188,8 @@ class _Publisher:
         objects, more = upload.upload_all(store, at.bucket, store.credentials.prefix, files, say, self._uploaded)
         failures += more
         if failures:
-            raise self._incomplete(failures, len(files) + len(logs))
+            total = len(files) + len(logs)
+            raise self._incomplete(failures, total - len(objects) - len(logged), total)
         self._keep(lambda snapshots: snapshots.conclude(objects, _quiet_before(result)))
         written = msgspec.structs.replace(
             self._manifest(baseline, result, files, objects, logged, skipped, store), lock=self._lock(store, baseline)
@@ -319,11 +320,13 @@ class _Publisher:
             "that manifest counts; this pod's outcome is not recorded",
         )
 
-    def _incomplete(self, failures: list[PhaseError], total: int) -> PhaseError:
-        for failed in failures[:20]:
-            say(sentence(failed.failure))
-        first = failures[0].failure
-        return PhaseError(first.reason, f"{len(failures)} of {total} outputs could not be uploaded; the first: {first.message}", first.hint)
+    def _incomplete(self, failures: list[Failure], missing: int, total: int) -> PhaseError:
+        for each in failures:
+            say(sentence(each))
+        first = failures[0]
+        return PhaseError(
+            first.reason, f"{missing} of {counted(total, 'output')} could not be uploaded; the first: {first.message}", first.hint
+        )
 
     def _report(self, store: Store, written: Manifest, data: bytes) -> PublishReport:
         return PublishReport(
