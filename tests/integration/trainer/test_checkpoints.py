@@ -183,6 +183,22 @@ def test_files_of_any_kind_are_a_checkpoint_when_they_are_left_alone(pod: Pod, p
     assert found == {"latest.weights.h5": "epoch 2", "training_metadata.json": "2"}
 
 
+def test_a_link_to_a_file_of_the_bucket_is_part_of_a_checkpoint_as_that_file(pod: Pod, plan: Plan, tmp_path: Path) -> None:
+    fetched(pod, plan)
+    with publishing(pod, plan) as publisher:
+        trainer = Trainer(pod)
+        trainer.write("weights/model-3.index", "index 3")
+        trainer.write("weights/model-3.data-00000-of-00001", "weights 3")
+        trainer.write("weights/state", 'model_checkpoint_path: "model-3"\n')
+        (pod.local_bucket / "ckpt").mkdir(exist_ok=True)
+        for name, target in (("checkpoint", "state"), *((each, each) for each in parts(3))):
+            (pod.local_bucket / "ckpt" / name).symlink_to(f"../weights/{target}")
+        until(lists(pod, "checkpoint", *parts(3)), "the checkpoint")
+        publisher.kill()
+    found, _, _ = restored(pod, plan, tmp_path / "next")
+    assert found["model-3.data-00000-of-00001"] == "weights 3"
+
+
 @pytest.mark.parametrize(("killed", "expected"), [(True, "epoch 1"), (False, "epoch 2, cut sh")])
 def test_a_file_that_a_killed_script_may_have_been_writing_does_not_take_the_place_of_a_whole_one(
     pod: Pod, plan: Plan, tmp_path: Path, killed: bool, expected: str

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 FAILED: Final = 1
 RESULT_NAME: Final = "result.json"
 STARTED_NAME: Final = "started"
+SKIPPED_TOLD: Final = 20
+"""Skipped things that the log names."""
 MODEL_REASONS: Final = frozenset({Reason.MODEL_MISSING, Reason.MODEL_UNLOADABLE})
 """Failures that are the publisher's to tell: the script itself succeeded."""
 PUBLISHED_LOGS: Final = ("stdout.log", "stderr.log")
@@ -245,8 +247,10 @@ class _Publisher:
                 skipped.append(found)
             elif (found.path, found.size, found.mtime_ns, found.inode) not in before:
                 files.append(found)
-        for each in skipped[:20]:
+        for each in skipped[:SKIPPED_TOLD]:
             say(f"skipped {each.path}: {each.reason}")
+        if len(skipped) > SKIPPED_TOLD:
+            say(f"skipped {len(skipped) - SKIPPED_TOLD} more; the manifest lists the first {tree.SKIPPED_LIMIT}")
         return files, skipped
 
     def _logs(self) -> list[LocalFile]:

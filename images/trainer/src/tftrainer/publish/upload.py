@@ -135,7 +135,7 @@ def newest_model(
 
 def _open(root: Path, file: LocalFile) -> int:
     try:
-        return open_file(root, file.path)
+        return open_file(root, file.source)
     except OSError as error:
         raise PhaseError(
             Reason.PUBLISH_FAILED,
