@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tftrainer.contract import Plan
+from tftrainer.contract import Plan, Reason, WantedModel
 
 from tests.integration.trainer.launched import Trainer, fetched
 from tests.integration.trainer.pods import Pod
@@ -121,3 +121,19 @@ def test_a_link_to_a_file_of_the_run_is_an_object_of_its_own_and_one_to_a_folder
         "m/of-before.bin": b"older weights",
         "m/older.bin": b"older weights",
     }
+
+
+def test_a_model_of_which_a_part_lies_elsewhere_is_not_taken_for_published(pod: Pod, plan: Plan) -> None:
+    plan = msgspec.structs.replace(plan, model=WantedModel(path="${bucket}/tf_model"))
+    fetched(pod, plan)
+    trainer = Trainer(pod)
+    trainer.write("tf_model/1/saved_model.pb", "graph")
+    (pod.workspace / "code/variables").mkdir()
+    (pod.workspace / "code/variables/variables.index").write_text("index")
+    (pod.local_bucket / "tf_model/1/variables").symlink_to(pod.workspace / "code/variables")
+    trainer.end()
+    ended, report = pod.publish(plan)
+    assert report.failure is not None, ended.output
+    assert report.failure.reason is Reason.MODEL_UNLOADABLE
+    assert "tf_model/1/variables, a symbolic link that leads out of the folder, not followed" in report.failure.message
+    assert (report.succeeded, report.model is not None and report.model.verified) == (False, False)

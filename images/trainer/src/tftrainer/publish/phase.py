@@ -276,7 +276,7 @@ class _Publisher:
             failure = Failure(reason=Reason.SCRIPT_EXITED, message=f"the script ended with exit code {result.exit_code}")
         model = upload.newest_model(files, objects, store.credentials.prefix, store.uri)
         if succeeded and plan.model is not None:
-            gate = self._gate(plan.model, objects, store)
+            gate = self._gate(plan.model, objects, skipped, store)
             succeeded, failure, model = gate.failure is None, gate.failure, gate.model
         return Manifest(
             version=manifest.VERSION,
@@ -305,8 +305,8 @@ class _Publisher:
             commit="manifest" if baseline.conditional_writes else "status",
         )
 
-    def _gate(self, wanted: WantedModel, objects: list[PublishedObject], store: Store) -> model_gate.Verdict:
-        published = model_gate.Published(self._layout.bucket, store.credentials.prefix, objects, store.uri)
+    def _gate(self, wanted: WantedModel, objects: list[PublishedObject], skipped: list[Skipped], store: Store) -> model_gate.Verdict:
+        published = model_gate.Published(self._layout.bucket, store.credentials.prefix, objects, store.uri, skipped)
         return model_gate.examine(wanted, published, lambda folder: model_gate.load(folder, lambda: self._stop.asked), say)
 
     def _compare(self, store: Store, own: Manifest, earlier: bytes | None) -> PublishReport:
