@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Final
 
@@ -23,7 +24,7 @@ from tftrainer.layout import Layout
 from tftrainer.manifest import Manifest, PublishedObject, Skipped
 from tftrainer.phase_error import PhaseError, sentence, unexpected
 from tftrainer.progress import counted, size
-from tftrainer.publish import run_lock, tree
+from tftrainer.publish import events, live, run_lock, tree
 from tftrainer.publish.events import LiveEvents
 from tftrainer.publish.live import LiveLogs
 from tftrainer.publish.snapshots import QUIET_SECONDS, Snapshots
@@ -44,7 +45,15 @@ MODEL_REASONS: Final = frozenset({Reason.MODEL_MISSING, Reason.MODEL_UNLOADABLE}
 PUBLISHED_LOGS: Final = ("stdout.log", "stderr.log")
 
 
-def main(plan: Plan, layout: Layout | None = None, environment: Mapping[str, str] = os.environ) -> int:
+@dataclass(frozen=True, slots=True)
+class Pauses:
+    """Seconds between two looks at what grows while the script runs."""
+
+    logs: float = live.PAUSE_SECONDS
+    events: float = events.PAUSE_SECONDS
+
+
+def main(plan: Plan, layout: Layout | None = None, environment: Mapping[str, str] = os.environ, pauses: Pauses = Pauses()) -> int:
     """Wait for the trainer's end and publish; 0 when the manifest is in the bucket, whatever it says, else 1."""
     layout = layout or Layout.from_environment()
     stop = Stop()
@@ -53,7 +62,7 @@ def main(plan: Plan, layout: Layout | None = None, environment: Mapping[str, str
     # The client library takes its time to import: while the script runs, not after its end.
     threading.Thread(target=_import_storage, daemon=True).start()
     try:
-        report = _Publisher(plan, layout, environment, stop).run()
+        report = _Publisher(plan, layout, environment, stop, pauses).run()
     except PhaseError as failed:
         report = PublishReport(failure=failed.failure)
     except ContractError as error:
@@ -93,11 +102,12 @@ def _quiet_before(result: RunReport) -> float:
 
 
 class _Publisher:
-    def __init__(self, plan: Plan, layout: Layout, environment: Mapping[str, str], stop: Stop) -> None:
+    def __init__(self, plan: Plan, layout: Layout, environment: Mapping[str, str], stop: Stop, pauses: Pauses) -> None:
         self._plan = plan
         self._layout = layout
         self._environment = environment
         self._stop = stop
+        self._pauses = pauses
         self._folder = manifest.folder(plan)
         self._uploaded: Uploaded = {}
         self._snapshots: Snapshots | None = None
@@ -110,8 +120,8 @@ class _Publisher:
         if wanted is not None and not baseline.already_done:
             self._snapshots = Snapshots(self._plan, wanted, at.bucket, self._store, untouched, self._uploaded, say)
         while_it_runs = (
-            LiveLogs(at.logs, PUBLISHED_LOGS, self._logs_place, say),
-            LiveEvents(at.bucket, self._store, self._uploaded, say),
+            LiveLogs(at.logs, PUBLISHED_LOGS, self._logs_place, say, self._pauses.logs),
+            LiveEvents(at.bucket, self._store, self._uploaded, say, self._pauses.events),
             *((self._snapshots,) if self._snapshots is not None else ()),
         )
         for each in while_it_runs:
