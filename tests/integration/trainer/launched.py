@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from tftrainer import contract
 from tftrainer.contract import Plan, RunReport
 
 from tests.integration.trainer.pods import Pod
+
+LAUNCH = """
+import sys
+from pathlib import Path
+from tftrainer.contract import decode_plan
+from tftrainer.run.launcher import main
+from tftrainer.run.places import Places
+root = Path(sys.argv[1])
+sys.exit(main(decode_plan(sys.argv[2]), Places(root / "workspace", root / "run/tftraining", root / "dev/run-log")))
+"""
+"""The launcher, with the pod's root and the plan as arguments."""
 
 
 class Trainer:
@@ -50,6 +63,18 @@ def until(condition: Callable[[], bool], what: str, seconds: float = 30.0) -> No
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
         time.sleep(0.02)
+
+
+def until_handler_is_set(pid: int) -> None:
+    """Return when the process handles SIGTERM, by the kernel's account."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        status = Path(f"/proc/{pid}/status").read_text()
+        caught = int(next(line for line in status.splitlines() if line.startswith("SigCgt")).split()[1], 16)
+        if caught >> (signal.SIGTERM - 1) & 1:
+            return
+        time.sleep(0.01)
+    raise AssertionError("the process never set a handler")
 
 
 def with_script(pod: Pod, text: str = "print(1)\n") -> None:
