@@ -109,7 +109,7 @@ def publish_ours(job: Job) -> Callable[[], None]:
         files = [each for each in tree.walk(root, "") if isinstance(each, LocalFile)]
         _, failures = upload.upload_all(store, root, "published/", files, lambda _: None)
         if failures:
-            raise failures[0]
+            raise RuntimeError(failures[0].message)
 
     return go
 

@@ -34,6 +34,8 @@ NOT_IMPLEMENTED = Answer(
     b"<Error><Code>NotImplemented</Code><Message>A header implies what is not implemented</Message></Error>",
 )
 
+DENIED = Answer(403, [("Content-Type", "application/xml")], b"<Error><Code>AccessDenied</Code><Message>not this one</Message></Error>")
+
 
 class CutError(Exception):
     """Raised by a hook: the client gets no answer, its connection ends."""
@@ -43,13 +45,14 @@ class CutError(Exception):
 class Proxy:
     """`before` is called with the number of a request (from 1) before it is passed on; `after` with the server's answer too.
 
-    Requests are passed on one at a time, so that a number means the same in every run of the same requests. Of the request headers,
-    those in `drops` (lower case) never reach the server; one in `refuses` is answered with 501.
+    Requests are passed on one at a time, so that a number means the same in every run of the same requests. What `instead` answers
+    never reaches the server. Of the request headers, those in `drops` (lower case) never reach it; one in `refuses` is answered with 501.
     """
 
     endpoint: str = ""
     before: Callable[[int, Request], None] = lambda _number, _request: None
     after: Callable[[int, Request, Answer], Answer] = lambda _number, _request, answer: answer
+    instead: Callable[[Request], Answer | None] = lambda _request: None
     drops: frozenset[str] = frozenset()
     refuses: frozenset[str] = frozenset()
     requests: list[Request] = field(default_factory=list)
@@ -90,7 +93,7 @@ def interrupting(endpoint: str) -> Iterator[Proxy]:
                     proxy.requests.append(request)
                     number = len(proxy.requests)
                     proxy.before(number, request)
-                    answer = proxy.after(number, request, proxy.refusal(self.headers) or self.ask(body))
+                    answer = proxy.after(number, request, proxy.instead(request) or proxy.refusal(self.headers) or self.ask(body))
             except CutError:
                 self.close_connection = True
                 return

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
 
 from tftrainer import contract
 from tftrainer.contract import Plan, RunReport
 
 from tests.integration.trainer.pods import Pod
+
+LAUNCH = """
+import sys
+from pathlib import Path
+from tftrainer.contract import decode_plan
+from tftrainer.run.launcher import main
+from tftrainer.run.places import Places
+root = Path(sys.argv[1])
+sys.exit(main(decode_plan(sys.argv[2]), Places(root / "workspace", root / "run/tftraining", root / "dev/run-log")))
+"""
+"""The launcher, with the pod's root and the plan as arguments."""
 
 
 class Trainer:
@@ -25,6 +40,14 @@ class Trainer:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data.encode() if isinstance(data, str) else data)
 
+    def save(self, step: int, folder: str = "ckpt") -> None:
+        """Save as TensorFlow does: the state file last, and by renaming."""
+        self.write(f"{folder}/model-{step}.data-00000-of-00001", f"weights {step}")
+        self.write(f"{folder}/model-{step}.index", f"index {step}")
+        place = self.pod.local_bucket / folder
+        self.write(f"{folder}/checkpoint.tmp1", f'model_checkpoint_path: "{place}/model-{step}"\n')
+        (place / "checkpoint.tmp1").rename(place / "checkpoint")
+
     def end(self, report: RunReport | None = None) -> None:
         (self.pod.workspace / "logs" / "stdout.log").write_text("Test set accuracy: 0.967\n")
         (self.pod.workspace / "logs" / "stderr.log").write_text("")
@@ -32,6 +55,26 @@ class Trainer:
             report = RunReport(exit_code=0, started_at=10.0, finished_at=20.0)
         (self.pod.workspace / ".tftraining" / "result.json").write_bytes(contract.encode_report(report))
         os.close(self.lock)
+
+
+def until(condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
+    """Return once the condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.02)
+
+
+def until_handler_is_set(pid: int) -> None:
+    """Return when the process handles SIGTERM, by the kernel's account."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        status = Path(f"/proc/{pid}/status").read_text()
+        caught = int(next(line for line in status.splitlines() if line.startswith("SigCgt")).split()[1], 16)
+        if caught >> (signal.SIGTERM - 1) & 1:
+            return
+        time.sleep(0.01)
+    raise AssertionError("the process never set a handler")
 
 
 def with_script(pod: Pod, text: str = "print(1)\n") -> None:

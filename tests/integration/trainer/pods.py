@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import json
 import os
 import shutil
 import socket
@@ -213,6 +214,7 @@ class Pod:
     def environment(self, plan: Plan) -> dict[str, str]:
         own = {
             contract.PLAN_VARIABLE: contract.encode_plan(plan),
+            contract.SPEC_VARIABLE: json.dumps({"runtime": plan.runtime, "script": {"uri": plan.script.uri}, "args": plan.args}),
             "TFTRAINING_ROOT": str(self.root),
             "PATH": os.environ["PATH"],
             **{contract.STORAGE_PREFIX + key: value for key, value in self.credentials.items()},
@@ -222,9 +224,10 @@ class Pod:
             own |= {contract.DATASETS_PREFIX + key: value for key, value in theirs.items()}
         return own
 
-    def start(self, phase: str, plan: Plan) -> subprocess.Popen[str]:
+    def start(self, phase: str, plan: Plan, code: str = "") -> subprocess.Popen[str]:
+        """Start a phase; `code` stands for its own entry, for one that needs other parameters."""
         return subprocess.Popen(
-            [sys.executable, "-I", "-m", "tftrainer", phase],
+            [sys.executable, "-I", *(["-c", code] if code else ["-m", "tftrainer", phase])],
             env=self.environment(plan),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -21,13 +21,12 @@ from tftrainer.storage.interface import Store
 from tftrainer.storage.opening import open_store
 
 from tests.integration.trainer.interrupting_proxy import Request, interrupting
-from tests.integration.trainer.launched import Trainer, fetched, with_script
+from tests.integration.trainer.launched import Trainer, fetched, until, with_script
 from tests.integration.trainer.pods import Pod
 
 pytestmark = pytest.mark.every_store
 
 FOLDER = "ckpt/"
-SECONDS = 30.0
 
 
 @pytest.fixture
@@ -38,13 +37,6 @@ def plan(plan: Plan) -> Plan:
 def index(pod: Pod) -> SavedState | None:
     key = FOLDER + saved.INDEX_NAME
     return saved.decode(pod.server.get(pod.bucket, key)) if key in pod.server.keys(pod.bucket, FOLDER) else None
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {SECONDS} s: {what}"
-        time.sleep(0.02)
 
 
 def lists(pod: Pod, *paths: str) -> Callable[[], bool]:
@@ -64,14 +56,6 @@ def publishing(pod: Pod, plan: Plan) -> Iterator[subprocess.Popen[str]]:
         if process.poll() is None:
             process.kill()
             process.communicate()
-
-
-def save(trainer: Trainer, step: int, folder: str = "ckpt") -> None:
-    """Save as TensorFlow does: the state file last, and by renaming."""
-    trainer.write(f"{folder}/model-{step}.data-00000-of-00001", f"weights {step}")
-    trainer.write(f"{folder}/model-{step}.index", f"index {step}")
-    trainer.write(f"{folder}/checkpoint.tmp1", f'model_checkpoint_path: "{trainer.pod.local_bucket}/{folder}/model-{step}"\n')
-    (trainer.pod.local_bucket / folder / "checkpoint.tmp1").rename(trainer.pod.local_bucket / folder / "checkpoint")
 
 
 def parts(*steps: int) -> list[str]:
@@ -95,9 +79,9 @@ def test_a_pod_that_vanishes_leaves_its_last_checkpoint_to_the_next_attempt(pod:
     fetched(pod, plan)
     with publishing(pod, plan) as publisher:
         trainer = Trainer(pod)
-        save(trainer, 100)
+        trainer.save(100)
         until(lists(pod, "checkpoint", *parts(100)), "the first checkpoint")
-        save(trainer, 200)
+        trainer.save(200)
         until(lists(pod, "checkpoint", *parts(100, 200)), "the second one")
         publisher.kill()
     found, report, output = restored(pod, plan, tmp_path / "next")
@@ -120,9 +104,9 @@ def test_a_checkpoint_that_is_in_the_bucket_is_not_uploaded_again_with_the_next_
     fetched(pod, plan)
     with interrupting(pod.server.endpoint) as proxy, publishing(_through(pod, proxy.endpoint), plan):
         trainer = Trainer(pod)
-        save(trainer, 1)
+        trainer.save(1)
         until(lists(pod, "checkpoint", *parts(1)), "the first checkpoint")
-        save(trainer, 2)
+        trainer.save(2)
         until(lists(pod, "checkpoint", *parts(1, 2)), "the second one")
         sent = [each.path.partition("?")[0].rpartition("/")[2] for each in proxy.requests if each.method == "PUT"]
     assert sent.count("model-1.index") == sent.count("model-1.data-00000-of-00001") == 1
@@ -137,11 +121,11 @@ def test_what_the_script_removes_is_removed_from_the_bucket_once_a_newer_checkpo
     fetched(pod, plan)
     with publishing(pod, plan) as publisher:
         trainer = Trainer(pod)
-        save(trainer, 1)
+        trainer.save(1)
         until(lists(pod, "checkpoint", *parts(1)), "the first checkpoint")
         for name in parts(1):
             (pod.local_bucket / "ckpt" / name).unlink()
-        save(trainer, 2)
+        trainer.save(2)
         until(lists(pod, "checkpoint", *parts(2)), "the second one")
         until(lambda: FOLDER + "model-1.index" not in pod.server.keys(pod.bucket, FOLDER), "the first one's removal")
         trainer.end()
@@ -183,6 +167,22 @@ def test_files_of_any_kind_are_a_checkpoint_when_they_are_left_alone(pod: Pod, p
     assert found == {"latest.weights.h5": "epoch 2", "training_metadata.json": "2"}
 
 
+def test_a_link_to_a_file_of_the_bucket_is_part_of_a_checkpoint_as_that_file(pod: Pod, plan: Plan, tmp_path: Path) -> None:
+    fetched(pod, plan)
+    with publishing(pod, plan) as publisher:
+        trainer = Trainer(pod)
+        trainer.write("weights/model-3.index", "index 3")
+        trainer.write("weights/model-3.data-00000-of-00001", "weights 3")
+        trainer.write("weights/state", 'model_checkpoint_path: "model-3"\n')
+        (pod.local_bucket / "ckpt").mkdir(exist_ok=True)
+        for name, target in (("checkpoint", "state"), *((each, each) for each in parts(3))):
+            (pod.local_bucket / "ckpt" / name).symlink_to(f"../weights/{target}")
+        until(lists(pod, "checkpoint", *parts(3)), "the checkpoint")
+        publisher.kill()
+    found, _, _ = restored(pod, plan, tmp_path / "next")
+    assert found["model-3.data-00000-of-00001"] == "weights 3"
+
+
 @pytest.mark.parametrize(("killed", "expected"), [(True, "epoch 1"), (False, "epoch 2, cut sh")])
 def test_a_file_that_a_killed_script_may_have_been_writing_does_not_take_the_place_of_a_whole_one(
     pod: Pod, plan: Plan, tmp_path: Path, killed: bool, expected: str
@@ -206,10 +206,10 @@ def test_a_preempted_script_that_saves_in_its_grace_period_goes_on_from_there(po
     fetched(pod, plan)
     with publishing(pod, plan) as publisher:
         trainer = Trainer(pod)
-        save(trainer, 6)
+        trainer.save(6)
         until(lists(pod, "checkpoint", *parts(6)), "the last checkpoint before")
         publisher.send_signal(signal.SIGTERM)
-        save(trainer, 7)
+        trainer.save(7)
         trainer.end(RunReport(exit_code=143, started_at=1.0, finished_at=time.time()))
         ended = pod.end(publisher)
         report = ended.report(contract.PublishReport)
@@ -235,7 +235,7 @@ def test_what_lay_there_before_is_restored_but_of_checkpoints_whole_ones_only(po
 def test_an_index_that_does_not_stand_any_more_is_not_followed(pod: Pod, plan: Plan, tmp_path: Path) -> None:
     fetched(pod, plan)
     with publishing(pod, plan) as publisher:
-        save(Trainer(pod), 5)
+        Trainer(pod).save(5)
         until(lists(pod, "checkpoint", *parts(5)), "the checkpoint")
         publisher.kill()
     pod.server.client.remove_object(pod.bucket, FOLDER + "model-5.index")
@@ -260,7 +260,7 @@ def test_an_argument_that_names_the_folder_or_one_above_does_not_fetch_what_was_
 def test_restored_files_that_the_script_leaves_alone_are_not_uploaded_again(pod: Pod, plan: Plan, tmp_path: Path) -> None:
     fetched(pod, plan)
     with publishing(pod, plan) as publisher:
-        save(trainer := Trainer(pod), 5)
+        (trainer := Trainer(pod)).save(5)
         trainer.end()
         assert pod.end(publisher).code == 0
     later, again = next_pod(pod, tmp_path / "next"), msgspec.structs.replace(plan, attempt=1)

@@ -21,7 +21,7 @@ from tftrainer import contract, handover
 from tftrainer.contract import Input, Plan, Reason, Reference, RunReport, Script
 from tftrainer.handover import Resolved
 
-from tests.integration.trainer.launched import Trainer, fetched, with_script
+from tests.integration.trainer.launched import LAUNCH, Trainer, fetched, until_handler_is_set, with_script
 from tests.integration.trainer.pods import ACCESS_KEY, SECRET_KEY, Pod
 
 pytestmark = pytest.mark.every_store
@@ -421,7 +421,9 @@ def test_a_trainer_killed_without_a_word_is_noticed_at_once_and_never_a_success(
     assert ended.seconds < 5
 
 
-def test_links_and_reserved_names_are_listed_and_never_uploaded(pod: Pod, plan: Plan, tmp_path: Path) -> None:
+def test_links_sockets_and_reserved_names_are_listed_and_never_uploaded(
+    pod: Pod, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fetched(pod, plan)
     secret = tmp_path / "credentials"
     secret.mkdir()
@@ -431,6 +433,10 @@ def test_links_and_reserved_names_are_listed_and_never_uploaded(pod: Pod, plan: 
     (pod.local_bucket / "model" / "link").symlink_to(secret / "token")
     (pod.local_bucket / "folder").symlink_to(secret)
     os.mkfifo(pod.local_bucket / "pipe")
+    # The path of a socket is short, or it is relative.
+    monkeypatch.chdir(pod.local_bucket)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("socket")
     trainer.write(f".tftraining/team/iris/{plan.uid}/attempt-0/manifest.json", "{}")
     trainer.write("bad\nname", "x")
     (pod.workspace / "logs" / "stdout.log").unlink(missing_ok=True)
@@ -438,7 +444,18 @@ def test_links_and_reserved_names_are_listed_and_never_uploaded(pod: Pod, plan: 
     (pod.workspace / "logs" / "stderr.log").unlink()
     (pod.workspace / "logs" / "stderr.log").symlink_to(secret / "token")
     ended, report = pod.publish(plan)
-    assert (report.failure, report.objects, report.skipped) == (None, 1, 5), ended.output
+    assert (report.failure, report.objects, report.skipped) == (None, 1, 6), ended.output
+    written = json.loads(pod.server.get(pod.bucket, report.manifest_uri.removeprefix(f"s3://{pod.bucket}/")))
+    assert {each["path"]: each["reason"] for each in written["skipped"]} == {
+        ".tftraining": "the name is reserved",
+        "bad�name": "the name cannot be a key: control characters, not UTF-8, or over 1,024 bytes",
+        "folder": "a symbolic link that leads out of the folder, not followed",
+        "model/link": "a symbolic link that leads out of the folder, not followed",
+        "pipe": "a pipe, not followed",
+        "socket": "a socket, not followed",
+    }
+    assert "publish: skipped socket: a socket, not followed" in ended.output
+    assert "6 skipped" in ended.output
     everything = b"".join(pod.server.get(pod.bucket, key) for key in pod.server.keys(pod.bucket))
     assert b"canary" not in everything
     assert not [key for key in pod.server.keys(pod.bucket) if "token" in key or "stderr" in key]
@@ -536,18 +553,6 @@ def test_fetch_that_is_asked_to_stop_ends_promptly_with_143(pod: Pod, plan: Plan
     assert found.reason is Reason.TERMINATED
 
 
-def until_handler_is_set(pid: int) -> None:
-    """Return when the process handles SIGTERM, by the kernel's account."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        status = Path(f"/proc/{pid}/status").read_text()
-        caught = int(next(line for line in status.splitlines() if line.startswith("SigCgt")).split()[1], 16)
-        if caught >> (signal.SIGTERM - 1) & 1:
-            return
-        time.sleep(0.01)
-    raise AssertionError("the process never set a handler")
-
-
 @pytest.mark.parametrize("kill_after", [1, 2, 3, 4])
 def test_a_publisher_killed_between_two_requests_leaves_no_manifest_or_a_whole_one(pod: Pod, plan: Plan, kill_after: int) -> None:
     fetched(pod, plan)
@@ -584,17 +589,6 @@ def test_the_secret_is_in_no_output_of_any_phase_or_object(pod: Pod, plan: Plan)
     forms = {SECRET_KEY, SECRET_KEY[:8], urllib.parse.quote(SECRET_KEY, safe=""), base64.b64encode(SECRET_KEY.encode()).decode()}
     assert not [form for form in forms if form.encode() in everything]
     assert ACCESS_KEY.encode() not in everything
-
-
-LAUNCH = """
-import sys
-from pathlib import Path
-from tftrainer.contract import decode_plan
-from tftrainer.run.launcher import main
-from tftrainer.run.places import Places
-root = Path(sys.argv[1])
-sys.exit(main(decode_plan(sys.argv[2]), Places(root / "workspace", root / "run/tftraining", root / "dev/run-log")))
-"""
 
 
 @pytest.mark.parametrize(

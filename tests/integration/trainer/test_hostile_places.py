@@ -17,6 +17,7 @@ import msgspec
 import pytest
 from tftrainer.contract import FetchReport, Plan, Reason, Reference, RunReport
 
+from tests.integration.trainer.launched import Trainer
 from tests.integration.trainer.pods import Ended, Pod
 
 TELLS = """
@@ -180,6 +181,40 @@ def test_a_script_that_fills_the_disk_keeps_its_streams_and_its_exit_code(small_
     assert "Traceback" not in ended.output
     ended, published = small_disk.publish(plan)
     assert published.manifest_uri, ended.output
+
+
+def test_an_output_that_does_not_fit_into_the_folder_of_a_bucket_fails_alone_and_leaves_nothing_half(
+    pod: Pod, plan: Plan, tmp_path: Path
+) -> None:
+    folder = tmp_path / "bucket"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a small disk here: {mounted.stderr.strip()}")
+    try:
+        (folder / "code").mkdir()
+        (folder / "code/train.py").write_text("pass\n")
+        pod.credentials, pod.datasets = {"FOLDER": str(folder), "BUCKET": "models"}, ""
+        ended, report = pod.fetch(plan)
+        assert report.failure is None, ended.output
+        trainer = Trainer(pod)
+        others = {f"{name}.txt" for name in "aceg"}
+        for path in others:
+            trainer.write(path, path)
+        trainer.write("b.bin", bytes(9 * 1024**2))
+        trainer.end()
+        ended, published = pod.publish(plan)
+        assert published.failure is not None
+        assert published.failure.reason is Reason.WORKSPACE_FULL, ended.output
+        # The logs count too.
+        assert published.failure.message.startswith("1 of 7 outputs could not be uploaded; the first: the disk is full: "), ended.output
+        assert "b.bin does not fit" in published.failure.message
+        assert "Traceback" not in ended.output
+        there = {str(each.relative_to(folder)) for each in folder.rglob("*") if each.is_file() and "logs" not in each.parts}
+        assert others <= there
+        assert not any("b.bin" in each or ".incoming/" in each or each.endswith("manifest.json") for each in there)
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @pytest.fixture

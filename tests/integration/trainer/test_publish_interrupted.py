@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
+from pathlib import Path
 
+import msgspec
 import pytest
-from tftrainer import manifest
-from tftrainer.contract import Plan, RunReport
+from tftrainer import contract, manifest, saved
+from tftrainer.contract import Plan, RunReport, WantedCheckpoints
 from tftrainer.manifest import Manifest
+from tftrainer.publish import live
 
 from tests.integration.trainer.interrupting_proxy import Answer, CutError, Proxy, Request, interrupting
-from tests.integration.trainer.launched import Trainer, fetched
-from tests.integration.trainer.pods import Pod
-
-pytestmark = pytest.mark.every_store
+from tests.integration.trainer.launched import Trainer, fetched, until
+from tests.integration.trainer.pods import Pod, StoreServer
 
 LARGE = os.urandom(9 * 1024**2)
 """Two parts."""
@@ -30,7 +32,8 @@ def verified_manifest(pod: Pod, plan: Plan) -> Manifest | None:
         return None
     found = manifest.decode(pod.server.get(pod.bucket, key))
     assert found is not None
-    for each in (*found.objects, *found.logs):
+    assert found.lock is not None
+    for each in (*found.objects, *found.logs, found.lock):
         data = pod.server.get(pod.bucket, each.key)
         assert (len(data), hashlib.sha256(data).hexdigest()) == (each.size, each.sha256), each.key
         assert (pod.server.client.stat_object(pod.bucket, each.key).etag or "").strip('"') == each.etag.strip('"'), each.key
@@ -82,6 +85,7 @@ def killed(pod: Pod, plan: Plan, proxy: Proxy, at: int, *, before: bool) -> None
         proxy.before, proxy.after = Proxy.before, Proxy.after
 
 
+@pytest.mark.every_store
 def test_a_publisher_killed_at_any_request_never_leaves_a_manifest_that_does_not_verify(pod: Pod, plan: Plan) -> None:
     ended_trainer(pod, plan)
     with interrupting(pod.server.endpoint) as proxy:
@@ -111,9 +115,126 @@ def test_a_publisher_killed_at_any_request_never_leaves_a_manifest_that_does_not
             assert verified_manifest(pod, plan) is not None, case
 
 
+IMPATIENT = """
+import os, sys
+from tftrainer.contract import PLAN_VARIABLE, decode_plan
+from tftrainer.publish.phase import Pauses, main
+sys.exit(main(decode_plan(os.environ[PLAN_VARIABLE]), pauses=Pauses(logs=0.02, events=0.02)))
+"""
+EVENTS = "tb/events.out.tfevents.1.host"
+
+
+class Reader:
+    """What somebody finds in the bucket while the script runs."""
+
+    def __init__(self, pod: Pod, plan: Plan) -> None:
+        self.pod = pod
+        self.live = f"{pod.prefix}/{manifest.folder(plan)}{contract.LOGS_FOLDER}{live.FOLDER}"
+        self.checkpoints = f"{pod.prefix}/ckpt/"
+
+    def get(self, key: str) -> bytes | None:
+        return self.pod.server.get(self.pod.bucket, key) if key in self.pod.server.keys(self.pod.bucket, key) else None
+
+    def log(self) -> bytes:
+        """Return the log so far; every segment that is listed is there."""
+        data = self.get(self.live + live.INDEX_NAME)
+        listed = msgspec.json.decode(data, type=live.Index).streams["stdout"] if data else ()
+        segments = [(each.size, self.get(self.live + each.name)) for each in listed]
+        assert all(size == len(found or b"") for size, found in segments)
+        return b"".join(found or b"" for _, found in segments)
+
+    def checkpoint(self) -> dict[str, bytes]:
+        """Return the files of the state that is listed; all of them are as they were saved."""
+        data = self.get(self.checkpoints + saved.INDEX_NAME)
+        state = saved.decode(data) if data else None
+        found = {each.path: (each.sha256, self.get(self.checkpoints + each.name) or b"") for each in (state.files if state else ())}
+        assert all(hashlib.sha256(data).hexdigest() == digest for digest, data in found.values()), found
+        return {path: data for path, (_, data) in found.items()}
+
+
+def run_beside(pod: Pod, plan: Plan, proxy: Proxy, publisher: subprocess.Popen[str], trainer: Trainer) -> bytes:
+    """Do what a script does, each step when the one before is in the bucket, or its publisher dead; return what it has printed."""
+    reader = Reader(pod, plan)
+    printed = b""
+    for step in (1, 2):
+        printed += f"step {step}\n".encode()
+        (pod.workspace / "logs/stdout.log").write_bytes(printed)
+        trainer.write(EVENTS, "event " * step)
+        trainer.save(step)
+        wanted = {"checkpoint", f"model-{step}.index"}
+
+        def seen(printed: bytes = printed, step: int = step, wanted: set[str] = wanted) -> bool:
+            # Between two requests nothing changes in the bucket.
+            with proxy.lock:
+                there = wanted <= reader.checkpoint().keys() and reader.get(f"{pod.prefix}/{EVENTS}") == b"event " * step
+                return publisher.poll() is not None or (there and reader.log() == printed)
+
+        until(seen, f"step {step}")
+    return printed
+
+
+def test_a_publisher_killed_at_any_request_while_the_script_runs_leaves_whole_states_alone(
+    seaweedfs: StoreServer, tmp_path: Path, plan: Plan
+) -> None:
+    plan = msgspec.structs.replace(plan, checkpoints=WantedCheckpoints(path="${bucket}/ckpt", interval_seconds=0))
+    pod = Pod(tmp_path / "pod", seaweedfs, seaweedfs.new_bucket(), "")
+    fetched(pod, plan)
+    count, number, kills = 1, 0, 0
+    with interrupting(pod.server.endpoint) as proxy:
+        pod.credentials["ENDPOINT"] = proxy.endpoint
+        while number <= count:
+            case = f"after request {number} of {count}"
+            under(pod, f"after-{number}")
+            for place in (pod.local_bucket, pod.workspace / "logs", pod.workspace / ".tftraining"):
+                shutil.rmtree(place)
+                place.mkdir()
+            trainer = Trainer(pod)
+            publisher = dying(pod, plan, proxy, number)
+            printed = run_beside(pod, plan, proxy, publisher, trainer)
+            if number == 0:
+                count = len(proxy.requests)
+            kills += publisher.poll() == -signal.SIGKILL
+            with proxy.lock:
+                assert verified_manifest(pod, plan) is None, case
+                assert printed.startswith(Reader(pod, plan).log()), case
+                state = Reader(pod, plan).checkpoint()
+                assert not state or state["checkpoint"].endswith((b'/model-1"\n', b'/model-2"\n')), case
+            trainer.end()
+            pod.end(publisher)
+            ended, report = pod.publish(plan)
+            assert (report.failure, report.succeeded, report.objects) == (None, True, 6), f"{case}: {ended.output}"
+            assert report.checkpoint.startswith("model-2 (5 files)"), case
+            assert verified_manifest(pod, plan) is not None, case
+            assert set(Reader(pod, plan).checkpoint()) == {"checkpoint"} | {
+                f"model-{step}.{end}" for step in (1, 2) for end in ("index", "data-00000-of-00001")
+            }, case
+            number += 1
+    # What is asked in which order depends on the time, but that it dies does not.
+    assert kills > count * 0.8
+
+
+def dying(pod: Pod, plan: Plan, proxy: Proxy, at: int) -> subprocess.Popen[str]:
+    """Start a publisher with short pauses that dies after its request number `at`; with 0 it lives."""
+    process: subprocess.Popen[str]
+
+    def at_answer(number: int, _request: Request, answer: Answer) -> Answer:
+        if number == at:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            raise CutError
+        return answer
+
+    with proxy.lock:
+        proxy.requests.clear()
+        proxy.after = at_answer
+        process = pod.start("publish", plan, IMPATIENT)
+    return process
+
+
 ERROR = b'<?xml version="1.0"?><Error><Code>InternalError</Code><Message>try again</Message></Error>'
 
 
+@pytest.mark.every_store
 @pytest.mark.parametrize("fault", ["error in a 200", "lost answer", "no answer to any first upload"])
 def test_a_large_output_is_whole_or_published_again_whatever_becomes_of_its_last_request(pod: Pod, plan: Plan, fault: str) -> None:
     ended_trainer(pod, plan)

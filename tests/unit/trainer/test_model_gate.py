@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tftrainer import model_gate
 from tftrainer.contract import Reason, WantedModel
-from tftrainer.manifest import PublishedObject
+from tftrainer.manifest import PublishedObject, Skipped
 from tftrainer.model_gate import Published, Verdict, examine
 from tftrainer.model_loader import Answer
 
@@ -31,9 +31,15 @@ class Loader:
         return self.answer
 
 
-def verdict(keys: str, loader: Loader | None = None, wanted: WantedModel = WANTED, prefix: str = "team/") -> Verdict:
+def verdict(keys: str, loader: Loader | None = None, wanted: WantedModel = WANTED, prefix: str = "team/", skipped: str = "") -> Verdict:
     objects = [PublishedObject(key=prefix + key, size=10, sha256=f"digest of {key}") for key in keys.split()]
-    published = Published(Path("/bucket"), prefix, objects, lambda key: f"s3://models/{key}")
+    published = Published(
+        Path("/bucket"),
+        prefix,
+        objects,
+        lambda key: f"s3://models/{key}",
+        [Skipped(path=each, reason="a link") for each in skipped.split()],
+    )
     return examine(wanted, published, loader or Loader(), lambda _: None)
 
 
@@ -90,6 +96,42 @@ def test_a_model_that_does_not_load_is_named_with_the_reason() -> None:
     assert "s3://models/team/tf_model/1/ cannot be loaded: OSError: Cannot parse file" in found.failure.message
     assert found.model is not None
     assert not found.model.verified
+
+
+@pytest.mark.parametrize(
+    ("skipped", "words"),
+    [
+        ("tf_model/1/variables", "not uploaded: tf_model/1/variables, a link"),
+        ("other tf_model/1/assets/words.txt tf_model/1/variables", "not uploaded: tf_model/1/assets/words.txt, a link, and 1 more"),
+        ("tf_model/1", "not uploaded: tf_model/1, a link"),
+    ],
+)
+def test_a_model_of_which_a_part_is_not_in_the_bucket_does_not_count_though_it_would_load_here(skipped: str, words: str) -> None:
+    loader = Loader()
+    found = verdict("tf_model/1/saved_model.pb", loader, skipped=skipped)
+    assert found.failure is not None
+    assert found.failure.reason is Reason.MODEL_UNLOADABLE
+    assert f"s3://models/team/tf_model/1/ is not whole in the bucket; {words}" in found.failure.message
+    assert loader.asked == []
+    assert found.model is not None
+    assert not found.model.verified
+    lax = verdict("tf_model/1/saved_model.pb", loader, WantedModel(path="${bucket}/tf_model", required=False), skipped=skipped)
+    assert (lax.failure, lax.model) == (None, found.model)
+
+
+@pytest.mark.parametrize("skipped", ["tf_model/10/variables", "tf_model2", "tf_model/latest", "other/tf_model/1/variables"])
+def test_what_is_skipped_beside_the_newest_model_does_not_matter(skipped: str) -> None:
+    found = verdict("tf_model/11/saved_model.pb", skipped=skipped)
+    assert found.failure is None
+
+
+def test_a_model_or_newest_version_that_is_a_link_is_said_to_be_one() -> None:
+    found = verdict("", skipped="tf_model")
+    assert found.failure is not None
+    assert "the script wrote nothing there; not uploaded: tf_model, a link" in found.failure.message
+    found = verdict("tf_model/11/saved_model.pb", skipped="tf_model/12")
+    assert found.failure is not None
+    assert "the newest version that the script wrote, 12, has no saved_model.pb; not uploaded: tf_model/12, a link" in found.failure.message
 
 
 @pytest.mark.parametrize("keys", ["", "tf_model/1/saved_model.pb"])

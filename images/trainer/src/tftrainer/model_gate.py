@@ -17,7 +17,7 @@ import msgspec
 
 from tftrainer import uri
 from tftrainer.contract import Failure, PublishedModel, Reason, WantedModel
-from tftrainer.manifest import PublishedObject
+from tftrainer.manifest import PublishedObject, Skipped
 from tftrainer.model_loader import ANSWER_LIMIT, Answer
 from tftrainer.phase_error import PhaseError, clip
 
@@ -45,12 +45,16 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What the run wrote below the bucket's folder `root`: objects whose keys begin with `prefix`; `uri` turns a key into a URI."""
+    """What the run wrote below the bucket's folder `root`: objects whose keys begin with `prefix`; `uri` turns a key into a URI.
+
+    `skipped` is what lies there too, but not in the bucket.
+    """
 
     root: Path
     prefix: str
     objects: Sequence[PublishedObject]
     uri: Callable[[str], str]
+    skipped: Sequence[Skipped] = ()
 
 
 def examine(wanted: WantedModel, published: Published, load: Load, say: Callable[[str], None]) -> Verdict:
@@ -59,6 +63,13 @@ def examine(wanted: WantedModel, published: Published, load: Load, say: Callable
         folder, model = _found(wanted, published)
     except PhaseError as failed:
         return _failed(wanted, None, failed.failure, say)
+    # It is loaded from the disk: what is there alone must not make it load.
+    lost = _not_published(published, folder)
+    if lost:
+        torn = PhaseError(
+            Reason.MODEL_UNLOADABLE, f"the model {model.uri} is not whole in the bucket{lost}", "export it as files, all in one folder"
+        )
+        return _failed(wanted, model, torn.failure, say)
     say(f"loading the model {model.uri}, as a server would")
     answer = load(published.root / folder)
     if answer.error:
@@ -90,19 +101,30 @@ def _found(wanted: WantedModel, published: Published) -> tuple[str, PublishedMod
     start = published.prefix + below
     paths = [each.key.removeprefix(start) for each in published.objects if each.key.startswith(start)]
     if not paths:
-        raise _missing(wanted, "the script wrote nothing there")
+        raise _missing(wanted, f"the script wrote nothing there{_not_published(published, below)}")
     names = {path.partition("/")[0] for path in paths}
-    versions = [name for name in names - set(paths) if name.isascii() and name.isdigit() and len(name) <= _VERSION_DIGITS]
+    lost = {each.path.removeprefix(below).partition("/")[0] for each in published.skipped if each.path.startswith(below)}
+    versions = [name for name in names - set(paths) | lost if name.isascii() and name.isdigit() and len(name) <= _VERSION_DIGITS]
     version = f"{max(versions, key=int)}/" if versions else ""
     graph = next((each for each in published.objects if each.key == start + version + SAVED_MODEL), None)
     if graph is None and version:
-        raise _missing(wanted, f"the newest version that the script wrote, {version[:-1]}, has no {SAVED_MODEL}")
+        gone = _not_published(published, below + version)
+        raise _missing(wanted, f"the newest version that the script wrote, {version[:-1]}, has no {SAVED_MODEL}{gone}")
     if graph is None:
         shown = ", ".join(sorted(names)[:5]) + (", …" if len(names) > 5 else "")
         raise _missing(wanted, f"no {SAVED_MODEL} lies in it, and no folder with a number for name; the script wrote {shown}")
     parts = [each for each in published.objects if each.key.startswith(start + version)]
     place = clip(published.uri(start + version), 1200)
     return below + version, PublishedModel(uri=place, sha256=graph.sha256, bytes=sum(each.size for each in parts), objects=len(parts))
+
+
+def _not_published(published: Published, folder: str) -> str:
+    """Return, as the rest of a sentence, what of a folder could not be uploaded; empty if all was."""
+    found = [each for each in published.skipped if f"{each.path}/".startswith(folder)]
+    if not found:
+        return ""
+    more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+    return f"; not uploaded: {clip(found[0].path, 256)}, {clip(found[0].reason, 256)}{more}"
 
 
 def _missing(wanted: WantedModel, what: str) -> PhaseError:

@@ -35,7 +35,9 @@ class LiveEvents:
         uploaded: Uploaded,
         say: Callable[[str], None],
         pause: float = PAUSE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._clock = clock
         self._root = root
         self._open_store = open_store
         self._uploaded = uploaded
@@ -56,9 +58,9 @@ class LiveEvents:
     def _upload(self) -> None:
         from tftrainer.publish.upload import upload_file
 
-        began = time.monotonic()
+        began = self._clock()
         found = [each for each in tree.walk(self._root, "") if isinstance(each, LocalFile) and MARK in each.path.rpartition("/")[2]]
-        self._wait = max(self._pause, (time.monotonic() - began) * SHARE)
+        self._wait = max(self._pause, (self._clock() - began) * SHARE)
         changed = [each for each in found if each not in self._seen]
         for file in changed:
             if self._repeating.ended:

@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Final
 
@@ -23,7 +24,7 @@ from tftrainer.layout import Layout
 from tftrainer.manifest import Manifest, PublishedObject, Skipped
 from tftrainer.phase_error import PhaseError, sentence, unexpected
 from tftrainer.progress import counted, size
-from tftrainer.publish import run_lock, tree
+from tftrainer.publish import events, live, run_lock, tree
 from tftrainer.publish.events import LiveEvents
 from tftrainer.publish.live import LiveLogs
 from tftrainer.publish.snapshots import QUIET_SECONDS, Snapshots
@@ -37,12 +38,22 @@ if TYPE_CHECKING:
 FAILED: Final = 1
 RESULT_NAME: Final = "result.json"
 STARTED_NAME: Final = "started"
+SKIPPED_TOLD: Final = 20
+"""Skipped things that the log names."""
 MODEL_REASONS: Final = frozenset({Reason.MODEL_MISSING, Reason.MODEL_UNLOADABLE})
 """Failures that are the publisher's to tell: the script itself succeeded."""
 PUBLISHED_LOGS: Final = ("stdout.log", "stderr.log")
 
 
-def main(plan: Plan, layout: Layout | None = None, environment: Mapping[str, str] = os.environ) -> int:
+@dataclass(frozen=True, slots=True)
+class Pauses:
+    """Seconds between two looks at what grows while the script runs."""
+
+    logs: float = live.PAUSE_SECONDS
+    events: float = events.PAUSE_SECONDS
+
+
+def main(plan: Plan, layout: Layout | None = None, environment: Mapping[str, str] = os.environ, pauses: Pauses = Pauses()) -> int:
     """Wait for the trainer's end and publish; 0 when the manifest is in the bucket, whatever it says, else 1."""
     layout = layout or Layout.from_environment()
     stop = Stop()
@@ -51,7 +62,7 @@ def main(plan: Plan, layout: Layout | None = None, environment: Mapping[str, str
     # The client library takes its time to import: while the script runs, not after its end.
     threading.Thread(target=_import_storage, daemon=True).start()
     try:
-        report = _Publisher(plan, layout, environment, stop).run()
+        report = _Publisher(plan, layout, environment, stop, pauses).run()
     except PhaseError as failed:
         report = PublishReport(failure=failed.failure)
     except ContractError as error:
@@ -91,11 +102,12 @@ def _quiet_before(result: RunReport) -> float:
 
 
 class _Publisher:
-    def __init__(self, plan: Plan, layout: Layout, environment: Mapping[str, str], stop: Stop) -> None:
+    def __init__(self, plan: Plan, layout: Layout, environment: Mapping[str, str], stop: Stop, pauses: Pauses) -> None:
         self._plan = plan
         self._layout = layout
         self._environment = environment
         self._stop = stop
+        self._pauses = pauses
         self._folder = manifest.folder(plan)
         self._uploaded: Uploaded = {}
         self._snapshots: Snapshots | None = None
@@ -108,8 +120,8 @@ class _Publisher:
         if wanted is not None and not baseline.already_done:
             self._snapshots = Snapshots(self._plan, wanted, at.bucket, self._store, untouched, self._uploaded, say)
         while_it_runs = (
-            LiveLogs(at.logs, PUBLISHED_LOGS, self._logs_place, say),
-            LiveEvents(at.bucket, self._store, self._uploaded, say),
+            LiveLogs(at.logs, PUBLISHED_LOGS, self._logs_place, say, self._pauses.logs),
+            LiveEvents(at.bucket, self._store, self._uploaded, say, self._pauses.events),
             *((self._snapshots,) if self._snapshots is not None else ()),
         )
         for each in while_it_runs:
@@ -188,7 +200,8 @@ class _Publisher:
         objects, more = upload.upload_all(store, at.bucket, store.credentials.prefix, files, say, self._uploaded)
         failures += more
         if failures:
-            raise self._incomplete(failures, len(files) + len(logs))
+            total = len(files) + len(logs)
+            raise self._incomplete(failures, total - len(objects) - len(logged), total)
         self._keep(lambda snapshots: snapshots.conclude(objects, _quiet_before(result)))
         written = msgspec.structs.replace(
             self._manifest(baseline, result, files, objects, logged, skipped, store), lock=self._lock(store, baseline)
@@ -244,8 +257,10 @@ class _Publisher:
                 skipped.append(found)
             elif (found.path, found.size, found.mtime_ns, found.inode) not in before:
                 files.append(found)
-        for each in skipped[:20]:
+        for each in skipped[:SKIPPED_TOLD]:
             say(f"skipped {each.path}: {each.reason}")
+        if len(skipped) > SKIPPED_TOLD:
+            say(f"skipped {len(skipped) - SKIPPED_TOLD} more; the manifest lists the first {tree.SKIPPED_LIMIT}")
         return files, skipped
 
     def _logs(self) -> list[LocalFile]:
@@ -271,7 +286,7 @@ class _Publisher:
             failure = Failure(reason=Reason.SCRIPT_EXITED, message=f"the script ended with exit code {result.exit_code}")
         model = upload.newest_model(files, objects, store.credentials.prefix, store.uri)
         if succeeded and plan.model is not None:
-            gate = self._gate(plan.model, objects, store)
+            gate = self._gate(plan.model, objects, skipped, store)
             succeeded, failure, model = gate.failure is None, gate.failure, gate.model
         return Manifest(
             version=manifest.VERSION,
@@ -300,8 +315,8 @@ class _Publisher:
             commit="manifest" if baseline.conditional_writes else "status",
         )
 
-    def _gate(self, wanted: WantedModel, objects: list[PublishedObject], store: Store) -> model_gate.Verdict:
-        published = model_gate.Published(self._layout.bucket, store.credentials.prefix, objects, store.uri)
+    def _gate(self, wanted: WantedModel, objects: list[PublishedObject], skipped: list[Skipped], store: Store) -> model_gate.Verdict:
+        published = model_gate.Published(self._layout.bucket, store.credentials.prefix, objects, store.uri, skipped)
         return model_gate.examine(wanted, published, lambda folder: model_gate.load(folder, lambda: self._stop.asked), say)
 
     def _compare(self, store: Store, own: Manifest, earlier: bytes | None) -> PublishReport:
@@ -319,11 +334,13 @@ class _Publisher:
             "that manifest counts; this pod's outcome is not recorded",
         )
 
-    def _incomplete(self, failures: list[PhaseError], total: int) -> PhaseError:
-        for failed in failures[:20]:
-            say(sentence(failed.failure))
-        first = failures[0].failure
-        return PhaseError(first.reason, f"{len(failures)} of {total} outputs could not be uploaded; the first: {first.message}", first.hint)
+    def _incomplete(self, failures: list[Failure], missing: int, total: int) -> PhaseError:
+        for each in failures:
+            say(sentence(each))
+        first = failures[0]
+        return PhaseError(
+            first.reason, f"{missing} of {counted(total, 'output')} could not be uploaded; the first: {first.message}", first.hint
+        )
 
     def _report(self, store: Store, written: Manifest, data: bytes) -> PublishReport:
         return PublishReport(

@@ -266,10 +266,12 @@ class Snapshots:
             self._own.discard(name)
 
     def _whole(self, quiet_before: float) -> State:
-        def read_state(path: str) -> bytes:
-            return tree.read_small(self._root, self._folder + path, tf_checkpoint.STATE_LIMIT) or b""
+        files = self._files()
 
-        return whole(self._files(), read_state, quiet_before)
+        def read_state(path: str) -> bytes:
+            return tree.read_small(self._root, files[path].source, tf_checkpoint.STATE_LIMIT) or b""
+
+        return whole(files, read_state, quiet_before)
 
     def _files(self) -> dict[str, LocalFile]:
         found = {}

@@ -1,10 +1,13 @@
-"""What lies under a folder that user code has written: data, never followed anywhere.
+"""What lies under a folder that user code has written: data, never followed out of it.
 
-Every component of every path is opened without following links, so that neither a file nor a folder can lead elsewhere.
+Every component of every path is opened without following links, so that neither a file nor a folder can lead elsewhere. A link to a
+file of the same folder counts as that file; where it leads is found out by reading links, one component after the other, from the
+root: what the script changes meanwhile can lead to an error, but not out of the folder.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -18,6 +21,8 @@ from tftrainer.uri import UriError, segments
 
 SKIPPED_LIMIT: Final = 1000
 """Skipped things that are listed one by one."""
+LINKS_LIMIT: Final = 40
+"""Links on the way to one file, as the kernel has it: more are a circle."""
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _KINDS: Final = {
@@ -27,24 +32,39 @@ _KINDS: Final = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+_OUT: Final = "that leads out of the folder, not followed"
+_NOTHING: Final = "to nothing"
 
 
 @dataclass(frozen=True, slots=True)
 class LocalFile:
-    """A regular file below the root; `path` is relative to it."""
+    """A regular file below the root; `path` is relative to it.
+
+    Of a link, `target` is the path of the file that it leads to, without a link on the way; all but `path` is of that file.
+    """
 
     path: str
     size: int
     mtime_ns: int
     inode: int
+    target: str = ""
+
+    @property
+    def source(self) -> str:
+        """The path below the root at which its bytes are read."""
+        return self.target or self.path
 
 
 class NotAFileError(OSError):
     """What should be opened is no regular file any more."""
 
 
+class _LinkError(Exception):
+    """A link that is not followed. Its text ends a sentence that begins with "a symbolic link"."""
+
+
 def walk(root: Path, key_prefix: str, start: str = "") -> Iterator[LocalFile | Skipped]:
-    """Yield every regular file below `root`, and what is not uploaded with the reason, in the order of their names.
+    """Yield every regular file below `root`, links to such files too, and what is not uploaded with the reason, by their names.
 
     `key_prefix` is what the keys will start with: it counts for their length. Only the folder `start` is looked at, if one is given;
     paths are relative to `root` all the same.
@@ -73,7 +93,7 @@ def walk(root: Path, key_prefix: str, start: str = "") -> Iterator[LocalFile | S
                 elif stat.S_ISDIR(status.st_mode):
                     below.append(path)
                 else:
-                    yield _one(path, key_prefix, status)
+                    yield _one(root, path, key_prefix, status)
         finally:
             os.close(descriptor)
         folders.extend(reversed(below))
@@ -119,14 +139,94 @@ def _open_folder(root: Path, path: str) -> int:
     return descriptor
 
 
-def _one(path: str, key_prefix: str, status: os.stat_result) -> LocalFile | Skipped:
+def _one(root: Path, path: str, key_prefix: str, status: os.stat_result) -> LocalFile | Skipped:
+    target = ""
+    try:
+        if stat.S_ISLNK(status.st_mode):
+            target, status = _followed(root, path)
+    except _LinkError as error:
+        return Skipped(path=_printable(path), reason=f"a symbolic link {error}")
+    except OSError as error:
+        return Skipped(path=_printable(path), reason=f"a symbolic link that cannot be followed: {error.strerror}")
     if not stat.S_ISREG(status.st_mode):
-        return Skipped(path=_printable(path), reason=f"{_KINDS.get(stat.S_IFMT(status.st_mode), 'not a file')}, not followed")
+        return Skipped(path=_printable(path), reason=f"{'a symbolic link to ' * bool(target)}{_kind(status)}, not followed")
+    if "\\" in path:
+        return Skipped(path=_printable(path), reason="the name holds a backslash, which a store may take for a slash")
     try:
         segments(key_prefix + path)
     except UriError:
         return Skipped(path=_printable(path), reason="the name cannot be a key: control characters, not UTF-8, or over 1,024 bytes")
-    return LocalFile(path, status.st_size, status.st_mtime_ns, status.st_ino)
+    return LocalFile(path, status.st_size, status.st_mtime_ns, status.st_ino, target)
+
+
+def _kind(status: os.stat_result) -> str:
+    return _KINDS.get(stat.S_IFMT(status.st_mode), "not a file")
+
+
+def _followed(root: Path, path: str) -> tuple[str, os.stat_result]:
+    """Return what a link leads to, if that is not a folder: its path below `root` without a link on the way, and its status.
+
+    Raises:
+        _LinkError: it leads out of `root`, to a folder, to nothing, or in a circle.
+        OSError: something on the way cannot be read.
+    """
+    reached: list[str] = []
+    ahead = _steps(path)
+    file: os.stat_result | None = None
+    links = 0
+    while ahead:
+        name = ahead.pop()
+        if name == "..":
+            if not reached:
+                raise _LinkError(_OUT)
+            reached.pop()
+            continue
+        status, leads_to = _look(root, "/".join(reached), name)
+        if leads_to is not None:
+            links += 1
+            if links > LINKS_LIMIT:
+                raise _LinkError("that leads in a circle")
+            if leads_to.startswith("/"):
+                leads_to, reached = _below(root, leads_to), []
+            ahead += _steps(leads_to)
+            continue
+        reached.append(name)
+        if not stat.S_ISDIR(status.st_mode):
+            if ahead:
+                raise _LinkError(_NOTHING)
+            file = status
+    found = "/".join(reached)
+    if file is None:
+        raise _LinkError(f"to the folder {_printable(found) or '.'}, whose files are uploaded under their own names")
+    return found, file
+
+
+def _steps(path: str) -> list[str]:
+    """Return the names of a path that lead anywhere, the last first."""
+    return [name for name in path.split("/") if name not in ("", ".")][::-1]
+
+
+def _look(root: Path, folder: str, name: str) -> tuple[os.stat_result, str | None]:
+    """Return the status of what lies in a folder below `root`, and where it leads if it is a link."""
+    try:
+        descriptor = _open_folder(root, folder)
+        try:
+            status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+            return status, os.readlink(name, dir_fd=descriptor) if stat.S_ISLNK(status.st_mode) else None
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            raise _LinkError(_NOTHING) from None
+        raise
+
+
+def _below(root: Path, path: str) -> str:
+    """Return what of an absolute path comes after the root, as the script names it."""
+    for top in (str(root.absolute()), str(root.resolve())):
+        if f"{path}/".startswith(f"{top}/"):
+            return path.removeprefix(top).lstrip("/")
+    raise _LinkError(_OUT)
 
 
 def _printable(path: str) -> str:

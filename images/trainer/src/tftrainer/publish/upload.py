@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from tftrainer.contract import PublishedModel, Reason
+from tftrainer.contract import Failure, PublishedModel, Reason
 from tftrainer.manifest import PublishedObject
 from tftrainer.phase_error import PhaseError, clip
 from tftrainer.progress import Progress
@@ -21,11 +22,36 @@ from tftrainer.storage.transfer import HashingReader, unheard
 
 FILES_AT_ONCE: Final = 8
 SAVED_MODEL: Final = "saved_model.pb"
+GIVE_UP_SECONDS: Final = 60.0
+"""A store with which nothing goes well for so long after a failure is given up. Half of what one request is repeated for: an outage
+costs two rounds of requests, while keys that are refused are refused at once, hundreds a second, and keep no other from its turn."""
+FAILURES_TOLD: Final = 20
+"""Failures that are told one by one."""
 _BLOCK: Final = 1024**2
 
 
 Uploaded = dict[LocalFile, PublishedObject]
 """Files that are in the bucket as they are: what has the same size, times and inode needs no second upload."""
+
+
+class _Outage:
+    """Tells a store that is gone from one that does not take some of the objects. `seconds` is a clock."""
+
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._failing_since: float | None = None
+        self.given_up = False
+
+    def worked(self) -> None:
+        """Take note of an object that is there."""
+        self._failing_since = None
+
+    def failed(self) -> None:
+        """Take note of an object that the store did not take."""
+        now = self._seconds()
+        if self._failing_since is None:
+            self._failing_since = now
+        self.given_up = self.given_up or now - self._failing_since > GIVE_UP_SECONDS
 
 
 def upload_all(
@@ -35,32 +61,34 @@ def upload_all(
     files: Sequence[LocalFile],
     say: Callable[[str], None],
     uploaded: Mapping[LocalFile, PublishedObject] = MappingProxyType({}),
-) -> tuple[list[PublishedObject], list[PhaseError]]:
-    """Upload the files below `root` to `prefix` + path, and say how far it is; what failed is returned beside what is there.
+) -> tuple[list[PublishedObject], list[Failure]]:
+    """Upload the files below `root` to `prefix` + path, and say how far it is; the first failures are returned beside what is there.
 
-    What was `uploaded` already is taken as it is. Small files go several at a time, large ones one after the other in parallel
-    parts: memory stays bounded.
+    A file that cannot be read or that the store does not take fails alone. Only with a store that takes nothing any more the rest is
+    not tried: see `GIVE_UP_SECONDS`. What was `uploaded` already is taken as it is. Small files go several at a time, large ones one
+    after the other in parallel parts: memory stays bounded.
     """
     done: list[PublishedObject] = [uploaded[file] for file in files if file in uploaded]
     files = [file for file in files if file not in uploaded]
-    failures: list[PhaseError] = []
+    failures: list[Failure] = []
     progress = Progress(len(files), sum(file.size for file in files), say)
     lock = threading.Lock()
-    given_up = threading.Event()
+    outage = _Outage(time.monotonic)
 
     def upload(file: LocalFile) -> None:
-        if given_up.is_set():
+        if outage.given_up:
             return
         try:
             written = upload_file(store, root, prefix, file, progress.add)
         except PhaseError as failed:
-            # A store that is gone or refuses fails for all files alike; a file that cannot be read only for itself.
-            if failed.failure.reason is not Reason.PUBLISH_FAILED:
-                given_up.set()
             with lock:
-                failures.append(failed)
+                if failed.failure.reason is not Reason.PUBLISH_FAILED:
+                    outage.failed()
+                if len(failures) < FAILURES_TOLD:
+                    failures.append(failed.failure)
             return
         with lock:
+            outage.worked()
             done.append(written)
         progress.complete()
 
@@ -107,7 +135,7 @@ def newest_model(
 
 def _open(root: Path, file: LocalFile) -> int:
     try:
-        return open_file(root, file.path)
+        return open_file(root, file.source)
     except OSError as error:
         raise PhaseError(
             Reason.PUBLISH_FAILED,
