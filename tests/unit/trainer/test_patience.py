@@ -59,6 +59,7 @@ def test_pauses_grow_up_to_a_bound_and_no_two_clients_keep_step(clock: Clock) ->
     assert all(0 <= each <= LONGEST_DELAY for each in one)
     assert one[-1] > 10 * max(one[1], 0.1)
     assert one[:6] != other[:6]
+    assert one[-6:] != other[-6:]
 
 
 @pytest.mark.parametrize(("header", "least", "most"), [("4", 4.0, 5.0), ("3600", LONGEST_DELAY, LONGEST_DELAY * 1.25)])

@@ -122,7 +122,7 @@ _BY_CODE: Final = {
     "PreconditionFailed": _CHANGED,
 }
 _NAMED: Final = frozenset({"SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "OperationAborted", "QuotaExceeded"})
-_BY_STATUS: Final = {301: _REGION, 307: _REGION, 401: _DENIED, 403: _DENIED, 404: _NO_OBJECT, 412: _CHANGED}
+_BY_STATUS: Final = {**dict.fromkeys((301, 302, 303, 307, 308), _REGION), 401: _DENIED, 403: _DENIED, 404: _NO_OBJECT, 412: _CHANGED}
 
 
 def translate(error: Exception, what: str, credentials: Credentials) -> PhaseError:

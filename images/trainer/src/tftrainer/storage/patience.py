@@ -111,7 +111,6 @@ class PatientRetry(Retry):
             allowed_methods=None,
             status_forcelist=RETRIED_STATUS,
             backoff_factor=FIRST_DELAY,
-            backoff_jitter=FIRST_DELAY,
             backoff_max=LONGEST_DELAY,
             retry_after_max=LONGEST_DELAY,
             raise_on_status=False,
@@ -127,6 +126,10 @@ class PatientRetry(Retry):
             status = next((last.status for last in options.get("history", ())[-1:]), None)
             print(f"storage: {f'HTTP {status}' if status else 'no answer'}, trying again", file=sys.stderr, flush=True)
         return super().new(patience=self.patience, since=since, **options)
+
+    def get_backoff_time(self) -> float:
+        """Return the next pause in seconds, jittered also where it is the longest."""
+        return super().get_backoff_time() * random.uniform(0.5, 1.0)  # noqa: S311
 
     def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
         """Return what the server asks for and up to a quarter more: all whom it turned away come back, but not at once."""
