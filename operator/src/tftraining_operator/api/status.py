@@ -131,7 +131,9 @@ class Outputs(Model):
     sha256: Digest = Field(default="", description="Digest of the manifest.")
     objects: Count = Field(default=0, description="Number of published objects.")
     bytes: Count = Field(default=0, description="Their size in bytes.")
-    skipped: Count = Field(default=0, description="Number of things that were not published: links, sockets, devices.")
+    skipped: Count = Field(
+        default=0, description="Number of things that were not published: links out of the bucket, sockets, names that no key can have."
+    )
 
 
 class Logs(Model):

@@ -306,7 +306,7 @@ class _Fetch:
             findings.append(failed)
             wanted = []
         if not findings:
-            say(f"pre-flight: bucket {buckets.storage.credentials.bucket} can be written")
+            say(f"pre-flight: {buckets.storage.uri('')} can be written")
         for text in (*facts(wanted), *(fact for result in found for fact in result.facts)):
             say(clip(f"pre-flight: {text}"))
         return wanted, [folder for result in found for folder in result.folders], findings, restored

@@ -193,12 +193,15 @@ def check_inline_script(plan: Plan, layout: Layout, wanted: Iterable[Wanted]) ->
 
 
 def facts(wanted: Iterable[Wanted]) -> list[str]:
-    """Return in words what was found for each field of the spec: how many objects, how many bytes."""
-    sizes: dict[str, list[int]] = {}
+    """Return in words what was found for each field of the spec: which object or how many, and how many bytes."""
+    by_field: dict[str, list[Wanted]] = {}
     for each in wanted:
         for named in each.names:
-            sizes.setdefault(named.field, []).append(each.info.size)
-    texts = [f"{field}: {counted(len(found), 'object')}, {size(sum(found))}" for field, found in sizes.items()]
+            by_field.setdefault(named.field, []).append(each)
+    texts = [
+        f"{field}: {found[0].uri if len(found) == 1 else counted(len(found), 'object')}, {size(sum(each.info.size for each in found))}"
+        for field, found in by_field.items()
+    ]
     return texts if len(texts) <= FACTS_LIMIT else [*texts[:FACTS_LIMIT], f"and {len(texts) - FACTS_LIMIT} fields more"]
 
 

@@ -136,7 +136,8 @@ class _Publisher:
             return self._confirm(store, earlier)
         report = self._publish(store, baseline, self._result(started=started), earlier)
         what = f"{counted(report.objects, 'object')}, {size(report.bytes)}"
-        say(f"published {what}, {report.skipped} skipped, in {time.monotonic() - begun:.2f} s")
+        skipped = f", {report.skipped} skipped" if report.skipped else ""
+        say(f"published {what}{skipped}, in {time.monotonic() - begun:.2f} s")
         return report
 
     def _logs_place(self) -> tuple[Store, str]:
