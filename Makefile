@@ -22,8 +22,8 @@ test: venv ## all tests: static checks, unit, integration, and the whole product
 	@$(PYTHON) -m demo test
 
 .PHONY: check
-check: venv static ## what every commit passes, in under a minute: ruff, mypy, import contracts, generated files, unit tests
-	@$(PYTHON) -m pytest -q tests/unit
+check: venv static ## what every commit passes, in under a minute: ruff, mypy, import contracts, generated files, unit tests but the longest
+	@$(PYTHON) -m pytest -q -n auto -m "not thorough" tests/unit
 
 .PHONY: static
 static:

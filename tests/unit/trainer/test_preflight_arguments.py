@@ -397,6 +397,7 @@ words = st.one_of(
 )
 
 
+@pytest.mark.thorough
 @given(source=scripts(), args=st.lists(words, max_size=6))
 @settings(max_examples=1200, deadline=None)
 def test_nothing_that_argparse_accepts_is_refused_and_what_it_refuses_is_found(source: str, args: list[str]) -> None:
@@ -509,6 +510,7 @@ def scripts_with_defaults(draw: st.DrawFn) -> tuple[str, list[str]]:
     return "import argparse\n" + "\n".join([*(line for line in lines if line), "p.parse_args()\n"]), args
 
 
+@pytest.mark.thorough
 @given(drawn=scripts_with_defaults())
 @settings(max_examples=300, deadline=None)
 def test_whatever_the_defaults_are_nothing_that_argparse_accepts_is_refused(drawn: tuple[str, list[str]]) -> None:
@@ -517,6 +519,7 @@ def test_whatever_the_defaults_are_nothing_that_argparse_accepts_is_refused(draw
     assert not found.errors or outcome(source, args) != "accepted", found.errors
 
 
+@pytest.mark.thorough
 @given(args=st.lists(st.text(max_size=12) | words, max_size=6))
 @settings(max_examples=300, deadline=None)
 def test_a_plain_parser_is_judged_exactly_as_argparse_judges(args: list[str]) -> None:

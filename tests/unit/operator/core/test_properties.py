@@ -169,6 +169,7 @@ def test_garbage_is_no_object_and_raises_nothing(raw: Any) -> None:
     assert pod_record(raw) is None
 
 
+@pytest.mark.thorough
 @given(raw_job=jobs, raw_pods=st.lists(pods, max_size=2), raw_gone=st.lists(pods, max_size=1), refusal=st.sampled_from(["", "quota"]))
 @example(
     # Found: a phase that is a list.
