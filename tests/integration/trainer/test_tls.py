@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 from tftrainer.contract import Plan, Reason
+from tftrainer.storage.credentials import Credentials
+from tftrainer.storage.store import Store
 
 from tests.integration.trainer.pods import ACCESS_KEY, SECRET_KEY, Pod, StoreServer
 
@@ -148,3 +150,17 @@ def test_a_run_without_a_cluster_trusts_a_bundle_that_is_longer_than_a_variable_
             command = [sys.executable, "-m", "tftrainer", "local", "job.yaml"]
             done = subprocess.run(command, env=os.environ | environment, cwd=tmp_path, capture_output=True, text=True, timeout=60)
             assert (done.returncode, done.stdout) == (0, "hello\n"), done.stderr
+
+
+def test_a_large_object_comes_in_blocks_and_not_record_by_record(store_server: StoreServer, authority: Authority, tmp_path: Path) -> None:
+    bucket, data, record = store_server.new_bucket(), os.urandom(16 * 1024**2), 16 * 1024
+    store_server.put(bucket, "large", data)
+    pieces: list[int] = []
+    with behind_tls(store_server, authority.sign("blocks", "127.0.0.1", 2)) as endpoint:
+        keys = {"access_key": ACCESS_KEY, "secret_key": SECRET_KEY, "region": "us-east-1", "ca_certificate": authority.certificate}
+        store = Store(Credentials("storage Secret", True, endpoint.removeprefix("https://"), bucket, **keys))
+        found = store.find("large")
+        assert found is not None
+        store.download(found, tmp_path / "large", progress=pieces.append)
+    assert (tmp_path / "large").read_bytes() == data
+    assert len(pieces) < len(data) / record / 4

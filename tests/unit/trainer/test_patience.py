@@ -86,13 +86,26 @@ def test_a_transfer_is_given_up_when_it_has_come_no_further_for_too_long(clock: 
 
 
 @pytest.mark.parametrize(
-    "address", ["169.254.169.254", "169.254.170.2", "fe80::1%eth0", "::ffff:169.254.169.254", "fd00:ec2::254", "100.100.100.200"]
+    "address",
+    [
+        "169.254.169.254",
+        "169.254.170.2",
+        "fe80::1%eth0",
+        "::ffff:169.254.169.254",
+        "64:ff9b::a9fe:a9fe",
+        "2002:a9fe:a9fe::",
+        "fd00:ec2::254",
+        "100.100.100.200",
+        "168.63.129.16",
+    ],
 )
 def test_an_address_where_a_cloud_tells_credentials_is_no_stores(address: str) -> None:
     with pytest.raises(ForbiddenAddressError):
         check_address(address)
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "10.96.3.4", "192.168.1.5", "100.64.0.7", "fd12::9", "52.216.1.2"])
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1", "::1", "10.96.3.4", "192.168.1.5", "100.64.0.7", "fd12::9", "64:ff9b::34d8:102", "52.216.1.2"]
+)
 def test_addresses_in_a_cluster_and_outside_are_taken(address: str) -> None:
     check_address(address)

@@ -433,7 +433,8 @@ def fetching(case: Case) -> Plan | None:
     overdue = case.waiting_since + case.wanted.pending_seconds
     if case.now >= overdue:
         return case.failed("fetching", _overdue(case, "code and data were still being fetched"), ended_at=case.now, delete=True)
-    message = sentence(f"pod {case.pod.name} fetches code and data; how far it is: kubectl logs {case.pod.name} -c {FETCH}")
+    log = f"kubectl logs -n {case.job.key.namespace} {case.pod.name} -c {FETCH}"
+    message = sentence(f"pod {case.pod.name} fetches code and data ({log} says how far it is)")
     situation = Situation(Phase.FETCHING, "Fetching", message, case.attempt, case.pod)
     return _if_it_lasts(case, "fetching", situation, (fetch.started_at or case.pod.created_at) + PASSING_SECONDS, overdue)
 

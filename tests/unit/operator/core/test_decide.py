@@ -128,7 +128,7 @@ def test_a_job_succeeds_when_its_script_ended_well_and_its_manifest_is_there() -
 
 def test_the_status_tells_what_was_fetched_once_it_is_there_and_where_to_look_before() -> None:
     begun = plan(seen(job(), Pod().container("fetch", running={"startedAt": rfc3339(CREATED + 1)})), CREATED + 30)
-    assert status(begun)["message"].endswith("kubectl logs iris-chief-0 -c fetch.")
+    assert status(begun)["message"].endswith("(kubectl logs -n team-a iris-chief-0 -c fetch says how far it is).")
     assert "fetched" not in status(begun)
     there = contract.FetchReport(objects=3, bytes=5 * 10**9, seconds=41.6)
     found = plan(seen(job(), Pod().fetched(there).running()))

@@ -274,6 +274,12 @@ class Installer:
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.communicate()
+            if time.monotonic() >= self._until:
+                raise PhaseError(
+                    Reason.PENDING_DEADLINE_EXCEEDED,
+                    f"{FIELD}: {self._plan.package_index} had not delivered all when pendingDeadlineSeconds were over",
+                    "raise spec.pendingDeadlineSeconds, or need fewer packages",
+                ) from None
             raise PhaseError(
                 Reason.PACKAGE_INDEX_UNAVAILABLE,
                 f"{FIELD}: the package index {self._plan.package_index} did not deliver within {seconds:.0f} s",

@@ -13,8 +13,10 @@ STALLED_SECONDS: Final = 30.0
 """For how long a piece of a body may wait to be taken."""
 PIECE: Final = 64 * 1024
 """Bytes of a piece: a line that takes less than one in that time is as good as dead."""
-METADATA: Final = frozenset(map(ipaddress.ip_address, ("fd00:ec2::254", "100.100.100.200")))
+METADATA: Final = frozenset(map(ipaddress.ip_address, ("fd00:ec2::254", "100.100.100.200", "168.63.129.16")))
 """Where clouds answer about a machine and its credentials, beside the link-local addresses."""
+
+_TRANSLATED: Final = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class ForbiddenAddressError(Exception):
@@ -30,10 +32,15 @@ def check_address(text: str) -> None:
         ForbiddenAddressError: it is link-local, where clouds hand out a machine's credentials, or another address of that kind.
     """
     address = ipaddress.ip_address(text.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
+    if isinstance(address, ipaddress.IPv6Address):
+        address = address.ipv4_mapped or address.sixtofour or _translated(address) or address
     if address.is_link_local or address in METADATA:
         raise ForbiddenAddressError(str(address))
+
+
+def _translated(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """Return the address that a translator of a network without IPv4 makes of it (RFC 6052)."""
+    return ipaddress.IPv4Address(address.packed[-4:]) if address in _TRANSLATED else None
 
 
 class _Patient(HTTPConnection):

@@ -101,6 +101,7 @@ class Store:
         """Yield the objects whose keys start with `prefix`, in the order of their keys; markers of folders are left out."""
         try:
             for found in self._client.list_objects(self.credentials.bucket, prefix=prefix, recursive=True):
+                self.patience.check()
                 if not found.object_name.endswith("/"):
                     yield ObjectInfo(found.object_name, found.size or 0, (found.etag or "").strip('"'))
         except GeneratorExit:

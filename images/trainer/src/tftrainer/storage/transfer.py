@@ -20,8 +20,8 @@ from tftrainer.storage.patience import Patience, Tries
 
 RANGE: Final = 16 * 1024**2
 """Bytes of one range; an object up to this size takes one request."""
-BLOCK: Final = 1024**2
-"""Bytes in memory per transfer."""
+BLOCK: Final = 256 * 1024
+"""Bytes in memory per transfer, and what has to come within a second to be waited for as a whole."""
 RANGES_AT_ONCE: Final = 4
 
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
@@ -196,10 +196,15 @@ class _Transfer:
             if self._etag and found and found != self._etag:
                 raise ChangedError
             counted = _check(response, cursor.at, end, self._size)
+            fast = False
             while cursor.at < end and not self._ended():
                 self._patience.check()
-                # What has arrived and no more: a block of a slow store may take minutes, and would be lost as a whole.
-                block = response.read1(min(BLOCK, end - cursor.at), decode_content=False)
+                # Of a slow store what has arrived and no more: a block may take minutes, and would be lost as a whole. Of a fast one
+                # whole blocks: over TLS each record is a piece of its own, and costs as much as a block.
+                since = self._patience.now()
+                read = response.read if fast else response.read1
+                block = read(min(BLOCK, end - cursor.at), decode_content=False)
+                fast = len(block) >= BLOCK * (self._patience.now() - since)
                 if not block:
                     raise BrokenTransferError(f"{end - cursor.at} bytes are missing")
                 _write(self._descriptor, block, cursor.at)
@@ -249,6 +254,7 @@ def read_whole(open_object: Callable[[], Any], most: int, patience: Patience) ->
     """
     tries = Tries(patience)
     while True:
+        patience.check()
         try:
             response = open_object()
             try:
