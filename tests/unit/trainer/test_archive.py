@@ -320,7 +320,7 @@ def found_by_python(name: str, path: str) -> ModuleSpec | None:
 NUMBERS: Iterator[int] = iter(range(10**9))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(names=st.sets(MODULES, min_size=1, max_size=5), listed=st.sets(st.lists(PARTS, min_size=1, max_size=3).map("/".join)))
 def test_what_stays_packed_is_found_by_python_as_if_it_were_unpacked(tmp_path: Path, names: set[str], listed: set[str]) -> None:
     # Python keeps what it has read of a zip by its path.
@@ -447,14 +447,14 @@ def _never_raises_anything_else(folder: Path, data: bytes) -> None:
     assert not list(folder.glob(".*.unpacking"))
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(edits=st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), max_size=12))
 def test_any_change_of_a_good_archive_gives_a_result_or_our_own_error(tmp_path: Path, edits: list[tuple[int, int]]) -> None:
     good = zipped(("a.txt", b"hello" * 20), ("b/c.py", b"x = 1"), (info("b/tool", stat.S_IFREG | 0o755), b"#!"))
     _never_raises_anything_else(tmp_path, _flip(good, edits))
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(names=st.lists(st.binary(max_size=40), max_size=6))
 def test_any_names_give_a_result_below_the_folder_or_our_own_error(tmp_path: Path, names: list[bytes]) -> None:
     before = sorted(path.name for path in tmp_path.parent.iterdir())

@@ -159,13 +159,13 @@ TOKENS = ["? ", ": ", "- ", "[", "]", "{", "}", "\n", "  ", ", ", "&a ", "*a", "
 TOKENS += [f"!!{name} " for name in ("int", "float", "bool", "null", "str", "map", "seq", "set", "omap", "binary", "timestamp")]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=200) | st.text(alphabet="{}[]:-&*!|>?'\" \nab1~#%@", max_size=60).map(str.encode))
 def test_any_bytes_are_a_job_or_refused_in_words(data: bytes) -> None:
     usable(data)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.sampled_from(TOKENS), max_size=12).map("".join))
 def test_any_yaml_beside_a_job_is_taken_or_refused_in_words(text: str) -> None:
     usable(text.encode())
@@ -192,7 +192,7 @@ FIELDS = {
 }
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(sorted(FIELDS)).flatmap(lambda field: st.tuples(st.just(field), VALUES | FIELDS[field])))
 def test_any_value_of_any_field_is_taken_or_refused_in_words(changed: tuple[str, object]) -> None:
     job = yaml.safe_load(GOOD)

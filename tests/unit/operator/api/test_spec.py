@@ -57,7 +57,7 @@ heads = st.sampled_from(
 
 
 @given(head=heads, key=keys)
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 def test_every_uri_that_a_spec_may_hold_is_one_for_the_trainer(head: str, key: str) -> None:
     try:
         accepted = File.model_validate({"uri": head + key}).uri
@@ -67,7 +67,7 @@ def test_every_uri_that_a_spec_may_hold_is_one_for_the_trainer(head: str, key: s
 
 
 @given(head=heads, key=keys)
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 def test_every_uri_that_the_trainer_takes_a_spec_may_hold_but_for_percent_signs(head: str, key: str) -> None:
     try:
         parse(head + key)
@@ -81,7 +81,7 @@ worst = st.sampled_from(['"', "\\", "\n", "a", "训", "\U0001f600", "\u2028"])
 
 
 @given(text=st.lists(worst, min_size=1, max_size=40).map("".join), times=st.integers(1, 60))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_every_spec_within_the_bounds_fits_into_a_plan(text: str, times: int) -> None:
     argument = (text * ARGUMENT_LIMIT)[:ARGUMENT_LIMIT]
     per = len(argument.encode())

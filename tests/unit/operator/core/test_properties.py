@@ -163,7 +163,7 @@ def is_kept_by_the_schema(status: Any) -> bool:
 
 
 @given(raw=garbage)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_garbage_is_no_object_and_raises_nothing(raw: Any) -> None:
     assert job_record(raw) is None
     assert pod_record(raw) is None
@@ -182,7 +182,7 @@ def test_garbage_is_no_object_and_raises_nothing(raw: Any) -> None:
     raw_gone=[],
     refusal="",
 )
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 def test_whatever_is_observed_a_plan_comes_of_it_that_settles_at_once(
     raw_job: Any, raw_pods: list[Any], raw_gone: list[Any], refusal: str
 ) -> None:
@@ -198,7 +198,7 @@ def test_whatever_is_observed_a_plan_comes_of_it_that_settles_at_once(
 
 
 @given(message=st.text(max_size=5000), code=st.integers(-1, 300))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_no_termination_message_grows_a_status_beyond_its_schema(message: str, code: int) -> None:
     pod = Pod().fetched().running()
     for name in contract.CONTAINERS:
@@ -234,7 +234,7 @@ def test_whatever_is_missed_of_a_life_its_end_is_the_same(dropped: tuple[int, ..
 
 
 @given(order=st.lists(st.sampled_from(LIFE), max_size=8))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_states_that_come_doubled_or_late_lead_to_the_same_end(order: list[Pod]) -> None:
     assert lived([*order, LIFE[-1]])["phase"] == "Succeeded"
 
