@@ -83,12 +83,14 @@ def test_a_large_output_of_which_a_part_is_refused_leaves_no_parts_behind(pod: P
 
 
 PATIENCE = 0.4
-"""Seconds that a request is repeated for, in the place of two minutes; a store is given up after half of it."""
+"""Seconds that a request is repeated for, in the place of two minutes; half of it without an answer is silence."""
 
 
-def uploaded(pod: Pod, endpoint: str, root: Path, count: int, monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], int, float]:
+def uploaded(
+    pod: Pod, endpoint: str, root: Path, count: int, monkeypatch: pytest.MonkeyPatch, outage: upload.Outage | None = None
+) -> tuple[list[str], int, float]:
     """Upload `count` small files; return the names that are there, the number of failures, and the seconds that it took."""
-    monkeypatch.setattr(upload, "GIVE_UP_SECONDS", PATIENCE / 2)
+    monkeypatch.setattr(upload, "SILENT_SECONDS", PATIENCE / 2)
     root.mkdir()
     for number in range(count):
         (root / f"{number:03d}").write_text(f"{number}")
@@ -105,20 +107,26 @@ def uploaded(pod: Pod, endpoint: str, root: Path, count: int, monkeypatch: pytes
     )
     files = [each for each in walk(root, "") if isinstance(each, LocalFile)]
     began = time.monotonic()
-    done, failures = upload.upload_all(store, root, "", files, lambda _: None)
+    done, failures = upload.upload_all(store, root, "", files, lambda _: None, outage=outage)
     return [each.key for each in done], len(failures), time.monotonic() - began
 
 
-def test_a_store_that_stops_to_answer_is_given_up_after_two_rounds_of_requests(
-    pod: Pod, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+BUSY = Answer(503, [], b"")
+
+
+@pytest.mark.parametrize("answer", [None, BUSY])
+def test_a_store_that_stops_to_answer_or_is_busy_for_ever_is_given_up_after_two_rounds_of_requests(
+    pod: Pod, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Answer | None
 ) -> None:
     asked: set[str] = set()
 
     def gone(request: Request) -> Answer | None:
         asked.add(request.path)
-        if len(asked) > 20:
+        if len(asked) <= 20:
+            return None
+        if answer is None:
             raise CutError
-        return None
+        return answer
 
     with interrupting(pod.server.endpoint) as proxy:
         proxy.instead = gone
@@ -142,6 +150,44 @@ def test_one_object_that_the_store_never_answers_for_does_not_have_the_store_giv
         proxy.instead = gone
         there, failures, _ = uploaded(pod, proxy.endpoint, tmp_path / "outputs", 300, monkeypatch)
     assert (len(there), failures) == (298, 2)
+
+
+def test_outputs_that_are_refused_however_late_do_not_have_the_store_given_up(
+    pod: Pod, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # All of them large: one after the other.
+    monkeypatch.setattr(upload, "PART", 0)
+
+    def slow(_: int, request: Request) -> None:
+        if request.path.endswith(("/000", "/001")):
+            # As when the line is slow.
+            time.sleep(PATIENCE)
+
+    with interrupting(pod.server.endpoint) as proxy:
+        proxy.before = slow
+        proxy.instead = lambda request: DENIED if request.path.endswith(("/000", "/001")) else None
+        there, failures, _ = uploaded(pod, proxy.endpoint, tmp_path / "outputs", 5, monkeypatch)
+    assert (there, failures) == (["002", "003", "004"], 2)
+
+
+def test_uploads_that_follow_one_another_share_what_they_know_of_an_outage(
+    pod: Pod, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: set[str] = set()
+
+    def gone(request: Request) -> Answer | None:
+        asked.add(request.path.rpartition("/")[2])
+        raise CutError
+
+    outage = upload.Outage()
+    with interrupting(pod.server.endpoint) as proxy:
+        proxy.instead = gone
+        uploaded(pod, proxy.endpoint, tmp_path / "logs", 2, monkeypatch, outage)
+        assert not outage.given_up
+        asked.clear()
+        uploaded(pod, proxy.endpoint, tmp_path / "outputs", 300, monkeypatch, outage)
+    assert outage.given_up
+    assert len(asked) <= upload.FILES_AT_ONCE
 
 
 AGAINST_A_BLACK_HOLE = """

@@ -119,19 +119,58 @@ def test_a_model_of_which_a_part_is_not_in_the_bucket_does_not_count_though_it_w
     assert (lax.failure, lax.model) == (None, found.model)
 
 
-@pytest.mark.parametrize("skipped", ["tf_model/10/variables", "tf_model2", "tf_model/latest", "other/tf_model/1/variables"])
+@pytest.mark.parametrize(
+    "skipped", ["tf_model/10/variables", "tf_model2", "tf_model/latest", "other/tf_model/1/variables", "tf_model/11/runs/latest"]
+)
 def test_what_is_skipped_beside_the_newest_model_does_not_matter(skipped: str) -> None:
     found = verdict("tf_model/11/saved_model.pb", skipped=skipped)
     assert found.failure is None
 
 
-def test_a_model_or_newest_version_that_is_a_link_is_said_to_be_one() -> None:
-    found = verdict("", skipped="tf_model")
+@pytest.mark.parametrize("skipped", ["runs/latest", "wandb/latest-run", "2", "variables2", "assets.old/words.txt"])
+def test_a_link_beside_the_files_of_a_model_without_versions_does_not_matter(skipped: str) -> None:
+    found = verdict("tf_model/saved_model.pb tf_model/variables/a tf_model/runs/1/log", skipped=f"tf_model/{skipped}")
+    assert found.failure is None
+    assert found.model is not None
+    assert (found.model.uri, found.model.verified) == ("s3://models/team/tf_model/", True)
+
+
+PARTS = ("saved_model.pbtxt", "fingerprint.pb", "keras_metadata.pb", "variables", "variables/a", "assets", "assets/a/b", "assets.extra/a")
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_model_without_versions_of_which_a_part_is_not_in_the_bucket_does_not_count(part: str) -> None:
+    found = verdict("tf_model/saved_model.pb", skipped=f"tf_model/{part}")
     assert found.failure is not None
-    assert "the script wrote nothing there; not uploaded: tf_model, a link" in found.failure.message
-    found = verdict("tf_model/11/saved_model.pb", skipped="tf_model/12")
+    assert found.failure.reason is Reason.MODEL_UNLOADABLE
+    assert f"not uploaded: tf_model/{part}, a link" in found.failure.message
+
+
+def test_a_version_that_is_only_a_link_is_none_as_it_is_not_in_the_bucket() -> None:
+    found = verdict("tf_model/1/saved_model.pb tf_model/1/variables/a", skipped="tf_model/2")
+    assert found.failure is None
+    assert found.model is not None
+    assert (found.model.uri, found.model.verified) == ("s3://models/team/tf_model/1/", True)
+
+
+@pytest.mark.parametrize(
+    ("keys", "skipped", "words"),
+    [
+        ("", "tf_model", "the script wrote nothing there; not uploaded: tf_model, a link"),
+        ("tf_model/readme", "tf_model/2", "the script wrote readme; not uploaded: tf_model/2, a link"),
+        ("tf_model/variables/a", "tf_model/saved_model.pb", "the script wrote variables; not uploaded: tf_model/saved_model.pb, a link"),
+        (
+            "tf_model/1/saved_model.pb tf_model/2/variables/a",
+            "tf_model/2/logs tf_model/2/saved_model.pb",
+            "the newest version that the script wrote, 2, has no saved_model.pb; not uploaded: tf_model/2/saved_model.pb, a link",
+        ),
+    ],
+)
+def test_a_model_that_is_missing_because_it_is_a_link_is_said_to_be_one(keys: str, skipped: str, words: str) -> None:
+    found = verdict(keys, skipped=skipped)
     assert found.failure is not None
-    assert "the newest version that the script wrote, 12, has no saved_model.pb; not uploaded: tf_model/12, a link" in found.failure.message
+    assert found.failure.reason is Reason.MODEL_MISSING
+    assert words in found.failure.message
 
 
 @pytest.mark.parametrize("keys", ["", "tf_model/1/saved_model.pb"])

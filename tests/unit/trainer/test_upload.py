@@ -8,7 +8,7 @@ import pytest
 from tftrainer.contract import Reason
 from tftrainer.publish import upload
 from tftrainer.publish.tree import LocalFile, walk
-from tftrainer.publish.upload import upload_all
+from tftrainer.publish.upload import Outage, Sending, upload_all
 from tftrainer.storage.folder import FolderStore
 
 
@@ -65,3 +65,65 @@ def test_of_very_many_failures_the_first_are_told(tmp_path: Path, bucket: Path) 
     files = written(tmp_path / "root", *(f"a/{number}" for number in range(100)), "b")
     done, failures = upload_all(FolderStore(bucket, "models"), tmp_path / "root", "", files, lambda _: None)
     assert ([each.key for each in done], len(failures)) == (["b"], upload.FAILURES_TOLD)
+
+
+class Clock:
+    """Stands still until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def attempt(outage: Outage, clock: Clock, *pauses: float) -> None:
+    """Fail with an upload that could send on after each of the pauses but the last, in seconds."""
+    sending = Sending(clock)
+    for pause in pauses[:-1]:
+        clock.now += pause
+        sending.moved()
+    clock.now += pauses[-1]
+    outage.failed(sending)
+
+
+SENT = (8.0,) * 40
+"""More than five minutes of an upload that works."""
+
+
+@pytest.mark.parametrize(
+    ("attempts", "gone"),
+    [
+        ([(120.0,), (120.0,)], True),
+        ([(120.0,)], False),
+        ([(0.1,)] * 10_000, False),
+        ([(120.0,), (*SENT, 0.1)], False),
+        ([(0.1,), (0.1,), (*SENT, 0.1), (120.0,)], False),
+        ([(120.0,), (*SENT, 120.0)], True),
+        # The rest of a file is read without a pause once one of its parts has failed.
+        ([(8.0, 120.0, 0.0, 0.0, 0.1), (0.0, 120.0, 0.0, 0.1)], True),
+    ],
+)
+def test_a_store_is_gone_after_two_silences_one_after_the_other_and_not_for_time_that_went_well(
+    attempts: list[tuple[float, ...]], gone: bool
+) -> None:
+    clock = Clock()
+    outage = Outage(clock)
+    for pauses in attempts:
+        attempt(outage, clock, *pauses)
+    assert outage.given_up is gone
+
+
+def test_silences_at_the_same_time_are_one_and_what_succeeds_ends_it() -> None:
+    clock = Clock()
+    outage = Outage(clock)
+    together = [Sending(clock) for _ in range(upload.FILES_AT_ONCE)]
+    for sending in together:
+        clock.now += 120
+        outage.failed(sending)
+    assert not outage.given_up
+    outage.worked()
+    attempt(outage, clock, 120.0)
+    assert not outage.given_up
+    attempt(outage, clock, 120.0)
+    assert outage.given_up

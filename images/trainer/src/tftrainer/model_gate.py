@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -25,6 +25,8 @@ SAVED_MODEL: Final = "saved_model.pb"
 LOAD_SECONDS: Final = 300.0
 STOPPED_SECONDS: Final = 10.0
 """How much longer loading may take when the pod is being ended: the manifest has to be written in that time too."""
+_PARTS: Final = frozenset({SAVED_MODEL, "saved_model.pbtxt", "fingerprint.pb", "keras_metadata.pb", "variables", "assets", "assets.extra"})
+"""What a SavedModel consists of: files, and folders with all that is in them. Whatever else lies beside them, no server reads."""
 SIGNATURES: Final = 16
 _VERSION_DIGITS: Final = 18
 """Digits of a version that a server reads as a number of 64 bits."""
@@ -64,7 +66,7 @@ def examine(wanted: WantedModel, published: Published, load: Load, say: Callable
     except PhaseError as failed:
         return _failed(wanted, None, failed.failure, say)
     # It is loaded from the disk: what is there alone must not make it load.
-    lost = _not_published(published, folder)
+    lost = _not_published(published, folder, _PARTS)
     if lost:
         torn = PhaseError(
             Reason.MODEL_UNLOADABLE, f"the model {model.uri} is not whole in the bucket{lost}", "export it as files, all in one folder"
@@ -103,24 +105,33 @@ def _found(wanted: WantedModel, published: Published) -> tuple[str, PublishedMod
     if not paths:
         raise _missing(wanted, f"the script wrote nothing there{_not_published(published, below)}")
     names = {path.partition("/")[0] for path in paths}
-    lost = {each.path.removeprefix(below).partition("/")[0] for each in published.skipped if each.path.startswith(below)}
-    versions = [name for name in names - set(paths) | lost if name.isascii() and name.isdigit() and len(name) <= _VERSION_DIGITS]
+    # A folder that is only a link is none in the bucket, where a server looks for the newest.
+    versions = [name for name in names - set(paths) if name.isascii() and name.isdigit() and len(name) <= _VERSION_DIGITS]
     version = f"{max(versions, key=int)}/" if versions else ""
     graph = next((each for each in published.objects if each.key == start + version + SAVED_MODEL), None)
     if graph is None and version:
-        gone = _not_published(published, below + version)
+        gone = _not_published(published, below + version, _PARTS)
         raise _missing(wanted, f"the newest version that the script wrote, {version[:-1]}, has no {SAVED_MODEL}{gone}")
     if graph is None:
         shown = ", ".join(sorted(names)[:5]) + (", …" if len(names) > 5 else "")
-        raise _missing(wanted, f"no {SAVED_MODEL} lies in it, and no folder with a number for name; the script wrote {shown}")
+        what = f"no {SAVED_MODEL} lies in it, and no folder with a number for name; the script wrote {shown}"
+        raise _missing(wanted, what + _not_published(published, below))
     parts = [each for each in published.objects if each.key.startswith(start + version)]
     place = clip(published.uri(start + version), 1200)
     return below + version, PublishedModel(uri=place, sha256=graph.sha256, bytes=sum(each.size for each in parts), objects=len(parts))
 
 
-def _not_published(published: Published, folder: str) -> str:
-    """Return, as the rest of a sentence, what of a folder could not be uploaded; empty if all was."""
-    found = [each for each in published.skipped if f"{each.path}/".startswith(folder)]
+def _not_published(published: Published, folder: str, names: Container[str] | None = None) -> str:
+    """Return, as the rest of a sentence, what of a folder could not be uploaded; empty if all was.
+
+    With `names`, only what has one of them in the folder, or lies below that.
+    """
+    found = [
+        each
+        for each in published.skipped
+        if f"{each.path}/".startswith(folder)
+        and (names is None or f"{each.path}/" == folder or each.path.removeprefix(folder).partition("/")[0] in names)
+    ]
     if not found:
         return ""
     more = f", and {len(found) - 1} more" if len(found) > 1 else ""

@@ -60,9 +60,10 @@ def main(plan: Plan, layout: Layout | None = None, environment: Mapping[str, str
     signal.signal(signal.SIGTERM, lambda *_: stop.ask())
     signal.signal(signal.SIGINT, lambda *_: stop.ask())
     # The client library takes its time to import: while the script runs, not after its end.
-    threading.Thread(target=_import_storage, daemon=True).start()
+    importing = threading.Thread(target=_import_storage, daemon=True)
+    importing.start()
     try:
-        report = _Publisher(plan, layout, environment, stop, pauses).run()
+        report = _Publisher(plan, layout, environment, stop, pauses, importing).run()
     except PhaseError as failed:
         report = PublishReport(failure=failed.failure)
     except ContractError as error:
@@ -84,7 +85,8 @@ def say(text: str) -> None:
 
 
 def _import_storage() -> None:
-    import tftrainer.publish.upload  # noqa: F401
+    import tftrainer.publish.upload
+    import tftrainer.storage.opening  # noqa: F401
 
 
 def _disk(error: OSError) -> PhaseError:
@@ -102,7 +104,10 @@ def _quiet_before(result: RunReport) -> float:
 
 
 class _Publisher:
-    def __init__(self, plan: Plan, layout: Layout, environment: Mapping[str, str], stop: Stop, pauses: Pauses) -> None:
+    def __init__(
+        self, plan: Plan, layout: Layout, environment: Mapping[str, str], stop: Stop, pauses: Pauses, importing: threading.Thread
+    ) -> None:
+        self._importing = importing
         self._plan = plan
         self._layout = layout
         self._environment = environment
@@ -145,6 +150,8 @@ class _Publisher:
         return store, self._key(store, contract.LOGS_FOLDER)
 
     def _store(self) -> Store:
+        # Threads that import parts of one package in different order can find one of them half made.
+        self._importing.join()
         from tftrainer.storage.opening import open_store
 
         found = open_store(self._environment, contract.STORAGE_PREFIX, "storage Secret (spec.storage)")
@@ -196,9 +203,11 @@ class _Publisher:
             logged = upload.digest_all(at.logs, logs_prefix, logs)
             return self._compare(store, self._manifest(baseline, result, files, objects, logged, skipped, store), earlier)
         say(f"uploading {counted(len(files), 'changed file')} and {counted(len(logs), 'log')}, {size(sum(each.size for each in files))}")
-        logged, failures = upload.upload_all(store, at.logs, logs_prefix, logs, say)
-        self._keep(lambda snapshots: snapshots.protect(each for each in files if each not in self._uploaded))
-        objects, more = upload.upload_all(store, at.bucket, store.credentials.prefix, files, say, self._uploaded)
+        outage = upload.Outage()
+        logged, failures = upload.upload_all(store, at.logs, logs_prefix, logs, say, outage=outage)
+        if not outage.given_up:
+            self._keep(lambda snapshots: snapshots.protect(each for each in files if each not in self._uploaded))
+        objects, more = upload.upload_all(store, at.bucket, store.credentials.prefix, files, say, self._uploaded, outage)
         failures += more
         if failures:
             total = len(files) + len(logs)

@@ -22,9 +22,9 @@ from tftrainer.storage.transfer import HashingReader, unheard
 
 FILES_AT_ONCE: Final = 8
 SAVED_MODEL: Final = "saved_model.pb"
-GIVE_UP_SECONDS: Final = 60.0
-"""A store with which nothing goes well for so long after a failure is given up. Half of what one request is repeated for: an outage
-costs two rounds of requests, while keys that are refused are refused at once, hundreds a second, and keep no other from its turn."""
+SILENT_SECONDS: Final = 60.0
+"""An upload that failed, and for so long could not send on, has met silence. Half of what one request is repeated for, and far longer
+than the next of a file's parts waits for its turn."""
 FAILURES_TOLD: Final = 20
 """Failures that are told one by one."""
 _BLOCK: Final = 1024**2
@@ -34,24 +34,51 @@ Uploaded = dict[LocalFile, PublishedObject]
 """Files that are in the bucket as they are: what has the same size, times and inode needs no second upload."""
 
 
-class _Outage:
-    """Tells a store that is gone from one that does not take some of the objects. `seconds` is a clock."""
+class Outage:
+    """Tells a store that is gone from one that does not take some of the objects, over all uploads of a run. `seconds` is a clock.
 
-    def __init__(self, seconds: Callable[[], float]) -> None:
-        self._seconds = seconds
-        self._failing_since: float | None = None
+    It is gone once an upload has met silence (see `SILENT_SECONDS`), one that began after that has too, and none has succeeded
+    between. Whatever else the store says to an upload is an answer. Not safe to use from several threads.
+    """
+
+    def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:
+        self.seconds = seconds
+        self._silent_since: float | None = None
         self.given_up = False
 
     def worked(self) -> None:
         """Take note of an object that is there."""
-        self._failing_since = None
+        self._silent_since = None
 
-    def failed(self) -> None:
-        """Take note of an object that the store did not take."""
-        now = self._seconds()
-        if self._failing_since is None:
-            self._failing_since = now
-        self.given_up = self.given_up or now - self._failing_since > GIVE_UP_SECONDS
+    def failed(self, sending: Sending) -> None:
+        """Take note of an object that was not taken, and for which the store was not available."""
+        if sending.silence() <= SILENT_SECONDS:
+            return
+        if self._silent_since is None:
+            self._silent_since = self.seconds()
+        elif sending.began >= self._silent_since:
+            self.given_up = True
+
+
+class Sending:
+    """How long an upload that begins now was at most without sending on; `seconds` is a clock.
+
+    The longest pause counts, not the last: of a file of which a part has failed, the rest is read, but not sent.
+    """
+
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self.began = self._last = seconds()
+        self._longest = 0.0
+
+    def moved(self) -> None:
+        """Take note of bytes that were read, as there was room to send them."""
+        self._longest = self.silence()
+        self._last = self._seconds()
+
+    def silence(self) -> float:
+        """Return the longest pause in seconds, the one until now among them."""
+        return max(self._longest, self._seconds() - self._last)
 
 
 def upload_all(
@@ -61,29 +88,36 @@ def upload_all(
     files: Sequence[LocalFile],
     say: Callable[[str], None],
     uploaded: Mapping[LocalFile, PublishedObject] = MappingProxyType({}),
+    outage: Outage | None = None,
 ) -> tuple[list[PublishedObject], list[Failure]]:
     """Upload the files below `root` to `prefix` + path, and say how far it is; the first failures are returned beside what is there.
 
-    A file that cannot be read or that the store does not take fails alone. Only with a store that takes nothing any more the rest is
-    not tried: see `GIVE_UP_SECONDS`. What was `uploaded` already is taken as it is. Small files go several at a time, large ones one
-    after the other in parallel parts: memory stays bounded.
+    A file that cannot be read or that the store does not take fails alone. Only with a store that is gone the rest is not tried: see
+    `Outage`, which uploads that follow one another share. What was `uploaded` already is taken as it is. Small files go several at a
+    time, large ones one after the other in parallel parts: memory stays bounded.
     """
     done: list[PublishedObject] = [uploaded[file] for file in files if file in uploaded]
     files = [file for file in files if file not in uploaded]
     failures: list[Failure] = []
     progress = Progress(len(files), sum(file.size for file in files), say)
     lock = threading.Lock()
-    outage = _Outage(time.monotonic)
+    outage = outage or Outage()
 
     def upload(file: LocalFile) -> None:
         if outage.given_up:
             return
+        sending = Sending(outage.seconds)
+
+        def advance(count: int) -> None:
+            sending.moved()
+            progress.add(count)
+
         try:
-            written = upload_file(store, root, prefix, file, progress.add)
+            written = upload_file(store, root, prefix, file, advance)
         except PhaseError as failed:
             with lock:
-                if failed.failure.reason is not Reason.PUBLISH_FAILED:
-                    outage.failed()
+                if failed.failure.reason is Reason.STORAGE_UNAVAILABLE:
+                    outage.failed(sending)
                 if len(failures) < FAILURES_TOLD:
                     failures.append(failed.failure)
             return
