@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from itertools import takewhile
 from typing import Final
 
 from tftrainer import uri
@@ -50,10 +49,37 @@ class Named:
         return _WILDCARD.split(self.key, maxsplit=1)[0]
 
     def matches(self, key: str) -> bool:
-        """Whether a key is one of the pattern's, or lies in a folder that is. Behind `**` everything is."""
-        names = list(takewhile(lambda each: each != _ANY_DEPTH, self.key.removesuffix("/").split("/")))
+        """Whether a key is one that `glob` finds with the pattern, recursively, or lies in a folder that is."""
+        names = self.key.removesuffix("/").split("/")
+        # At the end it finds the folder before it too, with all in it.
+        inside = self.is_folder or names[-1] == _ANY_DEPTH
+        while names and names[-1] == _ANY_DEPTH:
+            names.pop()
         found = key.split("/")
-        return len(found) >= len(names) + self.is_folder and all(map(fnmatchcase, found, names))
+        passed = _passed_over({0}, names)
+        for each in found[:-1] if inside else found:
+            if len(names) in passed:
+                break
+            passed = _passed_over({after for at in passed for after in _after(names, at, each)}, names)
+        return len(names) in passed
+
+
+def _after(names: list[str], at: int, found: str) -> tuple[int, ...]:
+    """Return how many of the pattern's names are passed after one more name of the key, where `at` were before it."""
+    hidden = found.startswith(".")
+    if names[at] == _ANY_DEPTH:
+        return () if hidden else (at,)
+    fits = fnmatchcase(found, names[at]) and (not hidden or names[at].startswith("."))
+    return (at + 1,) if fits else ()
+
+
+def _passed_over(passed: set[int], names: list[str]) -> set[int]:
+    """Add what follows each `**`, which need not stand for any name."""
+    for at in sorted(passed):
+        while at < len(names) and names[at] == _ANY_DEPTH:
+            at += 1
+            passed.add(at)
+    return passed
 
 
 def named_by(text: str, resolve: Callable[[str], str]) -> tuple[Named, ...]:
