@@ -173,14 +173,27 @@ def test_a_pattern_and_a_checkpoint_keep_to_the_size_that_is_fetched_undeclared(
         assert argument.removeprefix("${bucket}/") in caught.value.failure.message
 
 
-def test_a_pattern_is_not_compared_with_all_objects_of_a_vast_bucket(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pattern_is_not_compared_with_all_objects_of_a_vast_library(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     job.holds("in/a", "in/b", "in/c")
     monkeypatch.setattr(sources, "PATTERN_LIMIT", 2)
-    with pytest.raises(PhaseError) as caught:
-        job.found("${bucket}/*/a")
-    assert caught.value.failure.reason is Reason.INPUT_TOO_LARGE
-    assert "before the first wildcard" in caught.value.failure.hint
-    assert job.fetched("${bucket}/in/a*") == ["bucket/in/a"]
+    hints = {}
+    for pattern in ("*/a", "in/*"):
+        with pytest.raises(PhaseError) as caught:
+            job.found(f"${{datasets}}/{pattern}")
+        assert caught.value.failure.reason is Reason.INPUT_TOO_LARGE
+        assert f"spec.args[0] names {job.datasets.uri(pattern)}" in caught.value.failure.message
+        hints[pattern] = caught.value.failure.hint
+    assert all("before the first wildcard" in hint for hint in hints.values())
+    assert ["${datasets}/in/ in spec.inputs" in hint for hint in hints.values()] == [False, True]
+    assert job.fetched("${datasets}/in/a*") == ["datasets/in/a"]
+
+
+def test_a_pattern_in_a_vast_bucket_is_text_for_it_may_be_an_output(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    job.holds("in/a", "in/b", "in/c")
+    monkeypatch.setattr(sources, "PATTERN_LIMIT", 2)
+    found = job.found("${bucket}/*.h5", "${bucket}/in/*.h5")
+    assert (found.wanted, found.folders) == ((), (job.layout.bucket / "in",))
+    assert ["taken as text and nothing is fetched" in fact for fact in found.facts] == [True, True]
 
 
 @pytest.mark.parametrize(
