@@ -217,11 +217,41 @@ def test_an_argument_that_is_no_key_is_text_and_the_log_says_so(job: Job, text: 
     found = job.found("first", text, inputs=(Input(name="x", uri="${bucket}/x"),))
     assert [each.field for each in found.wanted] == ["spec.inputs[x].uri"]
     [fact] = found.facts
-    assert fact.startswith("spec.args[1]: ")
+    assert fact.startswith("warning: spec.args[1]: " if text.startswith("${datasets}") else "spec.args[1]: ")
     assert "is not a key, so it is taken as text and nothing is fetched" in fact
     made = [folder for folder in found.folders if not folder.is_relative_to(job.layout.inputs)]
     assert [folder for folder in made if ".." in folder.parts or not folder.is_relative_to(job.layout.bucket)] == []
     assert job.bucket.requests + job.datasets.requests == 1, "the input's"
+
+
+@pytest.mark.parametrize(
+    "name", ["img_%d.png", "img_%04d.png", "img_%s", "%.2f.csv", "part-{}.csv", "w.{epoch:02d}-{loss:.2f}.h5", "*-{}.csv"]
+)
+def test_a_format_that_the_script_completes_is_text_under_both_roots_unless_an_object_has_that_name(job: Job, name: str) -> None:
+    job.holds("in/a")
+    in_bucket, in_library = job.found(f"${{bucket}}/in/{name}"), job.found(f"${{datasets}}/in/{name}")
+    assert in_bucket.wanted == in_library.wanted == ()
+    assert (in_bucket.folders, in_library.folders) == ((job.layout.bucket / "in",), ())
+    for found, start in ((in_bucket, "spec.args[0]: "), (in_library, "warning: spec.args[0]: ")):
+        assert found.facts[0].startswith(start)
+        assert "taken as text and nothing is fetched" in found.facts[0]
+    if "%04" not in name:
+        job.holds(f"in/{name}")
+        assert job.fetched(f"${{datasets}}/in/{name}") == [f"datasets/in/{name}"]
+
+
+@pytest.mark.parametrize(
+    "text", ["${datasets}//in/a", "${datasets}/./in//a", "${datasets}/in/././/a", "${datasets}/in//.//*", "${datasets}//./in/"]
+)
+def test_a_path_in_the_library_may_say_its_folder_in_a_roundabout_way(job: Job, text: str) -> None:
+    job.holds("in/a")
+    found = job.found(text)
+    assert ([each.target for each in found.wanted], found.facts) == ([job.layout.datasets / "in/a"], ())
+
+
+def test_a_dot_at_the_end_of_a_name_is_part_of_it(job: Job) -> None:
+    job.holds("in./a", "in/.b")
+    assert job.fetched("${datasets}/in./a", "${datasets}/in/.b") == ["datasets/in./a", "datasets/in/.b"]
 
 
 def test_the_folder_above_an_output_is_made_and_with_a_slash_at_the_end_the_folder_itself_which_the_log_tells(job: Job) -> None:
@@ -245,6 +275,10 @@ def test_the_folder_of_a_name_that_the_script_completes_is_there(job: Job) -> No
         ("${bucket}/in/a,${bucket}/in/b", ["bucket/in/a", "bucket/in/b"]),
         ("--files=${bucket}/in/a,${datasets}/in/b", ["bucket/in/a", "datasets/in/b"]),
         ("${bucket}/in/a,${bucket}/none", ["bucket/in/a"]),
+        ("${datasets}/in/a, ${datasets}/in/b", ["datasets/in/a", "datasets/in/b"]),
+        ("${bucket}/in/a,${bucket}/in/b,", ["bucket/in/a", "bucket/in/b"]),
+        ("${bucket}/in/a ,\n${datasets}/in/b, ", ["bucket/in/a", "datasets/in/b"]),
+        ("${datasets}/in/a,${datasets}/in/b,,", []),
         ("${bucket}/c,d", ["bucket/c,d"]),
         ("${bucket}/${job}/a", ["bucket/nightly/a"]),
         ("x${bucket}/in/a", []),

@@ -17,6 +17,7 @@ _VALUE: Final = re.compile(rf"(?:[^$]*=)?({_ROOT}.+)", re.DOTALL)
 _ANOTHER_PLACE: Final = re.compile(rf"(?<!\$)\$\{{(?:{'|'.join(uri.ROOT_NAMES)}|inputs\..*?)\}}")
 _WILDCARD: Final = re.compile(r"[*?[]")
 _ANY_DEPTH: Final = "**"
+_FORMAT: Final = re.compile(r"%[-+ #0]*\d*(?:\.\d+)?[diouxXeEfFgGsr]|(?<!\$)\{[^{}]*\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,11 @@ class Named:
     def may_exist(self) -> bool:
         """Whether there can be an object or a folder of that very name."""
         return "?" not in self.key
+
+    @property
+    def is_format(self) -> bool:
+        """Whether the script may complete the key, as with `%d` or `{}`. There can be an object of that very name all the same."""
+        return _FORMAT.search(self.key) is not None
 
     @property
     def before_wildcard(self) -> str:
@@ -87,8 +93,10 @@ def named_by(text: str, resolve: Callable[[str], str]) -> tuple[Named, ...]:
     value = _VALUE.fullmatch(text)
     if value is None:
         return ()
-    parts = value[1].split(",")
-    if not all(re.match(_ROOT + ".", each) for each in parts):
+    parts = [each.strip() for each in value[1].split(",")]
+    if len(parts) > 1 and not parts[-1]:
+        parts.pop()
+    if len(parts) == 1 or not all(re.match(_ROOT + ".", each) for each in parts):
         parts = [value[1]]
     return tuple(_named(each, resolve) for each in parts)
 
@@ -99,6 +107,9 @@ def _named(text: str, resolve: Callable[[str], str]) -> Named:
     if _ANOTHER_PLACE.search(rest):
         return Named(text, root, rest, "it names more than one place")
     key = resolve(rest)
+    if root is Root.DATASETS:
+        # A path says the same with `//` and `/./`. In the bucket it would be no key to upload to.
+        key = re.sub(r"(?:(?<=/)|^)(?:\.?/)+", "", key)
     try:
         uri.check_key(key.replace("?", "*"))
     except uri.UriError as error:

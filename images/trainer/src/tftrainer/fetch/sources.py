@@ -255,8 +255,7 @@ class _Finder:
     def argument(self, field: str, named: Named) -> Found:
         """Look up what an argument names; what does not exist in the bucket is an output, and what is no key is text."""
         if named.not_a_key:
-            fact = f"{field}: {clip(named.text, SHOWN_LIMIT)} is not a key, so it is taken as text and nothing is fetched"
-            return Found(folders=self._place(named), facts=(f"{fact}: {named.not_a_key}",))
+            return self._text(field, named, "is not a key", f": {named.not_a_key}")
         store, key = self._buckets.locate(Uri(named.root, named.key), field)
         if named.root is Root.BUCKET and self._checkpoints and _is_within(named.key, self._checkpoints):
             # Of the folder of checkpoints, or what lies in it, the script finds what was restored and nothing else.
@@ -270,12 +269,20 @@ class _Finder:
             return self._undecided(field, store, key, named)
         if found:
             return Found(tuple(found))
+        if named.is_format:
+            return self._text(field, named, "is no object, and may be a format that the script completes")
         if named.root is Root.DATASETS:
             raise _missing(store, key, field, pattern=named.is_pattern)
         place = self._place(named)
         made = ", and its folder is made" if named.is_folder and place else ""
         fact = f"{field}: nothing is at {store.uri(key)}, so it is taken for something that the script will write{made}"
         return Found(folders=place, facts=(fact,))
+
+    def _text(self, field: str, named: Named, why: str, more: str = "") -> Found:
+        # In the library, which is only read, nothing can be an output: the script will most likely miss it.
+        warning = "warning: " if named.root is Root.DATASETS else ""
+        fact = f"{warning}{field}: {clip(named.text, SHOWN_LIMIT)} {why}, so it is taken as text and nothing is fetched{more}"
+        return Found(folders=self._place(named), facts=(fact,))
 
     def _undecided(self, field: str, store: Store, key: str, named: Named) -> Found:
         """Tell of a pattern that too many objects would have to be compared with; in the bucket it may be an output as well."""
