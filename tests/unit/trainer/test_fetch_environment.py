@@ -51,13 +51,17 @@ def test_a_damaged_zip_is_no_reason_to_refuse_the_job(job: Job) -> None:
 
 
 @pytest.mark.parametrize(("name", "limit"), [("MODULES_LIMIT", 3), ("SOURCES_LIMIT", 24)])
-def test_of_much_code_the_first_is_read_and_a_module_on_the_path_twice_only_once(
-    job: Job, monkeypatch: pytest.MonkeyPatch, name: str, limit: int
-) -> None:
+def test_of_much_code_the_first_is_read(job: Job, monkeypatch: pytest.MonkeyPatch, name: str, limit: int) -> None:
     monkeypatch.setattr(environment, name, limit)
     first = [job.write(f"{letter}/m.py", "pass # 8") for letter in "ab"]
     script = job.write("z.py", "SM_MODEL_DIR")
     last = job.write("y.py", "AIP_LOGS")
-    assert job.made(script, script, *first, *first, last) == ["model"]
+    assert job.made(script, *first, last) == ["model"]
     monkeypatch.undo()
     assert job.made(last) == ["logs", "model"]
+
+
+def test_a_module_that_is_on_the_path_twice_is_read_once(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "MODULES_LIMIT", 2)
+    script, last = job.write("pkg/m.py", "pass"), job.write("y.py", "AIP_LOGS")
+    assert job.made(script, script.parent, script.parent, last) == ["logs"]
