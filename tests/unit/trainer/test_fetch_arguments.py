@@ -375,6 +375,17 @@ def test_what_lies_beside_an_output_is_fetched_with_its_folder(job: Job) -> None
     assert job.fetched("${bucket}/exp", outputs=("${bucket}/exp/out/",), implicit_fetch_bytes=5) == ["bucket/exp/in/a"]
 
 
+@pytest.mark.parametrize("argument", ["${bucket}/exp", "${bucket}/exp/", "${bucket}/e*", "${bucket}/exp/*"])
+def test_of_a_folder_that_holds_only_outputs_and_checkpoints_the_log_does_not_say_that_nothing_is_there(job: Job, argument: str) -> None:
+    job.holds("exp/out/old", "exp/ckpt/model-1.index")
+    found = job.found(argument, outputs=("${bucket}/exp/out/",), checkpoints=WantedCheckpoints(path="${bucket}/exp/ckpt"))
+    assert found.wanted == ()
+    [fact] = found.facts
+    assert "no more is there than spec.outputs and spec.checkpoints name" in fact
+    assert "nothing is at" not in fact
+    assert "nothing is at" in job.found("${bucket}/other", outputs=("${bucket}/exp/out/",)).facts[0]
+
+
 @pytest.mark.parametrize("path", ["${datasets}/x", "${bucket}/../x", "s3://models/x"])
 def test_an_output_that_is_no_path_in_the_bucket_is_refused_with_its_field(job: Job, path: str) -> None:
     with pytest.raises(PhaseError) as caught:

@@ -274,6 +274,9 @@ class _Finder:
         if named.root is Root.DATASETS:
             raise _missing(store, key, field, pattern=named.is_pattern)
         place = self._place(named)
+        if any(named.matches(each) for each in (self._checkpoints, *self._outputs) if each):
+            fact = f"{field}: of {store.uri(key)} nothing is fetched: no more is there than spec.outputs and spec.checkpoints name"
+            return Found(folders=place, facts=(fact,))
         made = ", and its folder is made" if named.is_folder and place else ""
         fact = f"{field}: nothing is at {store.uri(key)}, so it is taken for something that the script will write{made}"
         return Found(folders=place, facts=(fact,))
