@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tftrainer.contract import Input, Plan, Reason, Script, WantedCheckpoints
 from tftrainer.fetch import sources
 from tftrainer.fetch.argument import named_by
@@ -98,7 +101,9 @@ def test_of_a_checkpoint_of_tensorflow_2_there_is_no_graph_to_fetch(job: Job) ->
         ("in/train-[1-9]-of-2", ["in/train-1-of-2"]),
         ("*/train-0*", ["in/train-0-of-2"]),
         ("in/train-*/", ["in/train-old/x"]),
-        ("in/**/x", ["in/deep/er/x", "in/eval-0", "in/train-0-of-2", "in/train-1-of-2", "in/train-old/x"]),
+        ("in/**/x", ["in/deep/er/x", "in/train-old/x"]),
+        ("**/train-0*", ["in/train-0-of-2", "train-0"]),
+        ("in/deep/**", ["in/deep/er/x"]),
         ("in/*/er", ["in/deep/er/x"]),
         ("in/[1]", []),
     ],
@@ -106,6 +111,36 @@ def test_of_a_checkpoint_of_tensorflow_2_there_is_no_graph_to_fetch(job: Job) ->
 def test_a_pattern_fetches_what_the_script_will_match_with_it(job: Job, pattern: str, keys: list[str]) -> None:
     job.holds("in/train-0-of-2", "in/train-1-of-2", "in/train-old/x", "in/eval-0", "in/deep/er/x", "other/train", "train-0")
     assert job.fetched(f"${{bucket}}/{pattern}") == [f"bucket/{key}" for key in keys]
+
+
+def test_an_archive_beside_the_images_of_a_pattern_is_not_fetched_and_neither_is_what_is_hidden(job: Job) -> None:
+    job.holds("flowers/raw.tar", "flowers/rose/1.jpg", "flowers/2.jpg", "flowers/.cache/3.jpg", "flowers/rose/.4.jpg")
+    images = ["datasets/flowers/2.jpg", "datasets/flowers/rose/1.jpg"]
+    assert job.fetched("${datasets}/flowers/**/*.jpg") == images
+    assert job.fetched("${datasets}/flowers/*.jpg") == images[:1]
+    assert job.fetched("${datasets}/flowers/.*/*.jpg") == ["datasets/flowers/.cache/3.jpg"]
+
+
+_TREE = ("a/b/c", "a/b/.c", "a/.b/c", "a/bb/c/b", "b/a.b", "b/c/a/c", ".a/b", ".a/.b/c", "c", "ab/.c/a/b")
+_NAMES = st.sampled_from(("**", "*", "a", "b", "c", "?", "a*", "*b", ".*", ".a", "[ab]", "[!a]", "[.]a", "*.b", "**b"))
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    top = tmp_path_factory.mktemp("tree")
+    for each in _TREE:
+        (top / each).parent.mkdir(parents=True, exist_ok=True)
+        (top / each).touch()
+    return top
+
+
+@given(names=st.lists(_NAMES, min_size=1, max_size=5), end=st.sampled_from(("", "/")))
+def test_a_pattern_matches_what_glob_finds(tree: Path, names: list[str], end: str) -> None:
+    pattern = "/".join(names) + end
+    [named] = named_by(f"${{bucket}}/{pattern}", str)
+    found = [Path(each) for each in glob.glob(f"{tree}/{pattern}", recursive=True)]  # noqa: PTH207  what scripts call is the measure
+    expected = [key for key in _TREE if any((tree / key).is_relative_to(each) for each in found)]
+    assert [key for key in _TREE if named.matches(key)] == expected
 
 
 def test_a_wildcard_that_is_part_of_an_objects_name_is_its_name(job: Job) -> None:
@@ -138,14 +173,27 @@ def test_a_pattern_and_a_checkpoint_keep_to_the_size_that_is_fetched_undeclared(
         assert argument.removeprefix("${bucket}/") in caught.value.failure.message
 
 
-def test_a_pattern_is_not_compared_with_all_objects_of_a_vast_bucket(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pattern_is_not_compared_with_all_objects_of_a_vast_library(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     job.holds("in/a", "in/b", "in/c")
     monkeypatch.setattr(sources, "PATTERN_LIMIT", 2)
-    with pytest.raises(PhaseError) as caught:
-        job.found("${bucket}/*/a")
-    assert caught.value.failure.reason is Reason.INPUT_TOO_LARGE
-    assert "before the first wildcard" in caught.value.failure.hint
-    assert job.fetched("${bucket}/in/a*") == ["bucket/in/a"]
+    hints = {}
+    for pattern in ("*/a", "in/*"):
+        with pytest.raises(PhaseError) as caught:
+            job.found(f"${{datasets}}/{pattern}")
+        assert caught.value.failure.reason is Reason.INPUT_TOO_LARGE
+        assert f"spec.args[0] names {job.datasets.uri(pattern)}" in caught.value.failure.message
+        hints[pattern] = caught.value.failure.hint
+    assert all("before the first wildcard" in hint for hint in hints.values())
+    assert ["${datasets}/in/ in spec.inputs" in hint for hint in hints.values()] == [False, True]
+    assert job.fetched("${datasets}/in/a*") == ["datasets/in/a"]
+
+
+def test_a_pattern_in_a_vast_bucket_is_text_for_it_may_be_an_output(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    job.holds("in/a", "in/b", "in/c")
+    monkeypatch.setattr(sources, "PATTERN_LIMIT", 2)
+    found = job.found("${bucket}/*.h5", "${bucket}/in/*.h5")
+    assert (found.wanted, found.folders) == ((), (job.layout.bucket / "in",))
+    assert ["taken as text and nothing is fetched" in fact for fact in found.facts] == [True, True]
 
 
 @pytest.mark.parametrize(
@@ -169,11 +217,41 @@ def test_an_argument_that_is_no_key_is_text_and_the_log_says_so(job: Job, text: 
     found = job.found("first", text, inputs=(Input(name="x", uri="${bucket}/x"),))
     assert [each.field for each in found.wanted] == ["spec.inputs[x].uri"]
     [fact] = found.facts
-    assert fact.startswith("spec.args[1]: ")
+    assert fact.startswith("warning: spec.args[1]: " if text.startswith("${datasets}") else "spec.args[1]: ")
     assert "is not a key, so it is taken as text and nothing is fetched" in fact
     made = [folder for folder in found.folders if not folder.is_relative_to(job.layout.inputs)]
     assert [folder for folder in made if ".." in folder.parts or not folder.is_relative_to(job.layout.bucket)] == []
     assert job.bucket.requests + job.datasets.requests == 1, "the input's"
+
+
+@pytest.mark.parametrize(
+    "name", ["img_%d.png", "img_%04d.png", "img_%s", "%.2f.csv", "part-{}.csv", "w.{epoch:02d}-{loss:.2f}.h5", "*-{}.csv"]
+)
+def test_a_format_that_the_script_completes_is_text_under_both_roots_unless_an_object_has_that_name(job: Job, name: str) -> None:
+    job.holds("in/a")
+    in_bucket, in_library = job.found(f"${{bucket}}/in/{name}"), job.found(f"${{datasets}}/in/{name}")
+    assert in_bucket.wanted == in_library.wanted == ()
+    assert (in_bucket.folders, in_library.folders) == ((job.layout.bucket / "in",), ())
+    for found, start in ((in_bucket, "spec.args[0]: "), (in_library, "warning: spec.args[0]: ")):
+        assert found.facts[0].startswith(start)
+        assert "taken as text and nothing is fetched" in found.facts[0]
+    if "%04" not in name:
+        job.holds(f"in/{name}")
+        assert job.fetched(f"${{datasets}}/in/{name}") == [f"datasets/in/{name}"]
+
+
+@pytest.mark.parametrize(
+    "text", ["${datasets}//in/a", "${datasets}/./in//a", "${datasets}/in/././/a", "${datasets}/in//.//*", "${datasets}//./in/"]
+)
+def test_a_path_in_the_library_may_say_its_folder_in_a_roundabout_way(job: Job, text: str) -> None:
+    job.holds("in/a")
+    found = job.found(text)
+    assert ([each.target for each in found.wanted], found.facts) == ([job.layout.datasets / "in/a"], ())
+
+
+def test_a_dot_at_the_end_of_a_name_is_part_of_it(job: Job) -> None:
+    job.holds("in./a", "in/.b")
+    assert job.fetched("${datasets}/in./a", "${datasets}/in/.b") == ["datasets/in./a", "datasets/in/.b"]
 
 
 def test_the_folder_above_an_output_is_made_and_with_a_slash_at_the_end_the_folder_itself_which_the_log_tells(job: Job) -> None:
@@ -197,6 +275,10 @@ def test_the_folder_of_a_name_that_the_script_completes_is_there(job: Job) -> No
         ("${bucket}/in/a,${bucket}/in/b", ["bucket/in/a", "bucket/in/b"]),
         ("--files=${bucket}/in/a,${datasets}/in/b", ["bucket/in/a", "datasets/in/b"]),
         ("${bucket}/in/a,${bucket}/none", ["bucket/in/a"]),
+        ("${datasets}/in/a, ${datasets}/in/b", ["datasets/in/a", "datasets/in/b"]),
+        ("${bucket}/in/a,${bucket}/in/b,", ["bucket/in/a", "bucket/in/b"]),
+        ("${bucket}/in/a ,\n${datasets}/in/b, ", ["bucket/in/a", "datasets/in/b"]),
+        ("${datasets}/in/a,${datasets}/in/b,,", []),
         ("${bucket}/c,d", ["bucket/c,d"]),
         ("${bucket}/${job}/a", ["bucket/nightly/a"]),
         ("x${bucket}/in/a", []),
@@ -291,6 +373,17 @@ def test_what_spec_outputs_names_is_not_fetched_whatever_argument_names_it(
 def test_what_lies_beside_an_output_is_fetched_with_its_folder(job: Job) -> None:
     job.holds("exp/out/old", "exp/in/a")
     assert job.fetched("${bucket}/exp", outputs=("${bucket}/exp/out/",), implicit_fetch_bytes=5) == ["bucket/exp/in/a"]
+
+
+@pytest.mark.parametrize("argument", ["${bucket}/exp", "${bucket}/exp/", "${bucket}/e*", "${bucket}/exp/*"])
+def test_of_a_folder_that_holds_only_outputs_and_checkpoints_the_log_does_not_say_that_nothing_is_there(job: Job, argument: str) -> None:
+    job.holds("exp/out/old", "exp/ckpt/model-1.index")
+    found = job.found(argument, outputs=("${bucket}/exp/out/",), checkpoints=WantedCheckpoints(path="${bucket}/exp/ckpt"))
+    assert found.wanted == ()
+    [fact] = found.facts
+    assert "no more is there than spec.outputs and spec.checkpoints name" in fact
+    assert "nothing is at" not in fact
+    assert "nothing is at" in job.found("${bucket}/other", outputs=("${bucket}/exp/out/",)).facts[0]
 
 
 @pytest.mark.parametrize("path", ["${datasets}/x", "${bucket}/../x", "s3://models/x"])

@@ -74,6 +74,11 @@ OutputFolder = Annotated[
     Matches(r"\$\{(bucket|cos)\}/.*", "must lie in the job's own bucket, where the script writes: ${bucket}/key"),
 ]
 
+OutputPath = Annotated[
+    OutputFolder,
+    Matches(r".*[*\[].*", "must name one object or folder, without * and [: a folder stands for all in it", refuse=True),
+]
+
 Requirement = Annotated[
     str,
     Field(min_length=1, max_length=256),

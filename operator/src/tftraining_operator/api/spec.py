@@ -18,6 +18,7 @@ from tftraining_operator.api.fields import (
     Model,
     ObjectUri,
     OutputFolder,
+    OutputPath,
     Requirement,
     ResourceName,
     RuntimeName,
@@ -182,10 +183,11 @@ class Input(Model):
 class Output(Model):
     """What the script only writes: it is never fetched."""
 
-    path: OutputFolder = Field(
+    path: OutputPath = Field(
         description=(
             "Object or folder of the bucket that the script writes and does not read. What an earlier run has left there stays in the "
-            "bucket, and is not fetched for an argument that names it, or a folder that it lies in. Example: ${bucket}/tf_model"
+            "bucket, and is not fetched for an argument that names it, or a folder that it lies in. No wildcards. "
+            "Example: ${bucket}/tf_model"
         )
     )
 

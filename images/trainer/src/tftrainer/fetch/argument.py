@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from itertools import takewhile
 from typing import Final
 
 from tftrainer import uri
@@ -18,6 +17,7 @@ _VALUE: Final = re.compile(rf"(?:[^$]*=)?({_ROOT}.+)", re.DOTALL)
 _ANOTHER_PLACE: Final = re.compile(rf"(?<!\$)\$\{{(?:{'|'.join(uri.ROOT_NAMES)}|inputs\..*?)\}}")
 _WILDCARD: Final = re.compile(r"[*?[]")
 _ANY_DEPTH: Final = "**"
+_FORMAT: Final = re.compile(r"%[-+ #0]*\d*(?:\.\d+)?[diouxXeEfFgGsr]|(?<!\$)\{[^{}]*\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +45,47 @@ class Named:
         return "?" not in self.key
 
     @property
+    def is_format(self) -> bool:
+        """Whether the script may complete the key, as with `%d` or `{}`. There can be an object of that very name all the same."""
+        return _FORMAT.search(self.key) is not None
+
+    @property
     def before_wildcard(self) -> str:
         """What the keys of all that the pattern matches begin with."""
         return _WILDCARD.split(self.key, maxsplit=1)[0]
 
     def matches(self, key: str) -> bool:
-        """Whether a key is one of the pattern's, or lies in a folder that is. Behind `**` everything is."""
-        names = list(takewhile(lambda each: each != _ANY_DEPTH, self.key.removesuffix("/").split("/")))
+        """Whether a key is one that `glob` finds with the pattern, recursively, or lies in a folder that is."""
+        names = self.key.removesuffix("/").split("/")
+        # At the end it finds the folder before it too, with all in it.
+        inside = self.is_folder or names[-1] == _ANY_DEPTH
+        while names and names[-1] == _ANY_DEPTH:
+            names.pop()
         found = key.split("/")
-        return len(found) >= len(names) + self.is_folder and all(map(fnmatchcase, found, names))
+        passed = _passed_over({0}, names)
+        for each in found[:-1] if inside else found:
+            if len(names) in passed:
+                break
+            passed = _passed_over({after for at in passed for after in _after(names, at, each)}, names)
+        return len(names) in passed
+
+
+def _after(names: list[str], at: int, found: str) -> tuple[int, ...]:
+    """Return how many of the pattern's names are passed after one more name of the key, where `at` were before it."""
+    hidden = found.startswith(".")
+    if names[at] == _ANY_DEPTH:
+        return () if hidden else (at,)
+    fits = fnmatchcase(found, names[at]) and (not hidden or names[at].startswith("."))
+    return (at + 1,) if fits else ()
+
+
+def _passed_over(passed: set[int], names: list[str]) -> set[int]:
+    """Add what follows each `**`, which need not stand for any name."""
+    for at in sorted(passed):
+        while at < len(names) and names[at] == _ANY_DEPTH:
+            at += 1
+            passed.add(at)
+    return passed
 
 
 def named_by(text: str, resolve: Callable[[str], str]) -> tuple[Named, ...]:
@@ -61,8 +93,10 @@ def named_by(text: str, resolve: Callable[[str], str]) -> tuple[Named, ...]:
     value = _VALUE.fullmatch(text)
     if value is None:
         return ()
-    parts = value[1].split(",")
-    if not all(re.match(_ROOT + ".", each) for each in parts):
+    parts = [each.strip() for each in value[1].split(",")]
+    if len(parts) > 1 and not parts[-1]:
+        parts.pop()
+    if len(parts) == 1 or not all(re.match(_ROOT + ".", each) for each in parts):
         parts = [value[1]]
     return tuple(_named(each, resolve) for each in parts)
 
@@ -73,6 +107,9 @@ def _named(text: str, resolve: Callable[[str], str]) -> Named:
     if _ANOTHER_PLACE.search(rest):
         return Named(text, root, rest, "it names more than one place")
     key = resolve(rest)
+    if root is Root.DATASETS:
+        # A path says the same with `//` and `/./`. In the bucket it would be no key to upload to.
+        key = re.sub(r"(?:(?<=/)|^)(?:\.?/)+", "", key)
     try:
         uri.check_key(key.replace("?", "*"))
     except uri.UriError as error:

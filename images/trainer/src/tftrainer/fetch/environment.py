@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
 from tftrainer import saved
 from tftrainer.contract import Plan
+from tftrainer.fetch.packages import FOLDER as PACKAGES_FOLDER
 from tftrainer.layout import Layout
 
 HOST: Final = "chief-0"
 """What the only replica is called."""
 SOURCE_LIMIT: Final = 4 * 1024**2
 """Bytes of a module beyond which it is not read: no one wrote it by hand."""
+MODULES_LIMIT: Final = 5000
+SOURCES_LIMIT: Final = 16 * 1024**2
+"""Modules, and bytes of them, that are read at most: a start takes no longer however much code a job has."""
 
 
 def aliases(plan: Plan, layout: Layout) -> dict[str, str]:
@@ -41,29 +47,40 @@ def aliases(plan: Plan, layout: Layout) -> dict[str, str]:
     return found
 
 
-def make_folders(variables: dict[str, str], layout: Layout, code: Iterable[Path]) -> None:
+def make_folders(variables: Mapping[str, str], layout: Layout, code: Iterable[Path]) -> None:
     """Create the folders in the bucket that the code finds by their variables, and takes for granted; empty ones leave no trace.
 
-    Other code may make a folder of the same name itself, and would stumble over it. `code` are modules, folders and zips of them.
+    Other code may make a folder of the same name itself, and would stumble over it. `code` are modules, folders and zips of them, the
+    script first: of much code, what comes late is not looked at.
     """
     wanted = {name: Path(value) for name, value in variables.items() if value.startswith(f"{layout.bucket}/")}
-    for source in _sources(code):
+    left = SOURCES_LIMIT
+    for source in islice(_sources(code), MODULES_LIMIT):
         for name in [name for name in wanted if name.encode() in source]:
             # Where an object of the job lies, no folder can be.
             with contextlib.suppress(OSError):
                 wanted.pop(name).mkdir(parents=True, exist_ok=True)
-        if not wanted:
+        left -= len(source)
+        if not wanted or left <= 0:
             return
 
 
 def _sources(code: Iterable[Path]) -> Iterator[bytes]:
+    seen: set[Path] = set()
     for place in code:
-        if zipfile.is_zipfile(place):
+        if place.is_file() and place.suffix != ".py":
             yield from _packed(place)
-        else:
-            for path in place.rglob("*.py") if place.is_dir() else [place]:
-                if path.is_file() and path.stat().st_size <= SOURCE_LIMIT:
-                    yield path.read_bytes()
+            continue
+        for path in _modules(place) if place.is_dir() else (place,):
+            if path not in seen and path.is_file() and path.stat().st_size <= SOURCE_LIMIT:
+                seen.add(path)
+                yield path.read_bytes()
+
+
+def _modules(folder: Path) -> Iterator[Path]:
+    for at, folders, files in os.walk(folder):
+        folders[:] = [each for each in folders if each != PACKAGES_FOLDER]
+        yield from (Path(at, each) for each in files if each.endswith(".py"))
 
 
 def _packed(place: Path) -> Iterator[bytes]:

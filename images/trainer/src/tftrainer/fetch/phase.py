@@ -349,7 +349,8 @@ class _Fetch:
     ) -> None:
         at = self._layout
         variables = aliases(self._plan, at)
-        make_folders(variables, at, (at.code, *(each for each in at.dependencies.iterdir() if each.name != PACKAGES_FOLDER)))
+        on_path = (Path(each) for each in code.path if Path(each) != at.dependencies / PACKAGES_FOLDER)
+        make_folders(variables, at, (at.code / self._plan.script.name, at.code, *on_path))
         baseline = Baseline(
             files=tuple(_fetched(each.target, at.bucket) for each in wanted if _lies_at_its_key(each, at.bucket)),
             script=code.pins.script,

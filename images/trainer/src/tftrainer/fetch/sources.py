@@ -86,6 +86,10 @@ class Found:
 LookUp = Callable[[], Found]
 
 
+class _UndecidedError(Exception):
+    """Too many objects would have to be compared with a pattern."""
+
+
 class Buckets:
     """The job's bucket and the dataset library, by what a URI is below."""
 
@@ -251,8 +255,7 @@ class _Finder:
     def argument(self, field: str, named: Named) -> Found:
         """Look up what an argument names; what does not exist in the bucket is an output, and what is no key is text."""
         if named.not_a_key:
-            fact = f"{field}: {clip(named.text, SHOWN_LIMIT)} is not a key, so it is taken as text and nothing is fetched"
-            return Found(folders=self._place(named), facts=(f"{fact}: {named.not_a_key}",))
+            return self._text(field, named, "is not a key", f": {named.not_a_key}")
         store, key = self._buckets.locate(Uri(named.root, named.key), field)
         if named.root is Root.BUCKET and self._checkpoints and _is_within(named.key, self._checkpoints):
             # Of the folder of checkpoints, or what lies in it, the script finds what was restored and nothing else.
@@ -260,15 +263,43 @@ class _Finder:
         if named.root is Root.BUCKET and any(_is_within(named.key, each) for each in self._outputs):
             fact = f"{field}: {store.uri(key)} is only written, as spec.outputs says, so nothing is fetched"
             return Found(folders=self._place(named), facts=(fact,))
-        found = self._existing(field, store, key, named)
+        try:
+            found = self._existing(field, store, key, named)
+        except _UndecidedError:
+            return self._undecided(field, store, key, named)
         if found:
             return Found(tuple(found))
+        if named.is_format:
+            return self._text(field, named, "is no object, and may be a format that the script completes")
         if named.root is Root.DATASETS:
             raise _missing(store, key, field, pattern=named.is_pattern)
         place = self._place(named)
+        if any(named.matches(each) for each in (self._checkpoints, *self._outputs) if each):
+            fact = f"{field}: of {store.uri(key)} nothing is fetched: no more is there than spec.outputs and spec.checkpoints name"
+            return Found(folders=place, facts=(fact,))
         made = ", and its folder is made" if named.is_folder and place else ""
         fact = f"{field}: nothing is at {store.uri(key)}, so it is taken for something that the script will write{made}"
         return Found(folders=place, facts=(fact,))
+
+    def _text(self, field: str, named: Named, why: str, more: str = "") -> Found:
+        # In the library, which is only read, nothing can be an output: the script will most likely miss it.
+        warning = "warning: " if named.root is Root.DATASETS else ""
+        fact = f"{warning}{field}: {clip(named.text, SHOWN_LIMIT)} {why}, so it is taken as text and nothing is fetched{more}"
+        return Found(folders=self._place(named), facts=(fact,))
+
+    def _undecided(self, field: str, store: Store, key: str, named: Named) -> Found:
+        """Tell of a pattern that too many objects would have to be compared with; in the bucket it may be an output as well."""
+        what = f"more than {PATTERN_LIMIT} objects would have to be compared with"
+        if named.root is Root.BUCKET:
+            fact = f"{field}: {what} {store.uri(key)}, so it is taken as text and nothing is fetched"
+            return Found(folders=self._place(named), facts=(fact,))
+        folder = named.before_wildcard.rpartition("/")[0]
+        declare = f", or declare ${{datasets}}/{folder}/ in spec.inputs and use ${{inputs.NAME}} before the wildcard" if folder else ""
+        raise PhaseError(
+            Reason.INPUT_TOO_LARGE,
+            f"{field} names {store.uri(key)}, and {what} it",
+            f"put more of the path before the first wildcard, or what it is to match into a folder of its own{declare}",
+        )
 
     def _place(self, named: Named) -> tuple[Path, ...]:
         """Return the folder that the script finds for what is not there: the one above, or with a / at the end the one that it names."""
@@ -294,19 +325,15 @@ class _Finder:
             if info is not None or below:
                 return [*([Wanted(store, info, target, "data", field)] if info is not None else []), *below]
         if named.is_pattern:
-            found: Iterable[ObjectInfo] = self._matching(store, named, names)
+            found: Iterable[ObjectInfo] = self._matching(store, named)
         else:
             found = () if named.is_folder else self._checkpoint(store, key)
         return [_wanted(store, each, top, local, "data", field) for each in self._limited(store, found, names)]
 
-    def _matching(self, store: Store, named: Named, names: str) -> Iterator[ObjectInfo]:
+    def _matching(self, store: Store, named: Named) -> Iterator[ObjectInfo]:
         for count, info in enumerate(self._listed(store, store.credentials.key(named.before_wildcard))):
             if count == PATTERN_LIMIT:
-                raise PhaseError(
-                    Reason.INPUT_TOO_LARGE,
-                    f"{names}, and more than {PATTERN_LIMIT} objects would have to be compared with it",
-                    "put more of the path before the first wildcard, or declare the folder in spec.inputs and use ${inputs.NAME}",
-                )
+                raise _UndecidedError
             if named.matches(info.key.removeprefix(store.credentials.prefix)):
                 yield info
 

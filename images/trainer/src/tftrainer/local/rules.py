@@ -58,9 +58,19 @@ _RESERVED: Final = (
 
 Uri = Annotated[str, _text(8, 1100, *_URI)]
 ObjectUri = Annotated[str, _text(8, 1100, *_URI, Rule(".*/", "must name an object, not a folder: no / at the end", refuse=True))]
-OutputFolder = Annotated[
+_OUTPUT_FOLDER: Final = (
+    *_URI,
+    Rule(r"\$\{(bucket|cos)\}/.*", "must lie in the job's own bucket, where the script writes: ${bucket}/key"),
+)
+OutputFolder = Annotated[str, _text(8, 1100, *_OUTPUT_FOLDER)]
+OutputPath = Annotated[
     str,
-    _text(8, 1100, *_URI, Rule(r"\$\{(bucket|cos)\}/.*", "must lie in the job's own bucket, where the script writes: ${bucket}/key")),
+    _text(
+        8,
+        1100,
+        *_OUTPUT_FOLDER,
+        Rule(r".*[*\[].*", "must name one object or folder, without * and [: a folder stands for all in it", refuse=True),
+    ),
 ]
 Requirement = Annotated[
     str,

@@ -14,6 +14,7 @@ from tftrainer.local.rules import (
     InputName,
     ObjectUri,
     OutputFolder,
+    OutputPath,
     Requirement,
     ResourceName,
     RuntimeName,
@@ -97,7 +98,7 @@ class Input(Part, frozen=True):
 class Output(Part, frozen=True):
     """What the script only writes: it is never fetched."""
 
-    path: OutputFolder
+    path: OutputPath
 
 
 class ModelGate(Part, frozen=True):
