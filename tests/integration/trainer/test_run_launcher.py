@@ -45,6 +45,35 @@ for step in range(3):
 sys.exit('final accuracy 0.51 is below 0.90')
 """
 
+TEED = """
+import sys
+class Tee:
+    terminal = sys.stdout
+    def write(self, text): self.terminal.write(text)
+sys.stdout = Tee()
+print({}['missing'])
+"""
+
+LOGGED = """
+import logging, sys
+def main():
+    raise ValueError('Exception encountered when calling layer "dense".\\n\\nInput 0 does not fit\\n\\nCall arguments received:\\n  x=1')
+try:
+    main()
+except Exception:
+    logging.exception('training failed')
+    sys.exit(1)
+"""
+
+HOOKED = """
+import sys, logging
+def hook(*about):
+    sys.__excepthook__(*about)
+    logging.error('run failed')
+sys.excepthook = hook
+raise KeyError('x')
+"""
+
 HANDED_OVER = """
 import sys
 def load():
@@ -296,9 +325,13 @@ def test_an_exception_is_told_with_the_deepest_line_of_the_users_own(pod: Pod) -
         ("def f(): f()\nf()\n", Reason.SCRIPT_RAISED, "train.py", 1, "RecursionError"),
         ("raise KeyboardInterrupt('enough')\n", Reason.SCRIPT_RAISED, "train.py", 1, "KeyboardInterrupt: enough"),
         (CHAINED, Reason.SCRIPT_RAISED, "train.py", 8, "ValueError: own"),
-        (HANDLED, Reason.SCRIPT_EXITED, "", None, "accuracy 0.51"),
+        (TEED, Reason.SCRIPT_RAISED, "train.py", 7, "KeyError: 'missing'"),
+        ("import atexit, os\natexit.register(os.abort)\nraise ValueError('bad data')\n", Reason.SCRIPT_RAISED, "train.py", 3, "bad data"),
+        (LOGGED, Reason.SCRIPT_EXITED, "train.py", 4, "ValueError: Exception encountered when calling layer"),
+        (HOOKED, Reason.SCRIPT_EXITED, "train.py", 7, "run failed; the last traceback that it printed: train.py, line 7: KeyError: 'x'"),
+        (HANDLED, Reason.SCRIPT_EXITED, "train.py", 4, "with exit code 1. The last line of its standard error: final accuracy 0.51"),
         (HANDED_OVER.format(code=3), Reason.SCRIPT_EXITED, "", None, "exit code 3"),
-        (HANDED_OVER.format(code="'no data'"), Reason.SCRIPT_EXITED, "", None, "no data"),
+        (HANDED_OVER.format(code="'no data'"), Reason.SCRIPT_EXITED, "train.py", 5, "standard error: no data"),
         ("import sys\nsys.exit(3)\n", Reason.SCRIPT_EXITED, "", None, "exit code 3"),
         ("raise SystemExit('no data')\n", Reason.SCRIPT_EXITED, "", None, "no data"),
         (ARGUMENTS, Reason.SCRIPT_EXITED, "", None, "--n"),
@@ -609,7 +642,10 @@ def test_a_single_file_cannot_grow_beyond_the_workspace(pod: Pod) -> None:
     ran = pod.run("with open('../bucket/one', 'wb') as f:\n    for _ in range(64): f.write(bytes(1 << 20))\n", **SMALL)
     assert ran.reason == Reason.WORKSPACE_FULL
     assert ran.report.failure is not None
-    assert "more than 4Mi: the workspace and /tmp hold 4Mi, /dev/shm holds 1Mi" in ran.report.failure.message
+    assert (
+        "than 4Mi: no file may be larger than spec.resources.workspace (4Mi), or spec.resources.sharedMemory (1Mi)"
+        in ran.report.failure.message
+    )
     for field in ("spec.resources.workspace", "spec.resources.sharedMemory"):
         assert field in ran.report.failure.hint
     assert (pod.workspace / "bucket" / "one").stat().st_size <= 4 << 20
@@ -701,14 +737,17 @@ def _free(lock: int) -> bool:
     return True
 
 
-def test_a_stop_before_the_script_started_gives_143_and_the_script_never_runs(pod: Pod) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stop_before_the_script_started_gives_128_and_the_signal_and_the_script_never_runs(
+    pod: Pod, number: signal.Signals, code: int
+) -> None:
     with (pod.root / "state" / "trainer.lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         process = pod.start("open('../bucket/ran', 'w')\n")
         wait_for(lambda: "trainer.lock" in " ".join(_links(process.pid)))
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
         ran = pod.finish(process)
-    assert (ran.code, ran.reason) == (143, Reason.TERMINATED)
+    assert (ran.code, ran.reason) == (code, Reason.TERMINATED)
     assert not (pod.workspace / "bucket" / "ran").exists()
 
 
