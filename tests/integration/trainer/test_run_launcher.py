@@ -495,9 +495,6 @@ os.wait()
 pids.append(int(os.read(reading, 20)))
 
 def end(*_):
-    until = time.monotonic() + 10
-    while not os.path.exists(told) and time.monotonic() < until:
-        time.sleep(0.01)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGTERM)
 
@@ -520,6 +517,69 @@ def test_a_stop_reaches_children_forks_and_daemons_and_leaves_none_of_them(pod: 
     assert (ran.code, ran.reason) == (code, Reason.TERMINATED)
     assert told.exists(), "the daemon was not asked to end"
     assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
+
+
+SHIELDED = """
+import signal, subprocess, sys, time
+helper = subprocess.Popen(
+    [sys.executable, "-c", "import sys; sys.stdin.readline(); open('../bucket/flushed', 'w').close()"],
+    stdin=subprocess.PIPE,
+    start_new_session=True,
+)
+
+def stop(*_):
+    helper.communicate(b"flush\\n")
+    sys.exit(helper.returncode)
+
+signal.signal(signal.SIGTERM, stop)
+print("up", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_helper_that_the_script_shields_from_signals_is_ended_by_the_script_as_by_hand(pod: Pod) -> None:
+    process = pod.start(SHIELDED)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    ran = pod.finish(process)
+    assert (ran.code, ran.reason) == (143, Reason.TERMINATED)
+    assert (pod.workspace / "bucket" / "flushed").exists()
+
+
+SLOW = """
+import os, signal, time
+reading, writing = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+
+    def save(*_):
+        time.sleep(2)
+        open("../bucket/saved", "w").close()
+        os._exit(0)
+
+    signal.signal(signal.SIGTERM, save)
+    os.write(writing, b"x")
+    while True:
+        time.sleep(60)
+os.read(reading, 1)
+print("up", flush=True)
+time.sleep(60)
+"""
+
+
+def test_what_is_left_when_the_script_has_ended_is_asked_and_has_the_rest_of_the_grace_period_but_takes_no_more_than_it_needs(
+    pod: Pod,
+) -> None:
+    process = pod.start(SLOW, grace_seconds=40)
+    assert process.stdout is not None
+    process.stdout.readline()
+    begun = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    ran = pod.finish(process)
+    assert (ran.code, ran.reason) == (143, Reason.TERMINATED)
+    assert (pod.workspace / "bucket" / "saved").exists()
+    assert time.monotonic() - begun < 30
 
 
 WAITING = """
