@@ -21,6 +21,8 @@ from tftrainer import contract, handover
 from tftrainer.contract import Plan, Reason, RunReport, Script
 from tftrainer.run import stacks
 
+from tests.integration.trainer.launched import STOPPED_EARLY
+
 DRIVER = """
 import sys
 from pathlib import Path
@@ -592,29 +594,38 @@ threading.Event().wait(timeout=60)
 """
 
 
-def test_the_command_for_stacks_brings_those_of_all_threads_into_the_log(
-    pod: Pod, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = pod.write(WAITING)
+def _phase(pod: Pod, script: Path, command: list[str]) -> subprocess.Popen[bytes]:
     places = {name: pod.root / getattr(contract, name).lstrip("/") for name in ("STATE", "CODE", "BUCKET", "DEPENDENCIES")}
     for folder in places.values():
         folder.mkdir(parents=True, exist_ok=True)
     (pod.root / "dev").mkdir()
     (places["STATE"] / "trainer.lock").touch()
-    handover.write(handover.Resolved(script=str(file), cwd=str(file.parent)), pod.root / contract.RESOLVED_FILE.lstrip("/"))
+    handover.write(handover.Resolved(script=str(script), cwd=str(script.parent)), pod.root / contract.RESOLVED_FILE.lstrip("/"))
     text = contract.encode_plan(Plan(namespace="ns", job="j", uid="u", runtime="tf2", script=Script(name="train.py")))
-    process = subprocess.Popen(
-        [sys.executable, "-I", "-m", "tftrainer", "run"],
+    return subprocess.Popen(
+        [sys.executable, "-I", *command],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**INHERITED, contract.PLAN_VARIABLE: text, "TFTRAINING_ROOT": str(pod.root)},
     )
+
+
+def test_the_command_for_stacks_brings_those_of_all_threads_into_the_log(
+    pod: Pod, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = pod.write(WAITING)
+    process = _phase(pod, file, ["-m", "tftrainer", "run"])
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
-    assert stacks.main(process.pid) == 0
-    assert "in its log" in capsys.readouterr().out
     log = pod.root / contract.LOGS.lstrip("/") / "stderr.log"
-    wait_for(lambda: "in worker" in log.read_text() and f'File "{file}", line 7 in <module>' in log.read_text())
+
+    def both_seen() -> bool:
+        # The main thread may not have come to its last line yet.
+        assert stacks.main(process.pid) == 0
+        assert "in its log" in capsys.readouterr().out
+        return "in worker" in log.read_text() and f'File "{file}", line 7 in <module>' in log.read_text()
+
+    wait_for(both_seen)
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=20)
@@ -809,6 +820,24 @@ def test_a_stop_before_the_script_started_gives_128_and_the_signal_and_the_scrip
         ran = pod.finish(process)
     assert (ran.code, ran.reason) == (code, Reason.TERMINATED)
     assert not (pod.workspace / "bucket" / "ran").exists()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stop_during_the_launchers_own_imports_is_not_lost(pod: Pod, number: signal.Signals, code: int) -> None:
+    file = pod.write("open('../bucket/ran', 'w')\n")
+    process = _phase(pod, file, [*STOPPED_EARLY, str(int(number)), "run"])
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == code, err
+    report = contract.decode_report((pod.root / "dev" / "termination-log").read_text(), RunReport)
+    assert report.failure is not None
+    assert (report.exit_code, report.failure.reason) == (code, Reason.TERMINATED)
+    assert not (pod.root / contract.BUCKET.lstrip("/") / "ran").exists()
+
+
+def test_the_script_starts_with_no_signal_held_back(pod: Pod) -> None:
+    file = pod.write("import signal\nprint(signal.pthread_sigmask(signal.SIG_BLOCK, ()))\n")
+    out, err = _phase(pod, file, ["-m", "tftrainer", "run"]).communicate(timeout=20)
+    assert out == b"set()\n", err
 
 
 def _links(pid: int) -> list[str]:

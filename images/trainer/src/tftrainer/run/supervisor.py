@@ -31,6 +31,8 @@ class Wakeup:
         os.set_blocking(self._writer, False)
         self._previous = [(number, signal.signal(number, lambda *_: None)) for number in _HEARD]
         self._previous_writer = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        # The process holds them back from its start on.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
 
     def workspace_passed(self) -> None:
         """Say that the workspace holds too much. Safe to call from any thread, at any time."""
