@@ -21,7 +21,7 @@ from tftrainer import contract, handover
 from tftrainer.contract import Input, Plan, Reason, Reference, RunReport, Script
 from tftrainer.handover import Resolved
 
-from tests.integration.trainer.launched import LAUNCH, Trainer, fetched, until_handler_is_set, with_script
+from tests.integration.trainer.launched import LAUNCH, STOPPED_EARLY, Trainer, fetched, until_handler_is_set, with_script
 from tests.integration.trainer.pods import ACCESS_KEY, SECRET_KEY, Pod
 
 pytestmark = pytest.mark.every_store
@@ -535,6 +535,15 @@ def test_a_publisher_that_is_asked_to_stop_before_the_start_ends_at_once(pod: Po
     ended = pod.end(publisher, 20)
     report = ended.report(contract.PublishReport)
     assert (ended.code, report.succeeded) == (0, False)
+
+
+def test_a_publisher_that_is_asked_to_stop_during_its_imports_publishes_all_the_same(pod: Pod, plan: Plan) -> None:
+    fetched(pod, plan)
+    command = [sys.executable, "-I", *STOPPED_EARLY, str(int(signal.SIGTERM)), "publish"]
+    ended = pod.end(subprocess.Popen(command, env=pod.environment(plan), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True), 20)
+    report = ended.report(contract.PublishReport)
+    assert (ended.code, report.failure, report.succeeded) == (0, None, False)
+    assert report.manifest_uri
 
 
 def test_fetch_that_is_asked_to_stop_ends_promptly_with_143(pod: Pod, plan: Plan) -> None:

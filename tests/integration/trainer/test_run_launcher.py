@@ -21,6 +21,8 @@ from tftrainer import contract, handover
 from tftrainer.contract import Plan, Reason, RunReport, Script
 from tftrainer.run import stacks
 
+from tests.integration.trainer.launched import STOPPED_EARLY
+
 DRIVER = """
 import sys
 from pathlib import Path
@@ -43,6 +45,35 @@ except OSError:
 for step in range(3):
     print('step', step, file=sys.stderr)
 sys.exit('final accuracy 0.51 is below 0.90')
+"""
+
+TEED = """
+import sys
+class Tee:
+    terminal = sys.stdout
+    def write(self, text): self.terminal.write(text)
+sys.stdout = Tee()
+print({}['missing'])
+"""
+
+LOGGED = """
+import logging, sys
+def main():
+    raise ValueError('Exception encountered when calling layer "dense".\\n\\nInput 0 does not fit\\n\\nCall arguments received:\\n  x=1')
+try:
+    main()
+except Exception:
+    logging.exception('training failed')
+    sys.exit(1)
+"""
+
+HOOKED = """
+import sys, logging
+def hook(*about):
+    sys.__excepthook__(*about)
+    logging.error('run failed')
+sys.excepthook = hook
+raise KeyError('x')
 """
 
 HANDED_OVER = """
@@ -296,9 +327,13 @@ def test_an_exception_is_told_with_the_deepest_line_of_the_users_own(pod: Pod) -
         ("def f(): f()\nf()\n", Reason.SCRIPT_RAISED, "train.py", 1, "RecursionError"),
         ("raise KeyboardInterrupt('enough')\n", Reason.SCRIPT_RAISED, "train.py", 1, "KeyboardInterrupt: enough"),
         (CHAINED, Reason.SCRIPT_RAISED, "train.py", 8, "ValueError: own"),
-        (HANDLED, Reason.SCRIPT_EXITED, "", None, "accuracy 0.51"),
+        (TEED, Reason.SCRIPT_RAISED, "train.py", 7, "KeyError: 'missing'"),
+        ("import atexit, os\natexit.register(os.abort)\nraise ValueError('bad data')\n", Reason.SCRIPT_RAISED, "train.py", 3, "bad data"),
+        (LOGGED, Reason.SCRIPT_EXITED, "train.py", 4, "ValueError: Exception encountered when calling layer"),
+        (HOOKED, Reason.SCRIPT_EXITED, "train.py", 7, "run failed; the last traceback that it printed: train.py, line 7: KeyError: 'x'"),
+        (HANDLED, Reason.SCRIPT_EXITED, "train.py", 4, "with exit code 1. The last line of its standard error: final accuracy 0.51"),
         (HANDED_OVER.format(code=3), Reason.SCRIPT_EXITED, "", None, "exit code 3"),
-        (HANDED_OVER.format(code="'no data'"), Reason.SCRIPT_EXITED, "", None, "no data"),
+        (HANDED_OVER.format(code="'no data'"), Reason.SCRIPT_EXITED, "train.py", 5, "standard error: no data"),
         ("import sys\nsys.exit(3)\n", Reason.SCRIPT_EXITED, "", None, "exit code 3"),
         ("raise SystemExit('no data')\n", Reason.SCRIPT_EXITED, "", None, "no data"),
         (ARGUMENTS, Reason.SCRIPT_EXITED, "", None, "--n"),
@@ -462,9 +497,6 @@ os.wait()
 pids.append(int(os.read(reading, 20)))
 
 def end(*_):
-    until = time.monotonic() + 10
-    while not os.path.exists(told) and time.monotonic() < until:
-        time.sleep(0.01)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGTERM)
 
@@ -489,6 +521,69 @@ def test_a_stop_reaches_children_forks_and_daemons_and_leaves_none_of_them(pod: 
     assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
 
 
+SHIELDED = """
+import signal, subprocess, sys, time
+helper = subprocess.Popen(
+    [sys.executable, "-c", "import sys; sys.stdin.readline(); open('../bucket/flushed', 'w').close()"],
+    stdin=subprocess.PIPE,
+    start_new_session=True,
+)
+
+def stop(*_):
+    helper.communicate(b"flush\\n")
+    sys.exit(helper.returncode)
+
+signal.signal(signal.SIGTERM, stop)
+print("up", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_helper_that_the_script_shields_from_signals_is_ended_by_the_script_as_by_hand(pod: Pod) -> None:
+    process = pod.start(SHIELDED)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    ran = pod.finish(process)
+    assert (ran.code, ran.reason) == (143, Reason.TERMINATED)
+    assert (pod.workspace / "bucket" / "flushed").exists()
+
+
+SLOW = """
+import os, signal, time
+reading, writing = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+
+    def save(*_):
+        time.sleep(2)
+        open("../bucket/saved", "w").close()
+        os._exit(0)
+
+    signal.signal(signal.SIGTERM, save)
+    os.write(writing, b"x")
+    while True:
+        time.sleep(60)
+os.read(reading, 1)
+print("up", flush=True)
+time.sleep(60)
+"""
+
+
+def test_what_is_left_when_the_script_has_ended_is_asked_and_has_the_rest_of_the_grace_period_but_takes_no_more_than_it_needs(
+    pod: Pod,
+) -> None:
+    process = pod.start(SLOW, grace_seconds=40)
+    assert process.stdout is not None
+    process.stdout.readline()
+    begun = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    ran = pod.finish(process)
+    assert (ran.code, ran.reason) == (143, Reason.TERMINATED)
+    assert (pod.workspace / "bucket" / "saved").exists()
+    assert time.monotonic() - begun < 30
+
+
 WAITING = """
 import threading
 def worker():
@@ -499,29 +594,38 @@ threading.Event().wait(timeout=60)
 """
 
 
-def test_the_command_for_stacks_brings_those_of_all_threads_into_the_log(
-    pod: Pod, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = pod.write(WAITING)
+def _phase(pod: Pod, script: Path, command: list[str]) -> subprocess.Popen[bytes]:
     places = {name: pod.root / getattr(contract, name).lstrip("/") for name in ("STATE", "CODE", "BUCKET", "DEPENDENCIES")}
     for folder in places.values():
         folder.mkdir(parents=True, exist_ok=True)
     (pod.root / "dev").mkdir()
     (places["STATE"] / "trainer.lock").touch()
-    handover.write(handover.Resolved(script=str(file), cwd=str(file.parent)), pod.root / contract.RESOLVED_FILE.lstrip("/"))
+    handover.write(handover.Resolved(script=str(script), cwd=str(script.parent)), pod.root / contract.RESOLVED_FILE.lstrip("/"))
     text = contract.encode_plan(Plan(namespace="ns", job="j", uid="u", runtime="tf2", script=Script(name="train.py")))
-    process = subprocess.Popen(
-        [sys.executable, "-I", "-m", "tftrainer", "run"],
+    return subprocess.Popen(
+        [sys.executable, "-I", *command],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**INHERITED, contract.PLAN_VARIABLE: text, "TFTRAINING_ROOT": str(pod.root)},
     )
+
+
+def test_the_command_for_stacks_brings_those_of_all_threads_into_the_log(
+    pod: Pod, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = pod.write(WAITING)
+    process = _phase(pod, file, ["-m", "tftrainer", "run"])
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
-    assert stacks.main(process.pid) == 0
-    assert "in its log" in capsys.readouterr().out
     log = pod.root / contract.LOGS.lstrip("/") / "stderr.log"
-    wait_for(lambda: "in worker" in log.read_text() and f'File "{file}", line 7 in <module>' in log.read_text())
+
+    def both_seen() -> bool:
+        # The main thread may not have come to its last line yet.
+        assert stacks.main(process.pid) == 0
+        assert "in its log" in capsys.readouterr().out
+        return "in worker" in log.read_text() and f'File "{file}", line 7 in <module>' in log.read_text()
+
+    wait_for(both_seen)
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=20)
@@ -609,7 +713,10 @@ def test_a_single_file_cannot_grow_beyond_the_workspace(pod: Pod) -> None:
     ran = pod.run("with open('../bucket/one', 'wb') as f:\n    for _ in range(64): f.write(bytes(1 << 20))\n", **SMALL)
     assert ran.reason == Reason.WORKSPACE_FULL
     assert ran.report.failure is not None
-    assert "more than 4Mi: the workspace and /tmp hold 4Mi, /dev/shm holds 1Mi" in ran.report.failure.message
+    assert (
+        "than 4Mi: no file may be larger than spec.resources.workspace (4Mi), or spec.resources.sharedMemory (1Mi)"
+        in ran.report.failure.message
+    )
     for field in ("spec.resources.workspace", "spec.resources.sharedMemory"):
         assert field in ran.report.failure.hint
     assert (pod.workspace / "bucket" / "one").stat().st_size <= 4 << 20
@@ -701,15 +808,36 @@ def _free(lock: int) -> bool:
     return True
 
 
-def test_a_stop_before_the_script_started_gives_143_and_the_script_never_runs(pod: Pod) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stop_before_the_script_started_gives_128_and_the_signal_and_the_script_never_runs(
+    pod: Pod, number: signal.Signals, code: int
+) -> None:
     with (pod.root / "state" / "trainer.lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         process = pod.start("open('../bucket/ran', 'w')\n")
         wait_for(lambda: "trainer.lock" in " ".join(_links(process.pid)))
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
         ran = pod.finish(process)
-    assert (ran.code, ran.reason) == (143, Reason.TERMINATED)
+    assert (ran.code, ran.reason) == (code, Reason.TERMINATED)
     assert not (pod.workspace / "bucket" / "ran").exists()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stop_during_the_launchers_own_imports_is_not_lost(pod: Pod, number: signal.Signals, code: int) -> None:
+    file = pod.write("open('../bucket/ran', 'w')\n")
+    process = _phase(pod, file, [*STOPPED_EARLY, str(int(number)), "run"])
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == code, err
+    report = contract.decode_report((pod.root / "dev" / "termination-log").read_text(), RunReport)
+    assert report.failure is not None
+    assert (report.exit_code, report.failure.reason) == (code, Reason.TERMINATED)
+    assert not (pod.root / contract.BUCKET.lstrip("/") / "ran").exists()
+
+
+def test_the_script_starts_with_no_signal_held_back(pod: Pod) -> None:
+    file = pod.write("import signal\nprint(signal.pthread_sigmask(signal.SIG_BLOCK, ()))\n")
+    out, err = _phase(pod, file, ["-m", "tftrainer", "run"]).communicate(timeout=20)
+    assert out == b"set()\n", err
 
 
 def _links(pid: int) -> list[str]:

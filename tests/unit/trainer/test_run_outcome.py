@@ -39,6 +39,7 @@ Traceback (most recent call last):
     return _default_decoder.decode(s)
 json.decoder.JSONDecodeError: Expecting property name
 """
+WHAT = "json.decoder.JSONDecodeError: Expecting property name"
 
 
 @pytest.mark.parametrize(
@@ -68,6 +69,11 @@ json.decoder.JSONDecodeError: Expecting property name
         (Ending(2, stderr=PRINTED), 2, Reason.SCRIPT_EXITED),
         (Ending(1, stderr=PRINTED + "step 1\naccuracy 0.51 is below 0.90\n"), 1, Reason.SCRIPT_EXITED),
         (Ending(3, record=Evidence("ValueError", "x")), 3, Reason.SCRIPT_EXITED),
+        (Ending(120, record=Evidence("ValueError", "x")), 120, Reason.SCRIPT_RAISED),
+        (Ending(120, stderr=PRINTED), 120, Reason.SCRIPT_EXITED),
+        (Ending(0, signal.SIGABRT, record=Evidence("ValueError", "x")), 134, Reason.SCRIPT_RAISED),
+        (Ending(0, signal.SIGSEGV, stderr=PRINTED), 139, Reason.SCRIPT_CRASHED),
+        (Ending(0, signal.SIGKILL, record=Evidence("ValueError", "x")), 137, Reason.SCRIPT_KILLED),
         (Ending(0, signal.SIGINT), 130, Reason.SCRIPT_KILLED),
         (Ending(0, signal.SIGINT, stderr=PRINTED), 130, Reason.SCRIPT_KILLED),
         (Ending(0, signal.SIGINT, stderr=PRINTED.replace("json.decoder.JSONDecodeError", "KeyboardInterrupt")), 130, Reason.SCRIPT_RAISED),
@@ -121,6 +127,26 @@ def test_a_printed_traceback_counts_only_if_nothing_was_printed_after_its_messag
     assert (evidence.printed(PRINTED + after, CODE, DEPS) is not None) == counts
 
 
+@pytest.mark.parametrize(
+    ("after", "code", "place"),
+    [
+        ("step 1\n", 1, ("lib/helpers.py", 3, WHAT)),
+        ('\nInput 0\n\n  File "/workspace/code/other.py", line 9, in f\n', 120, ("lib/helpers.py", 3, WHAT)),
+        ("step 1\n" * 1000, 1, ("", None, "")),
+        ("step 1\n", 2, ("", None, "")),
+    ],
+)
+def test_a_script_that_ends_itself_soon_after_it_printed_a_traceback_is_told_with_its_place(
+    after: str, code: int, place: tuple[str, int | None, str]
+) -> None:
+    _, failure = judge(Ending(code, stderr=PRINTED + after), PLAN, CODE, DEPS)
+    assert failure is not None
+    assert failure.reason is Reason.SCRIPT_EXITED
+    assert (failure.file, failure.line, failure.exception) == place
+    assert ("; the last traceback that it printed: lib/helpers.py, line 3: json" in failure.message) == bool(place[0])
+    assert failure.traceback == (PRINTED + after)[-1024:]
+
+
 def test_a_message_of_several_lines_belongs_to_its_traceback() -> None:
     text = PRINTED.replace("Expecting property name", "Graph execution error:") + "\nDetected at node 'MatMul' defined at:\n    train.py\n"
     found = evidence.printed(text, CODE, DEPS)
@@ -170,6 +196,7 @@ def test_a_record_of_any_bytes_is_read_or_refused_without_an_error(tmp_path_fact
 @given(st.text(max_size=400))
 def test_any_text_of_standard_error_is_read_without_an_error(text: str) -> None:
     evidence.printed("Traceback (most recent call last):" + text, CODE, DEPS)
+    evidence.last_printed("Traceback (most recent call last):" + text, CODE, DEPS)
 
 
 def test_a_record_that_is_a_link_or_a_pipe_is_not_followed(tmp_path: Path) -> None:

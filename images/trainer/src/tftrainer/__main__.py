@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from tftrainer.contract import PLAN_VARIABLE, ContractError, Plan, decode_plan
+if TYPE_CHECKING:
+    from tftrainer.contract import Plan
 
 PHASES: Final = ("fetch", "run", "publish")
 DESCRIBE: Final = "describe"
@@ -37,6 +38,9 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1 or arguments[0] not in PHASES:
         print(f"tftrainer: got {arguments!r}, expected one of: {', '.join((*PHASES, DESCRIBE, STACKS, LOCAL))}", file=sys.stderr)
         return USAGE_ERROR
+    _listen(arguments[0])
+    from tftrainer.contract import PLAN_VARIABLE, ContractError, decode_plan
+
     text = os.environ.get(PLAN_VARIABLE)
     if not text:
         print(f"tftrainer: the environment variable {PLAN_VARIABLE} is missing; the operator sets it", file=sys.stderr)
@@ -49,10 +53,17 @@ def main(arguments: list[str]) -> int:
     return _phase(arguments[0], plan)
 
 
+def _listen(name: str) -> None:
+    """Let no stop be lost: PID 1 would never hear of one that comes before the phase, whose imports take a while, sets its handlers."""
+    if name == "fetch":
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
+    else:
+        # The script must not start then, and what there is must be published: the kernel keeps the signal until the phase is ready.
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+
+
 def _phase(name: str, plan: Plan) -> int:
     if name == "fetch":
-        # The interpreter as PID 1 would ignore SIGTERM until the phase, whose imports take a while, has set its own handler.
-        signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
         from tftrainer.fetch.phase import main as fetch
 
         return fetch(plan)

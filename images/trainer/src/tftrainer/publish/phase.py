@@ -59,6 +59,8 @@ def main(plan: Plan, layout: Layout | None = None, environment: Mapping[str, str
     stop = Stop()
     signal.signal(signal.SIGTERM, lambda *_: stop.ask())
     signal.signal(signal.SIGINT, lambda *_: stop.ask())
+    # The process holds them back from its start on.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))
     # The client library takes its time to import: while the script runs, not after its end.
     importing = threading.Thread(target=_import_storage, daemon=True)
     importing.start()

@@ -12,9 +12,12 @@ from tftrainer.contract import TRACEBACK_LIMIT
 
 _HEADER = "Traceback (most recent call last):"
 _FRAME = re.compile(r'^\s+File "(?P<file>[^"]+)", line (?P<line>\d+)', re.MULTILINE)
+_CLOSING = re.compile(r"^\S", re.MULTILINE)
 _LAST = re.compile(r"^(?P<type>[A-Za-z_][\w.]*)(?:: (?P<message>.*))?$")
 _MISSING = re.compile(r"No module named '?(?P<name>[\w.]+)")
 _SYNTAX = frozenset({"SyntaxError", "IndentationError", "TabError"})
+_NEAR = 4096
+"""Characters: what a script printed more than that after a traceback, it printed because it went on."""
 _RECORD_LIMIT = 64 * 1024
 
 
@@ -55,20 +58,36 @@ def printed(text: str, code: Path, dependencies: Path) -> Evidence | None:
     For scripts that put their own function in the place of `sys.excepthook`, or print the traceback and end themselves. One that
     the script printed and went on from is not why it ended.
     """
-    start = text.rfind(_HEADER)
-    if start < 0:
-        return None
-    block = text[start:]
-    lines = block.splitlines()
-    closing = next((number for number in range(1, len(lines)) if _is_flush(lines[number])), None)
-    matched = _LAST.match(lines[closing]) if closing is not None else None
-    if matched is None or closing is None:
-        return None
+    block, closing = _last_block(text)
+    lines = block[closing:].splitlines()
     # "Graph execution error:" and its like are followed by the rest of the message.
-    if not lines[closing].endswith(":") and any(map(_is_flush, lines[closing + 1 :])):
+    if lines and not lines[0].endswith(":") and any(map(_is_flush, lines[1:])):
         return None
-    file, line = deepest_frame(block, code, dependencies)
-    last_file = _frames(block)[-1][0] if _frames(block) else ""
+    return _read(block, closing, code, dependencies)
+
+
+def last_printed(text: str, code: Path, dependencies: Path) -> Evidence | None:
+    """Find the last traceback in the script's standard error, if it is near the end; it need not be why the script ended.
+
+    After it may come the rest of its message, or what the script had to say before it gave up.
+    """
+    block, closing = _last_block(text)
+    return _read(block, closing, code, dependencies) if len(block) - closing <= _NEAR else None
+
+
+def _last_block(text: str) -> tuple[str, int]:
+    """Return the text from the last traceback on, and where in it the line is that names the exception; both empty without one."""
+    start = text.rfind(_HEADER)
+    closing = _CLOSING.search(text, start + len(_HEADER)) if start >= 0 else None
+    return (text[start:], closing.start() - start) if closing else ("", 0)
+
+
+def _read(block: str, closing: int, code: Path, dependencies: Path) -> Evidence | None:
+    matched = _LAST.match(next(iter(block[closing:].splitlines()), ""))
+    if matched is None:
+        return None
+    file, line = deepest_frame(block[:closing], code, dependencies)
+    frames = _frames(block[:closing])
     missing = _MISSING.search(matched["message"] or "") if matched["type"] == "ModuleNotFoundError" else None
     return Evidence(
         type=matched["type"],
@@ -76,7 +95,7 @@ def printed(text: str, code: Path, dependencies: Path) -> Evidence | None:
         missing=missing["name"] if missing else "",
         file=file,
         line=line,
-        syntax=matched["type"] in _SYNTAX and bool(own_name(last_file, code, dependencies)),
+        syntax=matched["type"] in _SYNTAX and bool(own_name(frames[-1][0] if frames else "", code, dependencies)),
         traceback=block[-TRACEBACK_LIMIT:],
     )
 

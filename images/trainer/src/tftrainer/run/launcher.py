@@ -15,7 +15,7 @@ from tftrainer.contract import DATASETS_PREFIX, PLAN_VARIABLE, STORAGE_PREFIX, F
 from tftrainer.handover import Resolved
 from tftrainer.layout import MESSAGE_VARIABLE, ROOT_VARIABLE
 from tftrainer.run import evidence, memory, outcome, process
-from tftrainer.run.outcome import Ending, Stop
+from tftrainer.run.outcome import Ending
 from tftrainer.run.places import Places
 from tftrainer.run.streams import Stream
 from tftrainer.run.supervisor import End, Supervisor, Wakeup
@@ -171,8 +171,9 @@ def _take_lock(places: Places, wakeup: Wakeup) -> int:
 
 def _refuse_if_asked_to_stop(wakeup: Wakeup) -> None:
     heard = wakeup.read()
-    if signal.SIGTERM in heard or signal.SIGINT in heard:
-        raise LaunchError(Reason.TERMINATED, "The run was stopped before the script started.", code=outcome.TERMINATED_CODE)
+    for number in heard:
+        if number in (signal.SIGTERM, signal.SIGINT):
+            raise LaunchError(Reason.TERMINATED, "The run was stopped before the script started.", code=128 + number)
 
 
 def _mark_started(places: Places) -> None:
@@ -198,4 +199,4 @@ def _report(places: Places, report: RunReport) -> None:
         places.termination_log.write_bytes(encoded)
 
 
-__all__ = ["LaunchError", "Stop", "main", "script_environment"]
+__all__ = ["LaunchError", "main", "script_environment"]

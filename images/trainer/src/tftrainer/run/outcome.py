@@ -15,6 +15,8 @@ from tftrainer.run.evidence import Evidence
 
 TERMINATED_CODE = 128 + signal.SIGTERM
 _CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSYS, signal.SIGTRAP})
+_UNFLUSHED = 120
+"""Python's exit code where it could not flush its output at the end, whatever it would have been otherwise."""
 _FAULT = "Fatal Python error:"
 _TEXT_LIMIT = 1000
 _LINE_LIMIT = 10**9
@@ -60,7 +62,7 @@ def judge(ending: Ending, plan: Plan, code: Path, dependencies: Path) -> tuple[i
     found = _uncaught(ending, code, dependencies)
     if found is not None:
         return exit_code, _raised(found, plan, code.parent / Path(BUCKET).name)
-    return exit_code, _by_signal(ending, plan, code, dependencies) if ending.signal else _exited(ending)
+    return exit_code, _by_signal(ending, plan, code, dependencies) if ending.signal else _exited(ending, code, dependencies)
 
 
 def _uncaught(ending: Ending, code: Path, dependencies: Path) -> Evidence | None:
@@ -68,6 +70,9 @@ def _uncaught(ending: Ending, code: Path, dependencies: Path) -> Evidence | None
     if ending.signal == signal.SIGINT:
         found = evidence.printed(ending.stderr, code, dependencies)
         return found if found and found.type == KeyboardInterrupt.__name__ else None
+    if ending.signal in _CRASHES or ending.code == _UNFLUSHED:
+        # The exception comes first: what Python, or a library, fails at while it ends is not why it ends.
+        return ending.record
     if ending.signal or ending.code != 1:
         return None
     return ending.record or evidence.printed(ending.stderr, code, dependencies)
@@ -110,8 +115,9 @@ def _file_too_large(plan: Plan, traceback: str) -> Failure:
     return Failure(
         reason=Reason.WORKSPACE_FULL,
         message=(
-            f"The script wrote, or reserved, a single file of more than {_size(largest_file(plan))}: the workspace and /tmp hold "
-            f"{_size(plan.workspace_bytes)}, /dev/shm holds {_size(plan.shared_memory_bytes)}."
+            f"The script wrote, or reserved, a single file of more than {_size(largest_file(plan))}: no file may be larger than "
+            f"spec.resources.workspace ({_size(plan.workspace_bytes)}), or spec.resources.sharedMemory "
+            f"({_size(plan.shared_memory_bytes)}) where that is more."
         ),
         hint="Raise spec.resources.workspace, or spec.resources.sharedMemory if the file is in /dev/shm; or write less.",
         traceback=traceback,
@@ -155,10 +161,9 @@ def _by_signal(ending: Ending, plan: Plan, code: Path, dependencies: Path) -> Fa
 
 
 def _raised(found: Evidence, plan: Plan, bucket: Path) -> Failure:
-    line = found.line if 0 < found.line <= _LINE_LIMIT else None
+    line, exception = _line(found), _exception(found)
     text = found.message[:_TEXT_LIMIT]
-    exception = f"{found.type}: {text}" if text else found.type
-    where = {"exception": exception[:_TEXT_LIMIT], "file": found.file[:_TEXT_LIMIT], "traceback": found.traceback[-TRACEBACK_LIMIT:]}
+    where = {"exception": exception, "file": found.file[:_TEXT_LIMIT], "traceback": found.traceback[-TRACEBACK_LIMIT:]}
     if found.errno == errno.EFBIG:
         return _file_too_large(plan, found.traceback)
     if found.syntax:
@@ -178,14 +183,26 @@ def _raised(found: Evidence, plan: Plan, bucket: Path) -> Failure:
             line=line,
             **where,
         )
-    place = f"{found.file}, line {line}: " if found.file and line else ""
     return Failure(
         reason=Reason.SCRIPT_RAISED,
-        message=f"{place}{exception}"[:_TEXT_LIMIT],
+        message=f"{_place(found)}{exception}"[:_TEXT_LIMIT],
         hint=_in_bucket(found, bucket) or _memory(found),
         line=line,
         **where,
     )
+
+
+def _exception(found: Evidence) -> str:
+    return (f"{found.type}: {found.message}" if found.message else found.type)[:_TEXT_LIMIT]
+
+
+def _line(found: Evidence) -> int | None:
+    return found.line if 0 < found.line <= _LINE_LIMIT else None
+
+
+def _place(found: Evidence) -> str:
+    line = _line(found)
+    return f"{found.file}, line {line}: " if found.file and line else ""
 
 
 def _in_bucket(found: Evidence, bucket: Path) -> str:
@@ -219,13 +236,21 @@ def _memory(found: Evidence) -> str:
     return ""
 
 
-def _exited(ending: Ending) -> Failure:
+def _exited(ending: Ending, code: Path, dependencies: Path) -> Failure:
     said = next((line.strip() for line in reversed(ending.stderr.splitlines()) if line.strip()), "")
     last = f" The last line of its standard error: {said[:400]}" if said else ""
+    # A script that chooses another code than Python does for an exception has its own reason.
+    found = evidence.last_printed(ending.stderr, code, dependencies) if ending.code in (1, _UNFLUSHED) else None
+    exception, file, line = (_exception(found), found.file, _line(found)) if found else ("", "", None)
+    if found:
+        last += f"; the last traceback that it printed: {_place(found)}{exception[:300]}"
     return Failure(
         reason=Reason.SCRIPT_EXITED,
-        message=f"The script ended itself with exit code {ending.code}.{last}",
+        message=f"The script ended itself with exit code {ending.code}.{last}"[:_TEXT_LIMIT],
         hint="0 means success; the log tells why the script chose another code.",
+        exception=exception,
+        file=file[:_TEXT_LIMIT],
+        line=line,
         traceback=_tail(ending.stderr),
     )
 

@@ -61,13 +61,11 @@ def send(group: int, number: int) -> None:
         os.killpg(group, number)
 
 
-def tell(group: int, number: int) -> None:
-    """Send a signal to a process group, and to what has left it: a daemon that the script started is asked to end too."""
-    outside = list(outsiders(group))
-    send(group, number)
-    for process in outside:
+def ask_outsiders(group: int) -> None:
+    """Send SIGTERM to all that descends from this process and has left a process group."""
+    for process in list(outsiders(group)):
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(process, number)
+            os.kill(process, signal.SIGTERM)
 
 
 def ask_for_stacks(process: int) -> bool:

@@ -18,6 +18,7 @@ _FORWARDED = (signal.SIGTERM, signal.SIGINT)
 _HEARD = (*_FORWARDED, signal.SIGCHLD, signal.SIGUSR1)
 _WORKSPACE_MARK = 0
 _DUMP_SECONDS = 0.5
+_REST_SECONDS = 1.0
 _DRAIN_SECONDS = 5.0
 
 
@@ -30,6 +31,8 @@ class Wakeup:
         os.set_blocking(self._writer, False)
         self._previous = [(number, signal.signal(number, lambda *_: None)) for number in _HEARD]
         self._previous_writer = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        # The process holds them back from its start on.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
 
     def workspace_passed(self) -> None:
         """Say that the workspace holds too much. Safe to call from any thread, at any time."""
@@ -83,6 +86,7 @@ class Supervisor:
         self._deadline = None if deadline is None else clock() + deadline
         self._dump_at: float | None = None
         self._kill_at: float | None = None
+        self._rest_until = 0.0
         self._stop: Stop | None = None
         self._forced = False
         self._status: int | None = None
@@ -92,9 +96,18 @@ class Supervisor:
         while self._status is None:
             self._turn(self._next_moment())
             self._act()
+        if self._stop is not None:
+            self._let_the_rest_end()
         process.end_all()
         self._drain()
         return End(self._status, self._stop, self._forced)
+
+    def _let_the_rest_end(self) -> None:
+        # What has left the script's group was not asked yet: the script may have shielded it, to end it in its own way.
+        process.ask_outsiders(self._script)
+        until = max(self._rest_until, self._clock() + _REST_SECONDS)
+        while any(process.children()) and self._clock() < until:
+            self._turn(until)
 
     def _drain(self) -> None:
         until = self._clock() + _DRAIN_SECONDS
@@ -138,11 +151,11 @@ class Supervisor:
     def _end_script(self, stop: Stop, number: int) -> None:
         if self._status is not None:
             return
-        process.tell(self._script, number)
+        process.send(self._script, number)
         if self._stop is None:
             self._stop = stop
             self._deadline = None
-            self._dump_at = self._clock() + self._grace
+            self._dump_at = self._rest_until = self._clock() + self._grace
 
     def _act(self) -> None:
         now = self._clock()
