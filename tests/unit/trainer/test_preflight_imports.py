@@ -308,6 +308,22 @@ default: Model | None = None
     assert "'missing'" in found.message
 
 
+@pytest.mark.parametrize("name", ["sitecustomize", "usercustomize"])
+def test_after_a_module_that_runs_before_the_script_nothing_is_refused_but_what_is_no_python(tmp_path: Path, name: str) -> None:
+    vendor = {f"{name}.py": "import sys\nsys.path.insert(0, sys.path[0] + '/vendor')\n", "vendor/thing.py": ""}
+    archive = zipped(tmp_path / "a.zip", vendor)
+    packages = str(write(tmp_path / "packages", vendor))
+    source, code = "import thing\n", tmp_path / "code"
+    assert examined(code, source, archive=archive).errors == []
+    assert examined(code, source, image=this_image("tf2", {}, (packages,))).errors == []
+    assert examined(code, source, image=this_image("tf2", {"PYTHONPATH": packages})).errors == []
+    reads = b"import argparse\np = argparse.ArgumentParser()\np.parse_args()\n"
+    assert examine("train.py", reads, (str(code), str(archive)), IMAGE, ("--x",)).errors == []
+    assert [each.reason for each in examined(code, "x = = 1\n", archive=archive).errors] == [Reason.SYNTAX_ERROR]
+    # Beside the script Python does not look for it.
+    assert len(examined(write(code, vendor), source).errors) == 1
+
+
 def test_a_runtime_that_has_lost_a_package_says_what_takes_its_place(tmp_path: Path) -> None:
     image = Image("tf1", IMAGE.has, lambda name, line: "gone; use tf.layers" if name.startswith("tensorflow.contrib") else "")
     [found] = examined(tmp_path, "import tensorflow as tf\nimport tensorflow.contrib.slim as slim\n", image=image).errors
