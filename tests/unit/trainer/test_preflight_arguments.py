@@ -235,6 +235,10 @@ def test_what_parse_known_args_does_not_know_is_nobodys_business() -> None:
 
 
 UNCERTAIN = {
+    "a function as a default": (
+        "import sys\ndef f(a):\n    sys.argv.clear()\ndef main(g=f):\n    sorted([1], key=g)\n"
+        "    p = argparse.ArgumentParser()\n    p.parse_args()\nmain()"
+    ),
     "subparsers": 'p = argparse.ArgumentParser()\ns = p.add_subparsers()\nt = s.add_parser("train")\nt.add_argument("--x")\np.parse_args()',
     "parents": (
         'a = argparse.ArgumentParser(add_help=False)\na.add_argument("--x")\np = argparse.ArgumentParser(parents=[a])\np.parse_args()'

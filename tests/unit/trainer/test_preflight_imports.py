@@ -164,6 +164,45 @@ POSSIBLE = {
     "the path through a private name": "import argparse\nargparse._sys.path.append('x')\nimport missing\n",
     "the path taken from another module": "from argparse import _sys\n_sys.path.append('x')\nimport missing\n",
     "the path through a value": "import warnings\nw = warnings\ns = w.sys\ns.path.append('x')\nimport missing\n",
+    "a lambda in a dictionary": (
+        "import sys\nd = {'a': lambda x: sys.path.append('x') or x}\nsorted([2, 1], key=d['a'])\nimport missing\n"
+    ),
+    "a lambda in a dictionary, called": "import sys\nd = {'a': lambda x: sys.path.append('x')}\nd['a'](1)\nimport missing\n",
+    "a lambda in a dictionary, got and called": "def f(x):\n    pass\nd = {'a': f}\nd.get('a')(1)\nimport missing\n",
+    "a function that is bound and passed": (
+        "import functools\ndef f(x):\n    pass\ng = functools.partial(f, 1)\nsorted([2, 1], key=g)\nimport missing\n"
+    ),
+    "a function that is bound and called": "import functools\ndef f(x):\n    pass\nfunctools.partial(f, 1).func(1)\nimport missing\n",
+    "a function of a property": "def f(x):\n    pass\nproperty(f).fget(1)\nimport missing\n",
+    "a function among several": "def f(x):\n    pass\na, b = f, 1\nsorted([2, 1], key=a)\nimport missing\n",
+    "a function that a loop takes": "class A:\n    def go():\n        pass\nfor a in [A]:\n    a.go()\nimport missing\n",
+    "a function that a comprehension takes": "class A:\n    def go():\n        pass\n[a.go() for a in [A]]\nimport missing\n",
+    "a function in place of another": (
+        "import warnings\ndef f(*a):\n    pass\nw = warnings\nw.showwarning = f\nw.warn('')\nimport missing\n"
+    ),
+    "a lambda that is a condition": (
+        "import sys\nimport tensorflow as tf\nd = tf.constant(1)\nd[lambda d: sys.path.append('x') or d.a]\nimport missing\n"
+    ),
+    "a lambda that hands a function on": "def f(x):\n    pass\nsorted([2, 1], key=lambda a: sorted([a], key=f))\nimport missing\n",
+    "a decorator of a second name": ("class A:\n    def go(f):\n        pass\nB = A\n@B.go\ndef g():\n    pass\nimport missing\n"),
+    "a lambda that keeps a function": "def f(x):\n    pass\nsorted([2, 1], key=lambda a, g=f: sorted([a], key=g))\nimport missing\n",
+    "an operator that calls": "import numpy as np\ndef f(x):\n    pass\nx = np.x()\nx += f\nx | f\nimport missing\n",
+    "a hook under its name": "def f(cls):\n    pass\nclass A:\n    __init_subclass__ = f\nclass B(A):\n    pass\nimport missing\n",
+    "members of an enumeration by a mixin": (
+        "import enum\nclass A:\n    def __init__(self, v):\n        pass\nclass E(A, enum.Enum):\n    A = 1\nimport missing\n"
+    ),
+    "members of an enumeration by a mixin under a second name": (
+        "import enum\nclass A:\n    def __init__(self, v):\n        pass\nB = A\nclass E(B, enum.Enum):\n    A = 1\nimport missing\n"
+    ),
+    "members of an enumeration that is derived": (
+        "import enum\nclass B(enum.Enum):\n    pass\nclass E(B):\n    A = 1\n    def __init__(self, v):\n        pass\nimport missing\n"
+    ),
+    "members of an enumeration by a second name": (
+        "from enum import Enum\nB = Enum\nclass E(B):\n    A = 1\n    def __init__(self, v):\n        pass\nimport missing\n"
+    ),
+    "a property of a member": (
+        "from enum import Enum\nclass E(Enum):\n    A = 1\n    @property\n    def p(self):\n        pass\nx = E.A.p\nimport missing\n"
+    ),
     "a subclass that does something": "class A:\n    def __init_subclass__(cls):\n        pass\nclass B(A):\n    pass\nimport missing\n",
     "a metaclass": "class M(type):\n    pass\nclass A(metaclass=M):\n    pass\nimport missing\n",
     "built-ins replaced": "import builtins\nbuiltins.__import__ = print\nimport missing\n",
@@ -267,6 +306,22 @@ default: Model | None = None
 '''
     [found] = examined(tmp_path, beginning + "import missing\n").errors
     assert "'missing'" in found.message
+
+
+@pytest.mark.parametrize("name", ["sitecustomize", "usercustomize"])
+def test_after_a_module_that_runs_before_the_script_nothing_is_refused_but_what_is_no_python(tmp_path: Path, name: str) -> None:
+    vendor = {f"{name}.py": "import sys\nsys.path.insert(0, sys.path[0] + '/vendor')\n", "vendor/thing.py": ""}
+    archive = zipped(tmp_path / "a.zip", vendor)
+    packages = str(write(tmp_path / "packages", vendor))
+    source, code = "import thing\n", tmp_path / "code"
+    assert examined(code, source, archive=archive).errors == []
+    assert examined(code, source, image=this_image("tf2", {}, (packages,))).errors == []
+    assert examined(code, source, image=this_image("tf2", {"PYTHONPATH": packages})).errors == []
+    reads = b"import argparse\np = argparse.ArgumentParser()\np.parse_args()\n"
+    assert examine("train.py", reads, (str(code), str(archive)), IMAGE, ("--x",)).errors == []
+    assert [each.reason for each in examined(code, "x = = 1\n", archive=archive).errors] == [Reason.SYNTAX_ERROR]
+    # Beside the script Python does not look for it.
+    assert len(examined(write(code, vendor), source).errors) == 1
 
 
 def test_a_runtime_that_has_lost_a_package_says_what_takes_its_place(tmp_path: Path) -> None:

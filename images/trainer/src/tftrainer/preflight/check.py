@@ -12,7 +12,7 @@ from importlib.machinery import PathFinder
 
 from tftrainer.preflight import arguments, parser
 from tftrainer.preflight.finding import Findings
-from tftrainer.preflight.imports import Image, Walk
+from tftrainer.preflight.imports import STARTERS, Image, Walk
 from tftrainer.preflight.names import Names
 from tftrainer.preflight.quiet import Quiet
 
@@ -48,7 +48,8 @@ def this_image(runtime: str, environment: Mapping[str, str], packages: Sequence[
     """
     added = [*packages, *(each for each in environment.get("PYTHONPATH", "").split(os.pathsep) if each)]
     elsewhere = any(environment.get(name) for name in ("PYTHONHOME", "PYTHONUSERBASE"))
-    return Image(runtime, lambda name: elsewhere or _is_here(name, added), _removed, lambda: _all_here(added))
+    starts_with_code = any(PathFinder.find_spec(name, added) is not None for name in STARTERS)
+    return Image(runtime, lambda name: elsewhere or _is_here(name, added), _removed, lambda: _all_here(added), starts_with_code)
 
 
 def _is_here(name: str, added: list[str]) -> bool:

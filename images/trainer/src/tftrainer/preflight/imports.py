@@ -38,18 +38,23 @@ RENAMED: Final = {
 }
 """Modules of Python 2 and what they became."""
 
+STARTERS: Final = ("sitecustomize", "usercustomize")
+"""Modules that Python imports before a script, which may change where modules are found, and the arguments."""
+
 
 @dataclass(frozen=True, slots=True)
 class Image:
     """What the runtime's image provides.
 
     `name` is the runtime's; `removed` tells why a name is gone from it for good, or nothing; `names` lists the modules it has.
+    `starts_with_code` tells that something installed for the job runs before the script: a `sitecustomize`.
     """
 
     name: str
     has: Callable[[str], bool]
     removed: Callable[[str, str], str] = lambda _name, _line: ""
     names: Callable[[], Iterable[str]] = tuple
+    starts_with_code: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,8 @@ class Walk:
         if tree is None:
             self.certain = False
             return None
+        if module.package is None and self._starts_with_code():
+            self.certain = False
         quiet = Quiet(Names(tree), self.is_own)
         lines = module.source.splitlines()
         passed = 0
@@ -109,6 +116,10 @@ class Walk:
                 break
             passed += self.certain
         return tree, passed
+
+    def _starts_with_code(self) -> bool:
+        """Whether code of the user's runs before the script. Beside the script, Python does not look for it."""
+        return self._image.starts_with_code or any(self._find(name, self._places[1:]) is not None for name in STARTERS)
 
     def _import(self, statement: ast.Import | ast.ImportFrom, module: _Module, lines: Sequence[bytes]) -> None:
         line = lines[statement.lineno - 1].decode("utf-8", "replace").strip() if statement.lineno <= len(lines) else ""

@@ -24,8 +24,14 @@ class Names:
 
     def __init__(self, tree: ast.Module) -> None:
         self._bound: dict[str, list[str]] = defaultdict(list)
+        self._classes: dict[str, list[ast.ClassDef]] = defaultdict(list)
+        self.given: list[tuple[str, ast.expr]] = []
+        """The names that expressions are bound to, parameters to their defaults too; loops and `with` are not among them."""
         self.has_star = False
         for node in ast.walk(tree):
+            self.given.extend(_given(node))
+            if isinstance(node, ast.ClassDef):
+                self._classes[node.name].append(node)
             for name, what in _bindings(node):
                 self._bound[name].append(what)
             if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names):
@@ -39,9 +45,13 @@ class Names:
         """Whether the module never binds the name, so that it is Python's own."""
         return name not in self._bound and not self.has_star
 
-    def is_defined(self, name: str) -> bool:
-        """Whether the name may be a function or a class of the module's own."""
-        return DEFINITION in self._bound.get(name, ())
+    def defined(self) -> set[str]:
+        """Return the names that may be functions or classes of the module's own."""
+        return {name for name, found in self._bound.items() if DEFINITION in found}
+
+    def classes(self, name: str) -> list[ast.ClassDef]:
+        """Return the module's own classes of that name."""
+        return self._classes.get(name, [])
 
     def imports(self, module: str) -> bool:
         """Whether the module imports another one, or a part of it, in any place."""
@@ -63,6 +73,20 @@ class Names:
         found = set(self._bound.get(node.id, ()))
         origin = next(iter(found)) if len(found) == 1 else ""
         return ".".join([origin.removeprefix("import "), *reversed(path)]) if origin.startswith("import ") else ""
+
+
+def _given(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign | ast.NamedExpr) and node.value is not None:
+        for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+            yield from (
+                (inner.id, node.value) for inner in ast.walk(target) if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store)
+            )
+    elif isinstance(node, ast.arguments):
+        placed = [*node.posonlyargs, *node.args]
+        yield from zip((each.arg for each in placed[len(placed) - len(node.defaults) :]), node.defaults, strict=True)
+        for argument, default in zip(node.kwonlyargs, node.kw_defaults, strict=True):
+            if default is not None:
+                yield argument.arg, default
 
 
 def _bindings(node: ast.AST) -> Iterator[tuple[str, str]]:

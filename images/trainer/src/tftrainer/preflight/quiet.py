@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
+from tftrainer.preflight.enumerations import CALLED_BY_ENUMERATIONS, Enumerations
 from tftrainer.preflight.names import Function, Names, words
 
 _MODULES: Final = words(
@@ -51,10 +52,11 @@ _FORBIDDEN: Final = words(
 
 _CALLED_BY_CLASSES: Final = words("__init_subclass__ __set_name__ __class_getitem__ __mro_entries__")
 """Methods that the definition of a class, or of one below it, runs."""
-_CALLED_BY_ENUMS: Final = words("__init__ __new__ _generate_next_value_")
-"""Methods that the definition of an enumeration runs for its members."""
 _KEPT: Final[dict[str, frozenset[str | None]]] = {"add_argument": frozenset({"type"}), "set_defaults": frozenset({None})}
 """Methods that keep the functions they are given, and by which keywords; None stands for all."""
+_KEEPERS: Final = words("functools.partial dataclasses.field")
+_KEEPING_FUNCTIONS: Final = words("classmethod property staticmethod")
+"""Functions that keep all they are given, and run none of it."""
 
 IsLocal = Callable[[str], bool]
 
@@ -65,6 +67,17 @@ class Quiet:
     def __init__(self, names: Names, is_local: IsLocal) -> None:
         self._names = names
         self._is_local = is_local
+        self._enumerations = Enumerations(names)
+        self._code = names.defined()
+        """Names that may hold code of the module's own: its definitions, and what is bound to an expression that mentions such."""
+        self._spread_code()
+
+    def _spread_code(self) -> None:
+        given = [(name, list(_mentioned(value))) for name, value in self._names.given]
+        size = -1
+        while size != len(self._code):
+            size = len(self._code)
+            self._code.update(name for name, mentioned in given if name not in self._code and any(map(self._is_code, mentioned)))
 
     def all(self, statements: Iterable[ast.stmt]) -> bool:
         """Whether all the statements are quiet."""
@@ -90,41 +103,91 @@ class Quiet:
         if isinstance(statement, ast.Expr | ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Delete | ast.Pass):
             note = getattr(statement, "annotation", None)
             evaluated = [child for child in ast.iter_child_nodes(statement) if isinstance(child, ast.expr) and child is not note]
-            return all(map(self.is_calm, evaluated)) and (note is None or self._is_harmless_name(note))
+            return all(map(self.is_calm, evaluated)) and (note is None or self._is_harmless_name(note)) and not self._gives_away(statement)
         return False
+
+    def _gives_away(self, statement: ast.stmt) -> bool:
+        """Whether the statement puts code of the module where something else may look for it: `log.handle = f`, `events += f`."""
+        value = getattr(statement, "value", None)
+        targets = getattr(statement, "targets", [getattr(statement, "target", None)])
+        inner = [node for target in targets if target is not None for node in ast.walk(target)]
+        is_put = isinstance(statement, ast.AugAssign) or any(isinstance(node, ast.Attribute | ast.Subscript) for node in inner)
+        return value is not None and is_put and (self._mentions_code(value) or _has_lambda(value))
 
     def _is_quiet_class(self, statement: ast.ClassDef) -> bool:
         if any(keyword.arg == "metaclass" and not self._is_harmless_call(keyword.value) for keyword in statement.keywords):
             return False
         outer = [*statement.bases, *(keyword.value for keyword in statement.keywords)]
-        return self._decorates(statement.decorator_list) and all(map(self._is_harmless_name, outer)) and self.all(statement.body)
+        return (
+            not self._enumerations.runs_code(statement)
+            and self._decorates(statement.decorator_list)
+            and all(map(self._is_harmless_name, outer))
+            and self.all(statement.body)
+        )
 
     def _are_quiet_blocks(self, statement: ast.If | ast.For | ast.Try) -> bool:
         blocks = [child for child in ast.iter_child_nodes(statement) if isinstance(child, ast.stmt)]
         handlers = getattr(statement, "handlers", ())
         blocks += [child for handler in handlers for child in handler.body]
         caught = [handler.type for handler in handlers if handler.type is not None]
+        if isinstance(statement, ast.For) and self._mentions_code(statement.iter):
+            return False
         return self.all(blocks) and all(map(self.is_calm, _heads(statement))) and all(map(self._is_harmless_name, caught))
 
     def is_calm(self, expression: ast.expr) -> bool:
         """Whether evaluating the expression is harmless, and it hands no code of the module to anything that may run it."""
-        return self._is_harmless_name(expression) and not self._hands_over_code(expression)
+        return self._is_harmless_name(expression) and self._keeps(expression)
 
     def _is_harmless_name(self, expression: ast.expr) -> bool:
         """Whether evaluating the expression is harmless where its value is not called: a base class, an annotation."""
-        return all(self._is_harmless(node) for node in ast.walk(expression))
+        return all(self._is_harmless(node) for node in _evaluated(expression))
 
-    def _hands_over_code(self, expression: ast.expr) -> bool:
-        kept = {id(inner) for node in ast.walk(expression) for given in _kept(node) for inner in ast.walk(given)}
-        return any(
-            isinstance(node, ast.Lambda) or (isinstance(node, ast.Name) and self._names.is_defined(node.id))
-            for node in ast.walk(expression)
-            if id(node) not in kept
+    def _keeps(self, node: ast.expr) -> bool:
+        """Whether code of the module is at most stored. Operators and indices of other objects may call what they are given."""
+        if not self._mentions_code(node):
+            return True
+        if isinstance(node, ast.Name):
+            return not self._enumerations.has_methods(node.id)
+        if isinstance(node, ast.Subscript):
+            return self._keeps(node.value) and not self._mentions_code(node.slice)
+        if isinstance(node, ast.Call):
+            return self._call_keeps(node)
+        if isinstance(node, ast.Lambda):
+            return all(map(self._keeps, _defaults(node.args)))
+        stores = isinstance(
+            node, ast.Attribute | ast.Tuple | ast.List | ast.Set | ast.Dict | ast.IfExp | ast.BoolOp | ast.Starred | ast.NamedExpr
         )
+        return stores and all(self._keeps(child) for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr))
+
+    def _call_keeps(self, call: ast.Call) -> bool:
+        given = [*((None, each) for each in call.args), *((keyword.arg or "", keyword.value) for keyword in call.keywords)]
+        if self._names.dotted(call.func) in _KEEPERS or (
+            isinstance(call.func, ast.Name) and call.func.id in _KEEPING_FUNCTIONS and self._names.is_free(call.func.id)
+        ):
+            return all(self._keeps(each) for _, each in given)
+        kept = _KEPT.get(call.func.attr, frozenset()) if isinstance(call.func, ast.Attribute) else frozenset()
+        return not self._mentions_code(call.func) and all(
+            self._keeps(each) if name is not None and (name in kept or None in kept) else not self._mentions_code(each)
+            for name, each in given
+        )
+
+    def _mentions_code(self, expression: ast.expr) -> bool:
+        return any(map(self._is_code, _evaluated(expression)))
+
+    def _is_code(self, node: ast.AST) -> bool:
+        if isinstance(node, ast.Lambda):
+            # One that could be run here and now is no danger, whoever runs it.
+            return not all(
+                self._is_harmless(inner) and not isinstance(inner, ast.Lambda | ast.NamedExpr) and not self._is_code(inner)
+                for inner in ast.walk(node.body)
+            )
+        return isinstance(node, ast.Name) and node.id in self._code
 
     def _is_harmless(self, node: ast.AST) -> bool:
         if isinstance(node, ast.Name):
-            return node.id not in _FORBIDDEN and not self._is_local(self._names.dotted(node).strip(".").partition(".")[0] or "\0")
+            return node.id not in _FORBIDDEN | _CALLED_BY_CLASSES | CALLED_BY_ENUMERATIONS and not self._is_local(
+                self._names.dotted(node).strip(".").partition(".")[0] or "\0"
+            )
         if isinstance(node, ast.Attribute):
             return self._is_harmless_attribute(node)
         if isinstance(node, ast.Call):
@@ -149,32 +212,28 @@ class Quiet:
             return module in _MODULES and not _LOUD.intersection(rest.split("."))
         if isinstance(function, ast.Name):
             return function.id in _FUNCTIONS and self._names.is_free(function.id)
-        root: ast.expr = function
-        while isinstance(root, ast.Attribute):
-            root = root.value
+        root = _root(function)
         # Calls on what a call returned are judged by that call, which is a node of its own.
         return isinstance(function, ast.Attribute) and (
-            (isinstance(root, ast.Name) and self._names.is_value(root.id)) or isinstance(root, ast.Constant | ast.Call | ast.JoinedStr)
+            (isinstance(root, ast.Name) and self._names.is_value(root.id) and root.id not in self._code)
+            or isinstance(root, ast.Constant | ast.Call | ast.JoinedStr)
         )
 
     def _defines_quietly(self, statement: Function) -> bool:
         given = statement.args
-        defaults = [*given.defaults, *(default for default in given.kw_defaults if default is not None)]
         parameters = [*given.posonlyargs, *given.args, *given.kwonlyargs, *filter(None, (given.vararg, given.kwarg))]
         notes = [note for note in (statement.returns, *(each.annotation for each in parameters)) if note is not None]
-        called = _CALLED_BY_CLASSES | _CALLED_BY_ENUMS if self._names.imports("enum") else _CALLED_BY_CLASSES
         return (
-            statement.name not in called
+            statement.name not in _CALLED_BY_CLASSES
             and self._decorates(statement.decorator_list)
-            and all(map(self.is_calm, defaults))
+            and all(map(self.is_calm, _defaults(given)))
             and all(map(self._is_harmless_name, notes))
         )
 
     def _decorates(self, decorators: list[ast.expr]) -> bool:
         return all(
-            self.is_calm(each)
-            if isinstance(each, ast.Call)
-            else self._is_harmless_name(each) and (self._is_harmless_call(each) or _is_accessor(each))
+            self._is_harmless_name(each)
+            and (not self._mentions_code(each) if isinstance(each, ast.Call) else self._is_harmless_call(each) or _is_accessor(each))
             for each in decorators
         )
 
@@ -199,11 +258,33 @@ def _is_accessor(node: ast.expr) -> bool:
     return isinstance(node, ast.Attribute) and node.attr in {"setter", "deleter", "getter"} and isinstance(node.value, ast.Name)
 
 
-def _kept(node: ast.AST) -> Iterator[ast.expr]:
-    """Yield what a call is given to keep."""
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-        names = _KEPT.get(node.func.attr, frozenset())
-        yield from (keyword.value for keyword in node.keywords if keyword.arg in names or None in names)
+def _evaluated(expression: ast.expr) -> Iterator[ast.AST]:
+    """Yield what is evaluated with the expression: all of it but the bodies of lambdas."""
+    left: list[ast.AST] = [expression]
+    while left:
+        node = left.pop()
+        yield node
+        left.extend(_defaults(node.args) if isinstance(node, ast.Lambda) else ast.iter_child_nodes(node))
+
+
+def _has_lambda(expression: ast.expr) -> bool:
+    return any(isinstance(node, ast.Lambda) for node in _evaluated(expression))
+
+
+def _mentioned(expression: ast.expr) -> Iterator[ast.AST]:
+    """Yield the names and lambdas that the value may hold; what is called to make it is judged where it is called."""
+    called = {id(_root(node.func)) for node in _evaluated(expression) if isinstance(node, ast.Call)}
+    return (node for node in _evaluated(expression) if isinstance(node, ast.Name | ast.Lambda) and id(node) not in called)
+
+
+def _root(node: ast.expr) -> ast.expr:
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return node
+
+
+def _defaults(given: ast.arguments) -> list[ast.expr]:
+    return [*given.defaults, *(default for default in given.kw_defaults if default is not None)]
 
 
 def _heads(statement: ast.If | ast.For | ast.Try) -> Iterator[ast.expr]:
