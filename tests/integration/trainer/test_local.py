@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
@@ -556,6 +557,33 @@ def test_a_reader_that_is_slow_gets_all_even_if_the_stream_does_not_block(here: 
         lines = output.read().splitlines()
     assert here.end(process).code == 0
     assert (len(lines), lines[-1]) == (20001, "last")
+
+
+def test_a_reader_of_errors_that_is_slow_gets_the_words_of_every_phase(here: Here) -> None:
+    source, target = os.pipe()
+    full = fcntl.fcntl(target, fcntl.F_SETPIPE_SZ, 4096)
+    os.write(target, b"#" * full)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tftrainer", "local", here.job("print('up')\n"), "--bucket", here.bucket],
+        env=CLEAN | {"TMPDIR": str(here.root)},
+        stdout=subprocess.PIPE,
+        stderr=target,
+        text=True,
+    )
+    os.close(target)
+    assert process.stdout is not None
+    assert process.stdout.read(3) == "up\n"
+    # With the manifest the publisher, too, has said what it has to say.
+    until((here.bucket / ".tftraining/default/iris/local/attempt-0/manifest.json").exists, "the run is published")
+    with os.fdopen(source) as errors:
+        told = errors.read().lstrip("#")
+    process.stdout.close()
+    assert process.wait(SECONDS) == 0
+    phases = [line.partition(":")[0] for line in told.splitlines()]
+    assert "fetch: ready" in told, told
+    assert phases.count("fetch") > 1, told
+    assert "publish: published" in told, told
+    assert "Exception in thread" not in told
 
 
 def test_output_that_a_full_disk_does_not_take_is_whole_in_the_bucket_and_that_is_said(here: Here) -> None:

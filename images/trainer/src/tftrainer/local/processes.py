@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import FrameType
-from typing import Final, TypeVar
+from typing import IO, Final, TypeVar
 
 from tftrainer import contract
 from tftrainer.contract import PLAN_VARIABLE, FetchReport, Plan, PublishReport, RunReport
@@ -130,7 +130,7 @@ class Processes:
             raise StartError(_unstartable(error, phase, whole)) from None
         for source, target in ((process.stdout, stdout), (process.stderr, self._stderr)):
             if source is not None:
-                relay = threading.Thread(target=_relay, args=(source.fileno(), target), daemon=True)
+                relay = threading.Thread(target=_relay, args=(source, target), daemon=True)
                 relay.start()
                 self._relays.append(relay)
         return process
@@ -181,7 +181,9 @@ def _unstartable(error: OSError, phase: str, environment: Mapping[str, str]) -> 
     return f"phase {phase} cannot be started: {error.filename or sys.executable}: {error.strerror}"
 
 
-def _relay(source: int, target: Outlet) -> None:
+def _relay(source: IO[bytes], target: Outlet) -> None:
     """Pass bytes on as they come, until the source ends."""
-    while chunk := os.read(source, _CHUNK):
-        target.put(chunk)
+    # The file and not its number: whoever else held the file may be gone, and the number be another's by then.
+    with source:
+        while chunk := os.read(source.fileno(), _CHUNK):
+            target.put(chunk)
