@@ -519,6 +519,56 @@ def test_outputs_that_cannot_be_published_fail_the_run_and_stay_in_the_workspace
     assert "workspace" not in done.result
 
 
+@pytest.mark.parametrize("name", [b"out\\model.h5", b"caf\xe9", b"out/.tftraining/model.h5"])
+def test_outputs_that_cannot_be_objects_stay_in_the_workspace(here: Here, name: bytes) -> None:
+    script = f"""
+import os, sys
+target = os.path.join(os.fsencode(sys.argv[1]), {name!r})
+os.makedirs(os.path.dirname(target), exist_ok=True)
+open(target, "w").write("hours of work")
+"""
+    done = here.run(here.job(script, args=["${bucket}"]), "--json")
+    assert done.code == 0, done.err
+    workspace = Path(done.result["workspace"])
+    assert Path(os.fsdecode(os.path.join(os.fsencode(workspace / "bucket"), name))).read_text() == "hours of work"  # noqa: PTH118 - bytes
+    assert "publish: skipped " in done.err
+    assert "  outputs  none; 1 skipped, as told above" in done.err
+    assert here.manifest(0)["skipped"][0]["data"]
+
+
+@pytest.mark.parametrize(("rewritten", "kept"), [(False, False), (True, True)])
+def test_an_input_that_is_skipped_keeps_the_workspace_only_if_the_script_has_rewritten_it(here: Here, rewritten: bool, kept: bool) -> None:
+    here.put("bucket/data/a\\b", "of the bucket")
+    script = f"import sys; path = sys.argv[1] + 'a' + chr(92) + 'b'; print(open(path).read()); {rewritten} and open(path, 'w').write('x')\n"
+    done = here.run(here.job(script, args=["${bucket}/data/"]), "--result", here.root / "result.json")
+    assert (done.code, done.out) == (0, "of the bucket\n"), done.err
+    result = json.loads((here.root / "result.json").read_text())
+    assert result["outputs"]["skipped"] == 1
+    assert ("workspace" in result) is kept
+
+
+def test_more_links_than_a_manifest_lists_hide_no_output_that_cannot_be_an_object(here: Here) -> None:
+    script = """
+import os, sys
+os.chdir(sys.argv[1])
+for number in range(1001):
+    os.symlink("nowhere", f"link-{number}")
+open("z\\\\model.h5", "w").write("hours of work")
+"""
+    done = here.run(here.job(script, args=["${bucket}/"]), "--json")
+    assert done.code == 0, done.err
+    assert (Path(done.result["workspace"]) / "bucket/z\\model.h5").read_text() == "hours of work"
+    assert here.manifest(0)["skipped"][0]["path"] == "z\\model.h5"
+
+
+def test_links_and_pipes_that_are_skipped_keep_no_workspace(here: Here) -> None:
+    script = "import os, sys; os.chdir(sys.argv[1]); os.mkfifo('pipe'); os.symlink('/etc/hosts', 'link'); os.symlink('.', 'a\\\\b')\n"
+    done = here.run(here.job(script, args=["${bucket}/"]), "--json")
+    assert done.code == 0, done.err
+    assert done.result["outputs"]["skipped"] == 3
+    assert "workspace" not in done.result
+
+
 @pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 7), (signal.SIGTERM, 7), (signal.SIGHUP, 7)])
 def test_a_signal_stops_the_script_properly_and_what_it_wrote_is_published(here: Here, number: int, code: int) -> None:

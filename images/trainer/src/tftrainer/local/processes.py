@@ -44,8 +44,8 @@ class Ran:
 
     @property
     def published(self) -> bool:
-        """Whether what the script wrote is known to be in the bucket."""
-        return self.publish is not None and bool(self.publish.manifest_uri)
+        """Whether all that the script wrote is known to be in the bucket; a script that was not started wrote nothing."""
+        return self.exit_code is None or (self.publish is not None and bool(self.publish.manifest_uri) and not self.publish.lost)
 
 
 class Processes:

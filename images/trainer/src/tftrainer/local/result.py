@@ -204,7 +204,7 @@ def _facts(result: Result) -> Iterator[tuple[str, str]]:
         yield "saved", result.checkpoint.saved
     if outputs:
         what = f"{counted(outputs.objects, 'object')}, {size(outputs.bytes)}, in {outputs.manifest.partition('/.tftraining/')[0]}"
-        nothing = "none: the script wrote nothing below ${bucket}, and only what lies there is kept"
+        nothing = "none" if outputs.skipped else "none: the script wrote nothing below ${bucket}, and only what lies there is kept"
         skipped = f"; {outputs.skipped} skipped, as told above" if outputs.skipped else ""
         yield "outputs", (what if outputs.objects else nothing) + skipped
         yield "manifest", outputs.manifest
