@@ -584,6 +584,37 @@ def test_a_signal_stops_the_script_properly_and_what_it_wrote_is_published(here:
     assert here.manifest(0)["outcome"] == "Failed"
 
 
+@pytest.mark.usefixtures("heard")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_ends_the_launcher_before_it_can_heed_it_stops_the_run_before_the_script(here: Here, number: int) -> None:
+    here.put(
+        "hold/sitecustomize.py",
+        f"""
+import pathlib, signal, sys, time
+if sys.orig_argv[-2:] == ["tftrainer", "run"]:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    pathlib.Path({str(here.root / "held")!r}).touch()
+    time.sleep(600)
+""",
+    )
+    process = here.start(here.job("print('ran')\n"), "--bucket", here.bucket, "--json", PYTHONPATH=str(here.root / "hold"))
+    until((here.root / "held").exists, "the launcher is on its way")
+    process.send_signal(number)
+    done = here.end(process)
+    assert done.code == 128 + number, done.err
+    assert done.result["message"] == "Terminated: the run was stopped before the script started"
+    assert "workspace" not in done.result
+    assert "given up" not in done.err
+
+
+def test_signals_that_are_blocked_where_a_run_is_started_are_not_for_the_script(here: Here) -> None:
+    blocks = "import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())\n"
+    blocks += "os.execv(sys.executable, [sys.executable, '-m', *sys.argv[1:]])"
+    job = here.job("import signal; print(signal.pthread_sigmask(signal.SIG_BLOCK, ()))\n")
+    done = here.end(here.start(job, "--bucket", here.bucket, by=[sys.executable, "-c", blocks]))
+    assert (done.code, done.out) == (0, "set()\n"), done.err
+
+
 def test_a_run_under_nohup_outlives_its_terminal(here: Here) -> None:
     script = "import sys, time\nprint('up', flush=True)\ntime.sleep(1)\nprint('done')\n"
     process = here.start(here.job(script), "--bucket", here.bucket, by=["nohup", sys.executable, "-m"])

@@ -40,6 +40,8 @@ def ran(run: RunReport | None = None, publish: PublishReport | None = None, code
         (Ran(None), 66, "TrainerError: fetching ended without a report; its output above says why"),
         (Ran(FetchReport(failure=FULL)), 66, "WorkspaceFull: the disk is full; free some space"),
         (Ran(FetchReport(failure=FULL), signal=15), 143, "Terminated: the run was stopped before the script started"),
+        (ran(code=None, signal=2), 130, "Terminated: the run was stopped before the script started"),
+        (ran(None, PublishReport(failure=FULL), None, 2), 130, "Terminated: the run was stopped before the script started"),
     ],
 )
 def test_the_code_and_the_sentence_say_what_counts(found: Ran, code: int, message: str) -> None:

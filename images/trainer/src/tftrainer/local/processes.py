@@ -33,7 +33,8 @@ class StartError(Exception):
 class Ran:
     """What the phases said. `run` and `publish` are None where `fetch` said that the script cannot start, or a phase left no word.
 
-    `exit_code` is that of the script's launcher, None where it was not started. `signal` is the one that was asked to stop with, or 0.
+    `exit_code` is that of the script's launcher, None where it was not started, or was stopped before it started the script. `signal` is
+    the one that was asked to stop with, or 0.
     """
 
     fetch: FetchReport | None
@@ -66,9 +67,12 @@ class Processes:
         """Take signals as words for the phases. After the last phase they change nothing: what became of the run is still told."""
         # What is ignored, as under nohup, stays ignored.
         previous = {number: signal.signal(number, self._stop) for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN}
+        # The phases inherit what is blocked, and the script from them.
+        blocked = signal.pthread_sigmask(signal.SIG_SETMASK, ())
         try:
             yield
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             for number, handler in previous.items():
                 signal.signal(number, handler)
 
@@ -93,12 +97,15 @@ class Processes:
             raise
         begun()
         code = self._follow("run", launcher)
+        started = (layout.run_folder / "started").exists()
+        stopped = self._asked and not started
         self._phase, self._current = "publish", publisher
-        if not (layout.run_folder / "started").exists():
+        if not started:
             # The publisher waits for a script to start, and none will.
             publisher.terminate()
         publisher.wait()
-        return self._end(Ran(fetched, _word(layout, "run", RunReport), _word(layout, "publish", PublishReport), code, self._asked))
+        run, published = _word(layout, "run", RunReport), _word(layout, "publish", PublishReport)
+        return self._end(Ran(fetched, run, published, None if stopped else code, self._asked))
 
     def _end(self, ran: Ran) -> Ran:
         self._phase, self._current = "", None

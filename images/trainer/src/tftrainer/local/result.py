@@ -137,7 +137,7 @@ def _sentence(failure: Failure | None, ran: Ran) -> str:
     text = f"{failure.reason}: {failure.message}" + (f"; {failure.hint}" if failure.hint else "")
     if ran.exit_code and ran.publish is None:
         text += f". Besides, {_given_up(ran)}"
-    elif ran.publish is not None and ran.publish.failure not in (None, failure):
+    elif ran.exit_code is not None and ran.publish is not None and ran.publish.failure not in (None, failure):
         text += f". Besides, what it wrote is not published: {ran.publish.failure.message}"
     return text
 
