@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
@@ -518,6 +519,56 @@ def test_outputs_that_cannot_be_published_fail_the_run_and_stay_in_the_workspace
     assert "workspace" not in done.result
 
 
+@pytest.mark.parametrize("name", [b"out\\model.h5", b"caf\xe9", b"out/.tftraining/model.h5"])
+def test_outputs_that_cannot_be_objects_stay_in_the_workspace(here: Here, name: bytes) -> None:
+    script = f"""
+import os, sys
+target = os.path.join(os.fsencode(sys.argv[1]), {name!r})
+os.makedirs(os.path.dirname(target), exist_ok=True)
+open(target, "w").write("hours of work")
+"""
+    done = here.run(here.job(script, args=["${bucket}"]), "--json")
+    assert done.code == 0, done.err
+    workspace = Path(done.result["workspace"])
+    assert Path(os.fsdecode(os.path.join(os.fsencode(workspace / "bucket"), name))).read_text() == "hours of work"  # noqa: PTH118 - bytes
+    assert "publish: skipped " in done.err
+    assert "  outputs  none; 1 skipped, as told above" in done.err
+    assert here.manifest(0)["skipped"][0]["data"]
+
+
+@pytest.mark.parametrize(("rewritten", "kept"), [(False, False), (True, True)])
+def test_an_input_that_is_skipped_keeps_the_workspace_only_if_the_script_has_rewritten_it(here: Here, rewritten: bool, kept: bool) -> None:
+    here.put("bucket/data/a\\b", "of the bucket")
+    script = f"import sys; path = sys.argv[1] + 'a' + chr(92) + 'b'; print(open(path).read()); {rewritten} and open(path, 'w').write('x')\n"
+    done = here.run(here.job(script, args=["${bucket}/data/"]), "--result", here.root / "result.json")
+    assert (done.code, done.out) == (0, "of the bucket\n"), done.err
+    result = json.loads((here.root / "result.json").read_text())
+    assert result["outputs"]["skipped"] == 1
+    assert ("workspace" in result) is kept
+
+
+def test_more_links_than_a_manifest_lists_hide_no_output_that_cannot_be_an_object(here: Here) -> None:
+    script = """
+import os, sys
+os.chdir(sys.argv[1])
+for number in range(1001):
+    os.symlink("nowhere", f"link-{number}")
+open("z\\\\model.h5", "w").write("hours of work")
+"""
+    done = here.run(here.job(script, args=["${bucket}/"]), "--json")
+    assert done.code == 0, done.err
+    assert (Path(done.result["workspace"]) / "bucket/z\\model.h5").read_text() == "hours of work"
+    assert here.manifest(0)["skipped"][0]["path"] == "z\\model.h5"
+
+
+def test_links_and_pipes_that_are_skipped_keep_no_workspace(here: Here) -> None:
+    script = "import os, sys; os.chdir(sys.argv[1]); os.mkfifo('pipe'); os.symlink('/etc/hosts', 'link'); os.symlink('.', 'a\\\\b')\n"
+    done = here.run(here.job(script, args=["${bucket}/"]), "--json")
+    assert done.code == 0, done.err
+    assert done.result["outputs"]["skipped"] == 3
+    assert "workspace" not in done.result
+
+
 @pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 7), (signal.SIGTERM, 7), (signal.SIGHUP, 7)])
 def test_a_signal_stops_the_script_properly_and_what_it_wrote_is_published(here: Here, number: int, code: int) -> None:
@@ -531,6 +582,37 @@ def test_a_signal_stops_the_script_properly_and_what_it_wrote_is_published(here:
     assert (failure["reason"], failure["exitCode"]) == ("Terminated", code)
     assert (here.bucket / "saved").read_text() == "saved"
     assert here.manifest(0)["outcome"] == "Failed"
+
+
+@pytest.mark.usefixtures("heard")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_ends_the_launcher_before_it_can_heed_it_stops_the_run_before_the_script(here: Here, number: int) -> None:
+    here.put(
+        "hold/sitecustomize.py",
+        f"""
+import pathlib, signal, sys, time
+if sys.orig_argv[-2:] == ["tftrainer", "run"]:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    pathlib.Path({str(here.root / "held")!r}).touch()
+    time.sleep(600)
+""",
+    )
+    process = here.start(here.job("print('ran')\n"), "--bucket", here.bucket, "--json", PYTHONPATH=str(here.root / "hold"))
+    until((here.root / "held").exists, "the launcher is on its way")
+    process.send_signal(number)
+    done = here.end(process)
+    assert done.code == 128 + number, done.err
+    assert done.result["message"] == "Terminated: the run was stopped before the script started"
+    assert "workspace" not in done.result
+    assert "given up" not in done.err
+
+
+def test_signals_that_are_blocked_where_a_run_is_started_are_not_for_the_script(here: Here) -> None:
+    blocks = "import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())\n"
+    blocks += "os.execv(sys.executable, [sys.executable, '-m', *sys.argv[1:]])"
+    job = here.job("import signal; print(signal.pthread_sigmask(signal.SIG_BLOCK, ()))\n")
+    done = here.end(here.start(job, "--bucket", here.bucket, by=[sys.executable, "-c", blocks]))
+    assert (done.code, done.out) == (0, "set()\n"), done.err
 
 
 def test_a_run_under_nohup_outlives_its_terminal(here: Here) -> None:
@@ -556,6 +638,33 @@ def test_a_reader_that_is_slow_gets_all_even_if_the_stream_does_not_block(here: 
         lines = output.read().splitlines()
     assert here.end(process).code == 0
     assert (len(lines), lines[-1]) == (20001, "last")
+
+
+def test_a_reader_of_errors_that_is_slow_gets_the_words_of_every_phase(here: Here) -> None:
+    source, target = os.pipe()
+    full = fcntl.fcntl(target, fcntl.F_SETPIPE_SZ, 4096)
+    os.write(target, b"#" * full)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tftrainer", "local", here.job("print('up')\n"), "--bucket", here.bucket],
+        env=CLEAN | {"TMPDIR": str(here.root)},
+        stdout=subprocess.PIPE,
+        stderr=target,
+        text=True,
+    )
+    os.close(target)
+    assert process.stdout is not None
+    assert process.stdout.read(3) == "up\n"
+    # With the manifest the publisher, too, has said what it has to say.
+    until((here.bucket / ".tftraining/default/iris/local/attempt-0/manifest.json").exists, "the run is published")
+    with os.fdopen(source) as errors:
+        told = errors.read().lstrip("#")
+    process.stdout.close()
+    assert process.wait(SECONDS) == 0
+    phases = [line.partition(":")[0] for line in told.splitlines()]
+    assert "fetch: ready" in told, told
+    assert phases.count("fetch") > 1, told
+    assert "publish: published" in told, told
+    assert "Exception in thread" not in told
 
 
 def test_output_that_a_full_disk_does_not_take_is_whole_in_the_bucket_and_that_is_said(here: Here) -> None:

@@ -40,6 +40,8 @@ def ran(run: RunReport | None = None, publish: PublishReport | None = None, code
         (Ran(None), 66, "TrainerError: fetching ended without a report; its output above says why"),
         (Ran(FetchReport(failure=FULL)), 66, "WorkspaceFull: the disk is full; free some space"),
         (Ran(FetchReport(failure=FULL), signal=15), 143, "Terminated: the run was stopped before the script started"),
+        (ran(code=None, signal=2), 130, "Terminated: the run was stopped before the script started"),
+        (ran(None, PublishReport(failure=FULL), None, 2), 130, "Terminated: the run was stopped before the script started"),
     ],
 )
 def test_the_code_and_the_sentence_say_what_counts(found: Ran, code: int, message: str) -> None:
@@ -51,10 +53,21 @@ def test_the_code_and_the_sentence_say_what_counts(found: Ran, code: int, messag
 
 @pytest.mark.parametrize(
     ("publish", "published"),
-    [(None, False), (PublishReport(failure=FULL), False), (PUBLISHED, True), (PublishReport(failure=FULL, manifest_uri=MANIFEST), True)],
+    [
+        (None, False),
+        (PublishReport(failure=FULL), False),
+        (PUBLISHED, True),
+        (PublishReport(failure=FULL, manifest_uri=MANIFEST), True),
+        (PublishReport(succeeded=True, manifest_uri=MANIFEST, skipped=2), True),
+        (PublishReport(succeeded=True, manifest_uri=MANIFEST, skipped=2, lost=1), False),
+    ],
 )
-def test_only_a_manifest_says_that_the_outputs_are_in_the_bucket(publish: PublishReport | None, published: bool) -> None:
+def test_only_a_manifest_without_a_loss_says_that_the_outputs_are_in_the_bucket(publish: PublishReport | None, published: bool) -> None:
     assert ran(publish=publish).published is published
+
+
+def test_a_script_that_was_not_started_has_left_nothing_that_could_be_lost() -> None:
+    assert ran(code=None, signal=2).published
 
 
 def lines(found: Ran, kept: str = "") -> list[str]:
@@ -76,6 +89,11 @@ def test_a_success_is_told_with_what_came_out_and_where() -> None:
 def test_a_success_without_outputs_says_where_they_would_have_been_kept() -> None:
     told = lines(ran(RunReport(exit_code=0), PublishReport(succeeded=True, manifest_uri=MANIFEST)))
     assert "  outputs  none: the script wrote nothing below ${bucket}, and only what lies there is kept" in told
+
+
+def test_outputs_that_were_all_skipped_are_not_said_never_to_have_been_written() -> None:
+    published = PublishReport(succeeded=True, manifest_uri=MANIFEST, skipped=2, lost=2)
+    assert "  outputs  none; 2 skipped, as told above" in lines(ran(RunReport(exit_code=0), published))
 
 
 def test_a_failure_is_told_once_and_what_to_do_below_it() -> None:

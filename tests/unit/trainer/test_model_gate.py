@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
+import signal
+import subprocess
+import sys
 import textwrap
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +22,7 @@ from tftrainer.model_loader import Answer
 
 WANTED = WantedModel(path="${bucket}/tf_model")
 PR_GET_DUMPABLE, PR_SET_DUMPABLE = 3, 4
+SECONDS = 60.0
 LOADS = Answer(signatures=("predict", "serving_default"))
 
 
@@ -217,6 +224,54 @@ def test_loading_that_does_not_end_is_given_up_when_the_pod_is_ended(tmp_path: P
     assert "did not end in time" in answer.error
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_a_loader_whose_parent_is_gone_ends_too_however_long_it_would_take(tmp_path: Path) -> None:
+    (tmp_path / "tensorflow.py").write_text(
+        f"import os, time\nopen({str(tmp_path / 'pid')!r}, 'w').write(f'{{os.getpid()}}\\n')\ntime.sleep(600)\n"
+    )
+    loads = "import pathlib, sys; from tftrainer import model_gate; model_gate.load(pathlib.Path(sys.argv[1]), lambda: False)"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    parent = subprocess.Popen([sys.executable, "-c", loads, str(tmp_path)], env=environment)
+    pid = tmp_path / "pid"
+    try:
+        until(lambda: pid.exists() and pid.read_text().endswith("\n"))
+    finally:
+        parent.kill()
+        parent.wait()
+    loader = int(pid.read_text())
+    try:
+        until(lambda: not alive(loader))
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(loader, signal.SIGKILL)
+
+
+def test_a_loader_that_starts_after_its_parent_is_gone_does_not_load(tmp_path: Path) -> None:
+    (tmp_path / "tensorflow.py").write_text("raise SystemExit('loaded')\n")
+    reader, writer = os.pipe()
+    command = [sys.executable, "-P", "-m", "tftrainer.model_loader", str(tmp_path), str(writer), str(os.getppid())]
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": str(tmp_path)}, pass_fds=(writer,), capture_output=True, text=True, check=False
+    )
+    os.close(writer)
+    with os.fdopen(reader, "rb") as answer:
+        assert (done.returncode, done.stderr, answer.read()) == (1, "", b"")
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def alive(process: int) -> bool:
+    """Whether a process runs; one that is dead may still wait for whoever adopted it."""
+    try:
+        return Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()[0] != b"Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_the_loader_sees_no_device_and_none_of_our_keys_not_even_through_its_parent(tmp_path: Path) -> None:

@@ -124,6 +124,26 @@ def test_sockets_and_pipes_are_listed(root: Path, monkeypatch: pytest.MonkeyPatc
         assert collected(root) == {"socket": "a socket, not followed", "pipe": "a pipe, not followed"}
 
 
+def test_what_holds_data_of_its_own_is_told_from_what_only_leads_to_some(root: Path) -> None:
+    os.mkfifo(root / "pipe")
+    os.mkfifo(root / "m/.tftraining")
+    (root / "link").symlink_to("nowhere")
+    (root / "m\\link").symlink_to("m/1/w.bin")
+    (root / os.fsdecode(b"link-\xff")).symlink_to("m/1/w.bin")
+    (root / "m\\w.bin").write_text("weights")
+    (root / os.fsdecode(b"w-\xff")).write_text("weights")
+    (root / ".tftraining").mkdir()
+    (root / "m/1/.tftraining").write_text("x")
+    skipped = [each for each in walk(root, "") if isinstance(each, Skipped)]
+    assert {each.path for each in skipped if each.data} == {"m\\w.bin", "w-\ufffd", ".tftraining", "m/1/.tftraining"}
+    assert {each.path for each in skipped if not each.data} == {"pipe", "m/.tftraining", "link", "m\\link", "link-\ufffd"}
+
+
+def test_a_folder_that_cannot_be_read_may_hold_data(root: Path) -> None:
+    [found] = walk(root, "", "gone")
+    assert found == Skipped(path="gone", reason="cannot be read: No such file or directory", data=True)
+
+
 def test_a_name_with_a_backslash_is_listed_as_it_could_take_the_place_of_another(root: Path) -> None:
     (root / "m\\1\\w.bin").write_text("other weights")
     (root / "m\\link").symlink_to("m/1/w.bin")

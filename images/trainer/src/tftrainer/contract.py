@@ -316,8 +316,8 @@ class PublishedModel(Message, frozen=True):
 class PublishReport(Message, frozen=True, tag="publish", tag_field="kind"):
     """The final word: what of the run is in the bucket.
 
-    `manifest_uri` is set if and only if the manifest is there and verified. `succeeded` repeats the manifest's outcome. `checkpoint`
-    says in words which checkpoint a later attempt will find.
+    `manifest_uri` is set if and only if the manifest is there and verified. `succeeded` repeats the manifest's outcome. `lost` of what
+    was `skipped` holds data that is nowhere in the bucket. `checkpoint` says in words which checkpoint a later attempt will find.
     """
 
     failure: Failure | None = None
@@ -328,6 +328,7 @@ class PublishReport(Message, frozen=True, tag="publish", tag_field="kind"):
     objects: Count = 0
     bytes: Count = 0
     skipped: Count = 0
+    lost: Count = 0
     model: PublishedModel | None = None
     checkpoint: Line = ""
 

@@ -25,10 +25,14 @@ class PublishedObject(Message, frozen=True):
 
 
 class Skipped(Message, frozen=True):
-    """What lay in the bucket folder and was not uploaded, and why."""
+    """What lay in the bucket folder and was not uploaded, and why. `data` is whether it holds data that is nowhere in the bucket.
+
+    A link, a socket or a pipe holds none of its own.
+    """
 
     path: str
     reason: str
+    data: bool = False
 
 
 class Manifest(Message, frozen=True):

@@ -155,7 +155,7 @@ def load(folder: Path, stopped: Callable[[], bool], environment: Mapping[str, st
     reader, writer = os.pipe()
     isolation = "-I" if sys.flags.isolated else "-P"
     process = subprocess.Popen(
-        [sys.executable, isolation, "-m", "tftrainer.model_loader", str(folder), str(writer)],
+        [sys.executable, isolation, "-m", "tftrainer.model_loader", str(folder), str(writer), str(os.getpid())],
         env={
             **{name: environment[name] for name in _INHERITED if name in environment},
             "CUDA_VISIBLE_DEVICES": "-1",

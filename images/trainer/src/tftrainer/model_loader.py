@@ -1,12 +1,13 @@
-"""Loads one SavedModel as a server would, in a process of its own: `python -m tftrainer.model_loader FOLDER DESCRIPTOR`.
+"""Loads one SavedModel as a server would, in a process of its own: `python -m tftrainer.model_loader FOLDER DESCRIPTOR PARENT`.
 
 The answer goes, as JSON, to the open file descriptor: what TensorFlow prints cannot be taken for it. A SavedModel is a program:
-this process has neither credentials nor a device.
+this process has neither credentials nor a device, and it ends with the process PARENT, which keeps its time.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Annotated, Final
 
@@ -17,6 +18,7 @@ SERVING: Final = "serve"
 INTERNAL: Final = "__"
 ANSWER_LIMIT: Final = 64 * 1024
 _TEXT: Final = 400
+_PR_SET_PDEATHSIG: Final = 1
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -49,8 +51,14 @@ def _line(error: Exception) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Load the model and answer; 0 also when it cannot be loaded."""
-    folder, descriptor = arguments
+    """Load the model and answer; 0 also when it cannot be loaded, 1 without a word if nobody waits for it any more."""
+    # Here alone: the publisher imports this module too, and has no use for it.
+    import ctypes
+
+    folder, descriptor, parent = arguments
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != int(parent):
+        return 1
     answer = msgspec.json.encode(load(folder))
     os.write(int(descriptor), answer)
     return 0

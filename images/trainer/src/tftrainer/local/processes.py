@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import FrameType
-from typing import Final, TypeVar
+from typing import IO, Final, TypeVar
 
 from tftrainer import contract
 from tftrainer.contract import PLAN_VARIABLE, FetchReport, Plan, PublishReport, RunReport
@@ -33,7 +33,8 @@ class StartError(Exception):
 class Ran:
     """What the phases said. `run` and `publish` are None where `fetch` said that the script cannot start, or a phase left no word.
 
-    `exit_code` is that of the script's launcher, None where it was not started. `signal` is the one that was asked to stop with, or 0.
+    `exit_code` is that of the script's launcher, None where it was not started, or was stopped before it started the script. `signal` is
+    the one that was asked to stop with, or 0.
     """
 
     fetch: FetchReport | None
@@ -44,8 +45,8 @@ class Ran:
 
     @property
     def published(self) -> bool:
-        """Whether what the script wrote is known to be in the bucket."""
-        return self.publish is not None and bool(self.publish.manifest_uri)
+        """Whether all that the script wrote is known to be in the bucket; a script that was not started wrote nothing."""
+        return self.exit_code is None or (self.publish is not None and bool(self.publish.manifest_uri) and not self.publish.lost)
 
 
 class Processes:
@@ -66,9 +67,12 @@ class Processes:
         """Take signals as words for the phases. After the last phase they change nothing: what became of the run is still told."""
         # What is ignored, as under nohup, stays ignored.
         previous = {number: signal.signal(number, self._stop) for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN}
+        # The phases inherit what is blocked, and the script from them.
+        blocked = signal.pthread_sigmask(signal.SIG_SETMASK, ())
         try:
             yield
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             for number, handler in previous.items():
                 signal.signal(number, handler)
 
@@ -93,12 +97,15 @@ class Processes:
             raise
         begun()
         code = self._follow("run", launcher)
+        started = (layout.run_folder / "started").exists()
+        stopped = self._asked and not started
         self._phase, self._current = "publish", publisher
-        if not (layout.run_folder / "started").exists():
+        if not started:
             # The publisher waits for a script to start, and none will.
             publisher.terminate()
         publisher.wait()
-        return self._end(Ran(fetched, _word(layout, "run", RunReport), _word(layout, "publish", PublishReport), code, self._asked))
+        run, published = _word(layout, "run", RunReport), _word(layout, "publish", PublishReport)
+        return self._end(Ran(fetched, run, published, None if stopped else code, self._asked))
 
     def _end(self, ran: Ran) -> Ran:
         self._phase, self._current = "", None
@@ -130,7 +137,7 @@ class Processes:
             raise StartError(_unstartable(error, phase, whole)) from None
         for source, target in ((process.stdout, stdout), (process.stderr, self._stderr)):
             if source is not None:
-                relay = threading.Thread(target=_relay, args=(source.fileno(), target), daemon=True)
+                relay = threading.Thread(target=_relay, args=(source, target), daemon=True)
                 relay.start()
                 self._relays.append(relay)
         return process
@@ -181,7 +188,9 @@ def _unstartable(error: OSError, phase: str, environment: Mapping[str, str]) -> 
     return f"phase {phase} cannot be started: {error.filename or sys.executable}: {error.strerror}"
 
 
-def _relay(source: int, target: Outlet) -> None:
+def _relay(source: IO[bytes], target: Outlet) -> None:
     """Pass bytes on as they come, until the source ends."""
-    while chunk := os.read(source, _CHUNK):
-        target.put(chunk)
+    # The file and not its number: whoever else held the file may be gone, and the number be another's by then.
+    with source:
+        while chunk := os.read(source.fileno(), _CHUNK):
+            target.put(chunk)

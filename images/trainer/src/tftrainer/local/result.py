@@ -137,7 +137,7 @@ def _sentence(failure: Failure | None, ran: Ran) -> str:
     text = f"{failure.reason}: {failure.message}" + (f"; {failure.hint}" if failure.hint else "")
     if ran.exit_code and ran.publish is None:
         text += f". Besides, {_given_up(ran)}"
-    elif ran.publish is not None and ran.publish.failure not in (None, failure):
+    elif ran.exit_code is not None and ran.publish is not None and ran.publish.failure not in (None, failure):
         text += f". Besides, what it wrote is not published: {ran.publish.failure.message}"
     return text
 
@@ -204,7 +204,7 @@ def _facts(result: Result) -> Iterator[tuple[str, str]]:
         yield "saved", result.checkpoint.saved
     if outputs:
         what = f"{counted(outputs.objects, 'object')}, {size(outputs.bytes)}, in {outputs.manifest.partition('/.tftraining/')[0]}"
-        nothing = "none: the script wrote nothing below ${bucket}, and only what lies there is kept"
+        nothing = "none" if outputs.skipped else "none: the script wrote nothing below ${bucket}, and only what lies there is kept"
         skipped = f"; {outputs.skipped} skipped, as told above" if outputs.skipped else ""
         yield "outputs", (what if outputs.objects else nothing) + skipped
         yield "manifest", outputs.manifest

@@ -266,7 +266,9 @@ class _Publisher:
         skipped: list[Skipped] = []
         for found in tree.walk(self._layout.bucket, prefix):
             if isinstance(found, Skipped):
-                skipped.append(found)
+                # Some keys that a store has are none that are written.
+                known = found.data and self._identity(found.path) in before
+                skipped.append(msgspec.structs.replace(found, data=False) if known else found)
             elif (found.path, found.size, found.mtime_ns, found.inode) not in before:
                 files.append(found)
         for each in skipped[:SKIPPED_TOLD]:
@@ -274,6 +276,13 @@ class _Publisher:
         if len(skipped) > SKIPPED_TOLD:
             say(f"skipped {len(skipped) - SKIPPED_TOLD} more; the manifest lists the first {tree.SKIPPED_LIMIT}")
         return files, skipped
+
+    def _identity(self, path: str) -> tuple[str, int, int, int] | None:
+        try:
+            status = (self._layout.bucket / path).lstat()
+        except OSError:
+            return None
+        return path, status.st_size, status.st_mtime_ns, status.st_ino
 
     def _logs(self) -> list[LocalFile]:
         found = tree.walk(self._layout.logs, self._folder) if self._layout.logs.is_dir() else ()
@@ -320,7 +329,8 @@ class _Publisher:
             objects=tuple(objects),
             logs=tuple(logs),
             model=model,
-            skipped=tuple(skipped[: tree.SKIPPED_LIMIT]),
+            # Where there are too many, links give way to what holds data.
+            skipped=tuple(sorted(skipped, key=lambda each: not each.data)[: tree.SKIPPED_LIMIT]),
             started_at=result.started_at,
             finished_at=result.finished_at,
             published_at=time.time(),
@@ -364,6 +374,7 @@ class _Publisher:
             objects=len(written.objects),
             bytes=sum(each.size for each in written.objects),
             skipped=len(written.skipped),
+            lost=sum(each.data for each in written.skipped),
             model=written.model,
             checkpoint=self._snapshots.words if self._snapshots is not None else "",
         )

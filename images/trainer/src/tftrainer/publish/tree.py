@@ -75,7 +75,7 @@ def walk(root: Path, key_prefix: str, start: str = "") -> Iterator[LocalFile | S
         try:
             descriptor = _open_folder(root, folder)
         except OSError as error:
-            yield Skipped(path=_printable(folder), reason=f"cannot be read: {error.strerror}")
+            yield Skipped(path=_printable(folder), reason=f"cannot be read: {error.strerror}", data=True)
             continue
         below: list[str] = []
         try:
@@ -86,10 +86,11 @@ def walk(root: Path, key_prefix: str, start: str = "") -> Iterator[LocalFile | S
                 try:
                     status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
                 except OSError as error:
-                    yield Skipped(path=_printable(path), reason=f"cannot be read: {error.strerror}")
+                    yield Skipped(path=_printable(path), reason=f"cannot be read: {error.strerror}", data=True)
                     continue
                 if name == RESERVED:
-                    yield Skipped(path=_printable(path), reason="the name is reserved")
+                    data = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
+                    yield Skipped(path=_printable(path), reason="the name is reserved", data=data)
                 elif stat.S_ISDIR(status.st_mode):
                     below.append(path)
                 else:
@@ -151,11 +152,12 @@ def _one(root: Path, path: str, key_prefix: str, status: os.stat_result) -> Loca
     if not stat.S_ISREG(status.st_mode):
         return Skipped(path=_printable(path), reason=f"{'a symbolic link to ' * bool(target)}{_kind(status)}, not followed")
     if "\\" in path:
-        return Skipped(path=_printable(path), reason="the name holds a backslash, which a store may take for a slash")
+        return Skipped(path=_printable(path), reason="the name holds a backslash, which a store may take for a slash", data=not target)
     try:
         segments(key_prefix + path)
     except UriError:
-        return Skipped(path=_printable(path), reason="the name cannot be a key: control characters, not UTF-8, or over 1,024 bytes")
+        reason = "the name cannot be a key: control characters, not UTF-8, or over 1,024 bytes"
+        return Skipped(path=_printable(path), reason=reason, data=not target)
     return LocalFile(path, status.st_size, status.st_mtime_ns, status.st_ino, target)
 
 
