@@ -48,6 +48,11 @@ class Layout:
         return self._at(contract.DEPENDENCIES)
 
     @property
+    def packages(self) -> Path:
+        """Installed packages."""
+        return self._at(contract.PACKAGES)
+
+    @property
     def bucket(self) -> Path:
         """The job's bucket as the script sees it."""
         return self._at(contract.BUCKET)

@@ -12,9 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from tftrainer import saved
+from tftrainer import contract, saved
 from tftrainer.contract import Plan
-from tftrainer.fetch.packages import FOLDER as PACKAGES_FOLDER
 from tftrainer.layout import Layout
 
 HOST: Final = "chief-0"
@@ -79,7 +78,7 @@ def _sources(code: Iterable[Path]) -> Iterator[bytes]:
 
 def _modules(folder: Path) -> Iterator[Path]:
     for at, folders, files in os.walk(folder):
-        folders[:] = [each for each in folders if each != PACKAGES_FOLDER]
+        folders[:] = [each for each in folders if each != Path(contract.PACKAGES).name]
         yield from (Path(at, each) for each in files if each.endswith(".py"))
 
 

@@ -40,7 +40,6 @@ WHEELS: Final = ".tftraining/packages/"
 LIMIT: Final = 4 * 1024**2
 SECONDS: Final = 1800
 """Time for one run of pip; a package of a gigabyte over a slow line takes less."""
-FOLDER: Final = ".packages"
 
 _INHERITED: Final = ("PATH", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9._]*[A-Za-z0-9])?")

@@ -23,7 +23,6 @@ from tftrainer.fetch import restore
 from tftrainer.fetch.code import check_script_name, check_unchanged, examine, pin, place_inline_script, prepare_archive
 from tftrainer.fetch.download import CODE_ROLES, all_findings, fetch_all, make_folder
 from tftrainer.fetch.environment import aliases, make_folders
-from tftrainer.fetch.packages import FOLDER as PACKAGES_FOLDER
 from tftrainer.fetch.packages import Installer
 from tftrainer.fetch.restore import Restored
 from tftrainer.fetch.sources import Buckets, Found, LookUp, Wanted, check_inline_script, check_targets, facts, look_ups
@@ -197,7 +196,7 @@ class _Fetch:
         packages: tuple[Package, ...] = ()
         places: tuple[str, ...] = ()
         if self._plan.requirements:
-            target = self._layout.dependencies / PACKAGES_FOLDER
+            target = self._layout.packages
             places = (str(target),)
             try:
                 packages = self._installer(storage).install(target)
@@ -349,7 +348,7 @@ class _Fetch:
     ) -> None:
         at = self._layout
         variables = aliases(self._plan, at)
-        on_path = (Path(each) for each in code.path if Path(each) != at.dependencies / PACKAGES_FOLDER)
+        on_path = (Path(each) for each in code.path if Path(each) != at.packages)
         make_folders(variables, at, (at.code / self._plan.script.name, at.code, *on_path))
         baseline = Baseline(
             files=tuple(_fetched(each.target, at.bucket) for each in wanted if _lies_at_its_key(each, at.bucket)),

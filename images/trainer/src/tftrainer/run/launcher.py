@@ -127,7 +127,7 @@ def script_environment(environment: dict[str, str], resolved: Resolved, places: 
         path.append(kept["PYTHONPATH"])
     own = {
         "PYTHONPATH": os.pathsep.join(path),
-        _HOOK_VARIABLE: os.pathsep.join((str(places.record), str(places.code), str(places.dependencies))),
+        _HOOK_VARIABLE: os.pathsep.join(map(str, (places.record, places.code, places.dependencies, places.packages))),
     }
     return {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1", **resolved.environment, **kept, **own}
 

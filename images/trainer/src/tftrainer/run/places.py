@@ -37,6 +37,11 @@ class Places:
         return self.workspace / Path(contract.DEPENDENCIES).name
 
     @property
+    def packages(self) -> Path:
+        """Installed packages."""
+        return self.dependencies / Path(contract.PACKAGES).name
+
+    @property
     def logs(self) -> Path:
         """Both streams of the script."""
         return self.workspace / Path(contract.LOGS).name

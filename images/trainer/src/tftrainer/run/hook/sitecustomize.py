@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 HOOK_VARIABLE = "TFTRAINING_HOOK"
-"""`RECORD:CODE:DEPENDENCIES`: where to write the record, and the two folders that hold the user's own files."""
+"""`RECORD:CODE:DEPENDENCIES:PACKAGES`: where to write the record, the two folders of the user's own files, that of installed packages."""
 TAIL = 1024
 _SIGUSR1 = 10
 
 
-def _install() -> None:
+def _install() -> str:
+    """Leave behind what is left behind, and return the folder of packages."""
     own = os.path.dirname(__file__)
     sys.path[:] = [entry for entry in sys.path if entry != own]
     remaining = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry and entry != own]
@@ -32,9 +33,9 @@ def _install() -> None:
     else:
         os.environ.pop("PYTHONPATH", None)
     settings = os.environ.pop(HOOK_VARIABLE, "")
-    if settings.count(os.pathsep) != 2:
-        return
-    record, code, dependencies = settings.split(os.pathsep)
+    if settings.count(os.pathsep) != 3:
+        return ""
+    record, code, dependencies, packages = settings.split(os.pathsep)
     process, thread = os.getpid(), _thread.get_ident()
 
     def excepthook(kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> None:
@@ -52,9 +53,14 @@ def _install() -> None:
     import faulthandler
 
     faulthandler.register(_SIGUSR1, file=2, all_threads=True)
+    return packages
 
 
-def _give_way() -> None:
+def _give_way(packages: str) -> None:
+    # Of an installed package nothing runs that the script does not import.
+    at = sys.path.index(packages) if packages in sys.path else None
+    if at is not None:
+        del sys.path[at]
     own = sys.modules.pop(__name__)
     try:
         __import__(__name__)
@@ -62,6 +68,9 @@ def _give_way() -> None:
         if error.name != __name__:
             raise
         sys.modules[__name__] = own
+    finally:
+        if at is not None:
+            sys.path.insert(at, packages)
 
 
 def _goes_on() -> bool:
@@ -118,5 +127,4 @@ def _write(record: str, description: dict[str, object]) -> None:
         json.dump(description, file, default=str)
 
 
-_install()
-_give_way()
+_give_way(_install())
