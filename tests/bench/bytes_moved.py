@@ -21,7 +21,7 @@ from typing import Any
 
 from tftrainer import archive
 from tftrainer.fetch.download import fetch_all
-from tftrainer.fetch.sources import Wanted
+from tftrainer.fetch.wanted import Wanted
 from tftrainer.progress import Progress
 from tftrainer.publish import tree, upload
 from tftrainer.publish.tree import LocalFile

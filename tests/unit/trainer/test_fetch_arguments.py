@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tftrainer.contract import Input, Plan, Reason, Script, WantedCheckpoints
-from tftrainer.fetch import sources
+from tftrainer.fetch import arguments
 from tftrainer.fetch.argument import named_by
-from tftrainer.fetch.sources import Buckets, Found, look_ups
+from tftrainer.fetch.buckets import Buckets
+from tftrainer.fetch.sources import look_ups
+from tftrainer.fetch.wanted import Found
 from tftrainer.layout import Layout
 from tftrainer.phase_error import PhaseError
 from tftrainer.storage.folder import FolderStore
@@ -175,7 +177,7 @@ def test_a_pattern_and_a_checkpoint_keep_to_the_size_that_is_fetched_undeclared(
 
 def test_a_pattern_is_not_compared_with_all_objects_of_a_vast_library(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     job.holds("in/a", "in/b", "in/c")
-    monkeypatch.setattr(sources, "PATTERN_LIMIT", 2)
+    monkeypatch.setattr(arguments, "PATTERN_LIMIT", 2)
     hints = {}
     for pattern in ("*/a", "in/*"):
         with pytest.raises(PhaseError) as caught:
@@ -190,7 +192,7 @@ def test_a_pattern_is_not_compared_with_all_objects_of_a_vast_library(job: Job, 
 
 def test_a_pattern_in_a_vast_bucket_is_text_for_it_may_be_an_output(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     job.holds("in/a", "in/b", "in/c")
-    monkeypatch.setattr(sources, "PATTERN_LIMIT", 2)
+    monkeypatch.setattr(arguments, "PATTERN_LIMIT", 2)
     found = job.found("${bucket}/*.h5", "${bucket}/in/*.h5")
     assert (found.wanted, found.folders) == ((), (job.layout.bucket / "in",))
     assert ["taken as text and nothing is fetched" in fact for fact in found.facts] == [True, True]

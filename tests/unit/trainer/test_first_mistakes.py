@@ -8,8 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 from tftrainer.contract import Input, Plan, Reason, Reference, Script
+from tftrainer.fetch.buckets import NEIGHBOURS_LIMIT, Buckets
 from tftrainer.fetch.phase import TOLD_LIMIT, FindingsError
-from tftrainer.fetch.sources import NEIGHBOURS_LIMIT, Buckets, Wanted, check_targets, file_field, look_ups
+from tftrainer.fetch.sources import look_ups
+from tftrainer.fetch.wanted import Wanted, check_targets, file_field
 from tftrainer.layout import Layout
 from tftrainer.phase_error import PhaseError
 from tftrainer.storage.credentials import Credentials

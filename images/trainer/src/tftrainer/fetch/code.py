@@ -14,7 +14,7 @@ from typing import Final
 from tftrainer import archive
 from tftrainer.archive import InvalidArchiveError, NoRoomError
 from tftrainer.contract import CodePins, Pinned, Plan, Reason
-from tftrainer.fetch.sources import ARCHIVE_FIELD, SCRIPT_FIELD, Wanted, file_field
+from tftrainer.fetch.wanted import ARCHIVE_FIELD, SCRIPT_FIELD, Wanted, file_field
 from tftrainer.layout import Layout
 from tftrainer.phase_error import PhaseError, clip
 from tftrainer.preflight import check as preflight

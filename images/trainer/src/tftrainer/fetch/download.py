@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from tftrainer.contract import Pinned, Reason
-from tftrainer.fetch.sources import Wanted
+from tftrainer.fetch.wanted import Wanted
 from tftrainer.phase_error import PhaseError, clip
 from tftrainer.progress import Progress
 from tftrainer.storage.store import digest

@@ -20,12 +20,14 @@ import msgspec
 from tftrainer import contract, handover, manifest, placeholders, saved, tf_checkpoint
 from tftrainer.contract import CodePins, Failure, FetchReport, Pinned, Plan, Reason
 from tftrainer.fetch import restore
+from tftrainer.fetch.buckets import Buckets
 from tftrainer.fetch.code import check_script_name, check_unchanged, examine, pin, place_inline_script, prepare_archive
 from tftrainer.fetch.download import CODE_ROLES, all_findings, fetch_all, make_folder
 from tftrainer.fetch.environment import aliases, make_folders
 from tftrainer.fetch.packages import Installer
 from tftrainer.fetch.restore import Restored
-from tftrainer.fetch.sources import Buckets, Found, LookUp, Wanted, check_inline_script, check_targets, facts, look_ups
+from tftrainer.fetch.sources import LookUp, look_ups
+from tftrainer.fetch.wanted import Found, Wanted, check_inline_script, check_targets, facts
 from tftrainer.handover import Baseline, FetchedFile, Package, Resolved
 from tftrainer.layout import Layout
 from tftrainer.manifest import Manifest

@@ -10,7 +10,7 @@ from typing import Final
 
 from tftrainer import saved, tf_checkpoint, uri
 from tftrainer.contract import Plan
-from tftrainer.fetch.sources import Found, Wanted
+from tftrainer.fetch.wanted import Found, Wanted
 from tftrainer.layout import Layout
 from tftrainer.progress import size
 from tftrainer.storage.interface import Store
