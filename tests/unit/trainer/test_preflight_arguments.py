@@ -403,7 +403,7 @@ words = st.one_of(
 
 @pytest.mark.thorough
 @given(source=scripts(), args=st.lists(words, max_size=6))
-@settings(max_examples=1200, deadline=None)
+@settings(max_examples=1200)
 def test_nothing_that_argparse_accepts_is_refused_and_what_it_refuses_is_found(source: str, args: list[str]) -> None:
     found = examined(source, args)
     assert all(each.reason is Reason.INVALID_ARGUMENTS for each in found.errors)
@@ -516,7 +516,7 @@ def scripts_with_defaults(draw: st.DrawFn) -> tuple[str, list[str]]:
 
 @pytest.mark.thorough
 @given(drawn=scripts_with_defaults())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_whatever_the_defaults_are_nothing_that_argparse_accepts_is_refused(drawn: tuple[str, list[str]]) -> None:
     source, args = drawn
     found = examined(source, args)
@@ -525,7 +525,7 @@ def test_whatever_the_defaults_are_nothing_that_argparse_accepts_is_refused(draw
 
 @pytest.mark.thorough
 @given(args=st.lists(st.text(max_size=12) | words, max_size=6))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_plain_parser_is_judged_exactly_as_argparse_judges(args: list[str]) -> None:
     assert refused(PLAIN, args) == argparse_refuses(PLAIN, args)
 

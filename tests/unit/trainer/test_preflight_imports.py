@@ -387,14 +387,14 @@ pieces = st.sampled_from(
 
 
 @given(source=st.lists(pieces | st.text(max_size=20), max_size=8).map("".join))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_whatever_a_script_is_the_checks_end_with_findings_and_nothing_else(source: str) -> None:
     found = examine("train.py", source.encode("utf-8", "surrogatepass"), ("/nonexistent",), IMAGE, ("--x", "1"))
     assert all(each.message and each.hint for each in found.errors)
 
 
 @given(source=st.binary(max_size=200))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_what_is_no_text_is_a_syntax_error_at_most(source: bytes) -> None:
     found = examine("train.py", source, ("/nonexistent",), IMAGE, ())
     assert {each.reason for each in found.errors} <= {Reason.SYNTAX_ERROR, Reason.IMPORT_MISSING}
