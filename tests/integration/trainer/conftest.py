@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import uuid
 from collections.abc import Iterator
@@ -22,6 +23,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "store_server" in metafunc.fixturenames:
         both = metafunc.definition.get_closest_marker("every_store") is not None
         metafunc.parametrize("store_server", [SEAWEEDFS, VERSITYGW] if both else [SEAWEEDFS], indirect=True, scope="session")
+
+
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Programs started meanwhile hear signals, even where these tests themselves were started to ignore them: `nohup make test &`."""
+    previous = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGHUP)}
+    yield
+    for number, handler in previous.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -274,15 +274,6 @@ def test_what_is_wrong_with_a_store_is_said_with_the_variables_that_stand_for_th
     done = here.end(here.start(here.job("print('ran')\n"), **environment))
     assert (done.code, done.out) == (66, ""), done.err
     assert "accessKey is AWS_ACCESS_KEY_ID, secretKey is AWS_SECRET_ACCESS_KEY" in done.err
-
-
-@pytest.fixture
-def heard() -> Iterator[None]:
-    """Programs started meanwhile hear signals, even where these tests themselves were started to ignore them: `nohup make test &`."""
-    previous = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGHUP)}
-    yield
-    for number, handler in previous.items():
-        signal.signal(number, handler)
 
 
 def until(condition: Callable[[], bool], what: str) -> None:

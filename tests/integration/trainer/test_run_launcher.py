@@ -419,6 +419,7 @@ def test_a_script_that_dies_of_sigterm_gives_143(pod: Pod) -> None:
     assert (ran.code, ran.reason) == (143, Reason.TERMINATED)
 
 
+@pytest.mark.usefixtures("heard")
 def test_a_script_that_is_interrupted_dies_of_it_as_by_hand(pod: Pod) -> None:
     script = "import time\nprint('up', flush=True)\ntime.sleep(60)\n"
     by_hand = subprocess.Popen([sys.executable, pod.write(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
