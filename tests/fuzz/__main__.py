@@ -64,7 +64,7 @@ def read_uri(data: bytes) -> None:
     except uri.UriError:
         return
     assert uri.parse(uri.format_uri(found)) == found
-    root = Path("/root/of/all")
+    root = Path("/folder/of/all")
     path = uri.local_path(root, found.key)
     assert path.is_relative_to(root)
     assert ".." not in path.parts
