@@ -17,9 +17,12 @@ demo: venv ## a real cluster, the chart, a bucket, and the iris job from apply t
 	@$(PYTHON) -m demo run
 
 .PHONY: test
-test: venv ## all tests: static checks, unit, integration, and the whole product on a real cluster
-	@$(MAKE) --no-print-directory static
+test: venv ## static checks, unit and integration tests, and the whole product on a real cluster; the long matrices in part
 	@$(PYTHON) -m demo test
+
+.PHONY: test-all
+test-all: venv ## the same with the whole of the long matrices
+	@$(PYTHON) -m demo test-all
 
 .PHONY: check
 check: venv static ## what every commit passes, in under a minute: ruff, mypy, import contracts, generated files, unit tests but the longest
@@ -33,6 +36,7 @@ static:
 	@.venv/bin/lint-imports --no-cache | tail -4
 	@$(PYTHON) -m tftraining_operator crd | diff -u crds/tftraining.dev_tftrainingjobs.yaml - || { echo "crds/ is stale, run: make generate"; exit 1; }
 	@$(PYTHON) -m images.runtimes | diff -u docs/reference/runtimes.md - || { echo "docs/reference/runtimes.md is stale, run: make generate"; exit 1; }
+	@$(PYTHON) docs/tables.py --check
 
 .PHONY: bench
 bench: venv ## the benchmarks, each beside its baseline in the same run
@@ -41,7 +45,9 @@ bench: venv ## the benchmarks, each beside its baseline in the same run
 
 FUZZ_SECONDS ?= 60
 .PHONY: fuzz
-fuzz: venv ## fuzzing of what reads hostile bytes, FUZZ_SECONDS (60) for each target; what it finds stays in .build/fuzz/findings
+fuzz: venv ## fuzzing of what reads hostile bytes and programs, FUZZ_SECONDS (60) for each target; what it finds stays in .build/fuzz/findings
+	@echo "fuzzing preflight for $(FUZZ_SECONDS) s"
+	@$(PYTHON) tests/fuzz/preflight.py --seconds $(FUZZ_SECONDS) $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
 	@$(UV) sync --quiet --frozen --inexact --group fuzz --python python3
 	@for target in archive uri state report; do \
 	  echo "fuzzing $$target for $(FUZZ_SECONDS) s"; \
@@ -70,6 +76,7 @@ generate: venv ## write the generated files again
 	@$(PYTHON) -m tftraining_operator crd > .build/crd.yaml && mv .build/crd.yaml crds/tftraining.dev_tftrainingjobs.yaml
 	@cp crds/tftraining.dev_tftrainingjobs.yaml helm/tftraining-operator/files/crd.yaml
 	@$(PYTHON) -m images.runtimes > .build/runtimes.md && mv .build/runtimes.md docs/reference/runtimes.md
+	@$(PYTHON) docs/tables.py
 
 .PHONY: venv venv-quiet
 venv: .venv/.synced

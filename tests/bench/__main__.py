@@ -18,6 +18,7 @@ from typing import Any
 
 import clients
 import living
+import many
 import moving
 import report
 import starting
@@ -27,7 +28,7 @@ from controlplane import ControlPlane, control_plane
 from localcluster import binaries
 from localcluster.failure import ClusterError
 from measures import Bench, Measure, Say
-from subject import Subject
+from subject import SERVICE_ACCOUNT, Subject
 
 _ROOT = Path(__file__).parents[2]
 _CRD = _ROOT / "crds" / "tftraining.dev_tftrainingjobs.yaml"
@@ -36,6 +37,7 @@ _FOLDER = _ROOT / "docs" / "reference"
 ON_CLUSTER: dict[str, Callable[[Bench], Awaitable[list[Measure]]]] = {
     "latency": Bench.latency,
     "burst": Bench.burst,
+    "fairness": Bench.fairness,
     "clients": clients.measure,
     "lives": Bench.lives,
 }
@@ -44,8 +46,10 @@ ALONE: dict[str, Callable[[], dict[str, Any]]] = {
     "starting": starting.measure,
     "moving": moving.measure,
     "living": living.measure,
+    "many": many.measure,
 }
 """The parts that need neither: each returns {"measures": […]}, a mapping of the fields of `Measure` for each row."""
+_SETTLE_SECONDS = 3.0
 PARTS = (*ON_CLUSTER, *ALONE)
 
 
@@ -101,8 +105,9 @@ async def _beside_operator(plane: ControlPlane, wanted: list[str], say: Say) -> 
     api = open_session(plane.kubeconfig)
     try:
         await _define(api)
-        with Subject(plane) as subject:
-            bench = Bench(api, subject, say)
+        with Subject(plane, await _account(api)) as subject:
+            await asyncio.sleep(_SETTLE_SECONDS)
+            bench = Bench(api, subject, say, fresh=subject.memory())
             return [measure for name, part in ON_CLUSTER.items() if name in wanted for measure in await part(bench)]
     finally:
         await api.session.close()
@@ -115,6 +120,23 @@ def _alone(wanted: list[str], say: Say) -> list[Measure]:
             say(name)
             found += [Measure(**row) for row in part()["measures"]]
     return found
+
+
+async def _account(api: Api) -> str:
+    """Create the operator's service account, with all rights, and return a token of it."""
+    place = "/api/v1/namespaces/default/serviceaccounts"
+    await api.create(place, {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": SERVICE_ACCOUNT}})
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": SERVICE_ACCOUNT},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"kind": "ServiceAccount", "namespace": "default", "name": SERVICE_ACCOUNT}],
+    }
+    await api.create("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", binding)
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 86_400}}
+    made = await api.create(f"{place}/{SERVICE_ACCOUNT}/token", request)
+    return str(made["status"]["token"])
 
 
 async def _define(api: Api) -> None:

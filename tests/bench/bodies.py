@@ -48,7 +48,7 @@ def _pod() -> Object:
     stored["metadata"] |= {"namespace": "bench-1", "uid": "01234567-89ab-cdef-0123-456789abcdef", "generation": 1, "resourceVersion": "1"}
     job = job_record(stored)
     assert job is not None
-    pod = copy.deepcopy(dict(decide(Observed(job), Configuration.model_validate(CONFIGURATION), 0.0).pods[0]))
+    pod = copy.deepcopy(dict(decide(Observed(job), Configuration.model_validate(CONFIGURATION), 0.0).creates[0]))
     del pod["metadata"]["namespace"]
     labels = pod["metadata"]["labels"]
     labels[_UNSEEN] = labels.pop(POD_SELECTOR)

@@ -1,7 +1,7 @@
-"""One way to move bytes, alone in a process: `python bytes_moved.py WAY JSON` prints seconds, CPU seconds, memory and bytes read.
+"""One way to move bytes, alone in a process: `python bytes_moved.py WAY JSON` prints seconds, CPU seconds and memory.
 
 Ours is the code that the containers run. Beside it stand boto3 with its defaults, and the least that such work can be: ranges read
-by hand, a file hashed and sent, a zip unpacked by the standard library without a check.
+by hand, a file hashed and sent, a zip unpacked by the standard library without a check. Where the endpoint has TLS, all use it.
 """
 
 from __future__ import annotations
@@ -10,32 +10,62 @@ import hashlib
 import http.client
 import json
 import os
+import ssl
 import sys
 import time
 import urllib.parse
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from tftrainer import archive
 from tftrainer.fetch.download import fetch_all
-from tftrainer.fetch.wanted import Wanted
+from tftrainer.fetch.pins import Inputs
+from tftrainer.fetch.selection import Selection
+from tftrainer.fetch.wanted import Batch, Wanted
+from tftrainer.messages import handover
+from tftrainer.messages.handover import Baseline, FetchedFile
+from tftrainer.outputs import tree, upload
+from tftrainer.outputs.tree import LocalFile
 from tftrainer.progress import Progress
-from tftrainer.publish import tree, upload
-from tftrainer.publish.tree import LocalFile
 from tftrainer.storage.credentials import Credentials
 from tftrainer.storage.store import Store
 
 _RANGE = 16 * 1024**2
 _BLOCK = 1024**2
+_FILES_AT_ONCE = 8
 Job = dict[str, Any]
 
 
 def _store(job: Job) -> Store:
     parts = urllib.parse.urlsplit(job["endpoint"])
-    return Store(Credentials("bench", False, parts.netloc, job["bucket"], access_key=job["accessKey"], secret_key=job["secretKey"]))
+    keys = {"access_key": job["accessKey"], "secret_key": job["secretKey"]}
+    authority = Path(job["authority"]).read_text() if job.get("authority") else None
+    return Store(Credentials("bench", parts.scheme == "https", parts.netloc, job["bucket"], ca_certificate=authority, **keys))
+
+
+def _boto3(job: Job) -> Any:
+    import boto3
+    from botocore.config import Config
+
+    return boto3.client(
+        "s3",
+        endpoint_url=job["endpoint"],
+        region_name="us-east-1",
+        aws_access_key_id=job["accessKey"],
+        aws_secret_access_key=job["secretKey"],
+        verify=job.get("authority"),
+        config=Config(max_pool_connections=_FILES_AT_ONCE * 10),
+    )
+
+
+def _connection(job: Job, host: str) -> http.client.HTTPConnection:
+    if not job.get("authority"):
+        return http.client.HTTPConnection(host)
+    return http.client.HTTPSConnection(host, context=ssl.create_default_context(cafile=job["authority"]))
 
 
 def fetch_ours(job: Job) -> Callable[[], None]:
@@ -50,17 +80,25 @@ def fetch_ours(job: Job) -> Callable[[], None]:
     return go
 
 
+def fetch_many(job: Job) -> Callable[[], None]:
+    """List and plan all objects below the prefix, fetch some, and tell the publisher of all, as the container `fetch` does it."""
+    store, target = _store(job), Path(job["target"])
+    list(store.list("nothing/"))
+
+    def go() -> None:
+        selection = Selection([Batch(store, job["prefix"], target / "bucket", "bench", store.list(job["prefix"]))])
+        fetch_all(islice(selection, job["sample"]), target / "staging", Progress(job["sample"], 1, lambda _: None))
+        inputs = Inputs()
+        files = (FetchedFile(path=str(each.target), size=0, mtime_ns=0, inode=0, etag=each.info.etag) for each in inputs.counted(selection))
+        handover.write_files(files, target / handover.FILES_NAME)
+        handover.write(Baseline(inputs=tuple(inputs.listed), more_inputs=inputs.more), target / handover.BASELINE_NAME)
+
+    return go
+
+
 def fetch_boto3(job: Job) -> Callable[[], None]:
     """Fetch the same objects with boto3's `download_file`, one after the other, with its defaults."""
-    import boto3
-
-    client = boto3.client(
-        "s3",
-        endpoint_url=job["endpoint"],
-        region_name="us-east-1",
-        aws_access_key_id=job["accessKey"],
-        aws_secret_access_key=job["secretKey"],
-    )
+    client = _boto3(job)
     client.list_objects_v2(Bucket=job["bucket"], Prefix="nothing/")
 
     def go() -> None:
@@ -107,9 +145,9 @@ def publish_ours(job: Job) -> Callable[[], None]:
 
     def go() -> None:
         files = [each for each in tree.walk(root, "") if isinstance(each, LocalFile)]
-        _, failures = upload.upload_all(store, root, "published/", files, lambda _: None)
-        if failures:
-            raise RuntimeError(failures[0].message)
+        sent = upload.upload_all(store, root, "published/", files, lambda _: None)
+        if sent.failures:
+            raise RuntimeError(sent.failures[0].message)
 
     return go
 
@@ -118,7 +156,7 @@ def publish_least(job: Job) -> Callable[[], None]:
     """Hash each file and send it in one request to a signed address: nothing else."""
 
     def go() -> None:
-        connection = http.client.HTTPConnection(urllib.parse.urlsplit(job["endpoint"]).netloc)
+        connection = _connection(job, urllib.parse.urlsplit(job["endpoint"]).netloc)
         for path, address in job["addresses"].items():
             parts = urllib.parse.urlsplit(address)
             digest = hashlib.sha256()
@@ -134,6 +172,18 @@ def publish_least(job: Job) -> Callable[[], None]:
             if answer.status != http.HTTPStatus.OK:
                 raise RuntimeError(f"{answer.status} for {path}")
             answer.read()
+
+    return go
+
+
+def publish_boto3(job: Job) -> Callable[[], None]:
+    """Upload the same files with boto3's `upload_file`, several at once, with its own checksums."""
+    client, root = _boto3(job), Path(job["source"])
+    client.list_objects_v2(Bucket=job["bucket"], Prefix="nothing/")
+
+    def go() -> None:
+        with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
+            list(pool.map(lambda each: client.upload_file(str(each), job["bucket"], f"boto3/{each.name}"), sorted(root.iterdir())))
 
     return go
 
@@ -161,7 +211,10 @@ def unpack_least(job: Job) -> Callable[[], None]:
     return go
 
 
-WAYS = {each.__name__: each for each in (fetch_ours, fetch_boto3, fetch_loop, publish_ours, publish_least, unpack_ours, unpack_least)}
+WAYS = {
+    each.__name__: each
+    for each in (fetch_ours, fetch_many, fetch_boto3, fetch_loop, publish_ours, publish_least, publish_boto3, unpack_ours, unpack_least)
+}
 
 
 def _peak() -> int:
@@ -169,17 +222,14 @@ def _peak() -> int:
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
 
 
-def _bytes_read() -> int:
-    return int(Path("/proc/self/io").read_text().split("rchar: ")[1].split()[0])
-
-
 def main() -> None:
     """Do it and print the figures; imports and a first connection are not part of them."""
     go = WAYS[sys.argv[1]](json.loads(sys.argv[2]))
     Path("/proc/self/clear_refs").write_text("5")
-    base, read, cpu, begun = _peak(), _bytes_read(), time.process_time(), time.monotonic()
+    base, cpu, begun = _peak(), time.process_time(), time.monotonic()
     go()
-    took = {"seconds": time.monotonic() - begun, "cpu": time.process_time() - cpu, "memory": _peak() - base, "read": _bytes_read() - read}
+    took = {"seconds": time.monotonic() - begun, "cpu": time.process_time() - cpu, "memory": _peak() - base}
+    took["peak"] = _peak()
     print(json.dumps(took))
 
 

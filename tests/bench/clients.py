@@ -13,7 +13,7 @@ from kubernetes.aio.client import ApiClient, CoreV1Api
 from measures import Bench, Measure
 from tftraining_operator.kube import paths
 from tftraining_operator.kube.client import KubeClient
-from tftraining_operator.kube.credentials import find_credentials
+from tftraining_operator.kube.kubeconfig import Kubeconfig
 
 _ROUNDS = 3
 _REQUESTS = 150
@@ -23,7 +23,8 @@ _OFFICIAL = "the official client"
 
 async def measure(bench: Bench) -> list[Measure]:
     """Create pods one after another with either client, in turns, and compare CPU time and duration of the requests."""
-    credentials = await find_credentials(bench.subject.plane.kubeconfig)
+    credentials = Kubeconfig(bench.subject.plane.kubeconfig)
+    await credentials.renew()
     cpu: dict[str, list[float]] = {_OURS: [], _OFFICIAL: []}
     took: dict[str, list[float]] = {_OURS: [], _OFFICIAL: []}
     client, official = KubeClient(credentials, "bench"), ApiClient(credentials.configuration)

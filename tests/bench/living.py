@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from subject import process_cpu_seconds
-from tftrainer.contract import Plan, Script
+from tftrainer.messages.contract import Plan, Script
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 

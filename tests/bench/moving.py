@@ -20,9 +20,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from measures import NO_TARGET
+
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.integration.trainer.pods import ACCESS_KEY, SECRET_KEY, StoreServer, running_gateway
+from tests.integration.trainer.tls import Authority
 
 _MIB = 1024**2
 _LARGE = 1024 * _MIB
@@ -38,17 +41,25 @@ def measure() -> dict[str, Any]:
     """Measure all, and return the rows."""
     with tempfile.TemporaryDirectory(prefix="tftraining-bench-", dir="/dev/shm") as folder:
         root = Path(folder)
-        (root / "server").mkdir()
+        for name in ("server", "behind", "authority"):
+            (root / name).mkdir()
+        authority = Authority.new(root / "authority")
+        tls = (*authority.sign("store", "127.0.0.1", 2), authority.folder / "ca.crt")
         with running_gateway(root / "server") as server:
-            bucket = server.new_bucket()
-            common = {"endpoint": server.endpoint, "bucket": bucket, "accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}
+            common = _common(server)
             rows = [*_large(root, server, common), _small(root, server, common), *_publish(root, server, common)]
+        with running_gateway(root / "behind", tls=tls) as server:
+            rows += _publish(root, server, _common(server) | {"authority": str(tls[2])})
         return {"measures": [*rows, *_unpack(root)]}
+
+
+def _common(server: StoreServer) -> Job:
+    return {"endpoint": server.endpoint, "bucket": server.new_bucket(), "accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}
 
 
 def _large(root: Path, server: StoreServer, common: Job) -> Iterator[dict[str, Any]]:
     bucket = common["bucket"]
-    server.client.put_object(bucket, "large/object", cast("BinaryIO", _Noise()), _LARGE, part_size=64 * _MIB)
+    server.client.put_object(bucket, "large/object", cast("BinaryIO", _Noise()), _LARGE, part_size=16 * _MIB)
     address = server.client.presigned_get_object(bucket, "large/object", datetime.timedelta(hours=1))
     job = common | {"prefix": "large/", "address": address, "size": _LARGE}
     took = _in_turns(root, dict.fromkeys(("fetch_ours", "fetch_boto3", "fetch_loop"), job))
@@ -60,10 +71,22 @@ def _large(root: Path, server: StoreServer, common: Job) -> Iterator[dict[str, A
         "title": f"1 GiB object into memory, median of {_ROUNDS}",
         "unit": "MiB/s",
         "ours": ours,
-        "target": "≥ 2 x boto3 and ≥ 0.9 x the loop",
-        "met": ours >= 2 * boto3 and ours >= 0.9 * loop,
+        "target": "≥ 2 x boto3 and ≥ 1.0 x the loop",
+        "met": ours >= 2 * boto3 and ours >= loop,
         "baselines": {"boto3's defaults": boto3, "ranges by hand": loop},
         "raw": speeds,
+    }
+    cpu = {name: [each["cpu"] for each in rounds] for name, rounds in took.items()}
+    ours, boto3, loop = (statistics.median(cpu[name]) for name in ("fetch_ours", "fetch_boto3", "fetch_loop"))
+    yield {
+        "number": "B9",
+        "title": f"CPU that it takes, median of {_ROUNDS}",
+        "unit": "s",
+        "ours": ours,
+        "target": "≤ 0.85 x the loop",
+        "met": ours <= 0.85 * loop,
+        "baselines": {"boto3's defaults": boto3, "ranges by hand": loop},
+        "raw": cpu,
     }
     memory = {name: [each["memory"] / _MIB for each in rounds] for name, rounds in took.items()}
     peak = max(memory["fetch_ours"])
@@ -99,7 +122,15 @@ def _small(root: Path, server: StoreServer, common: Job) -> dict[str, Any]:
 
 
 def _publish(root: Path, server: StoreServer, common: Job) -> Iterator[dict[str, Any]]:
-    for title, files, size in (("1 GiB", 1, _LARGE), ("a SavedModel of 200 files, 64 MiB", 200, 64 * _MIB)):
+    tls = "authority" in common
+    way = "over TLS" if tls else "over HTTP"
+    # Over TLS the server does not take what boto3 sends.
+    names = {"publish_ours": "", "publish_least": "hashing and sending"} | ({} if tls else {"publish_boto3": "boto3, 8 files at once"})
+    whole: dict[str, list[float]] = {name: [0.0] * _ROUNDS for name in names}
+    for title, files, size, most in (
+        ("1 GiB", 1, _LARGE, 1.3 if tls else 1.15),
+        ("a SavedModel of 200 files, 64 MiB", 200, 64 * _MIB, 1.4 if tls else 1.25),
+    ):
         source = root / "source"
         source.mkdir()
         for number in range(files):
@@ -108,21 +139,51 @@ def _publish(root: Path, server: StoreServer, common: Job) -> Iterator[dict[str,
         addresses = {
             str(each): client.presigned_put_object(bucket, f"least/{each.name}", datetime.timedelta(hours=1)) for each in source.iterdir()
         }
-        took = _in_turns(root, {"publish_ours": common | {"source": str(source)}, "publish_least": common | {"addresses": addresses}})
+        took = _in_turns(root, dict.fromkeys(names, common | {"source": str(source), "addresses": addresses}))
         shutil.rmtree(source)
         cpu = {name: [each["cpu"] for each in rounds] for name, rounds in took.items()}
-        ours, least = statistics.median(cpu["publish_ours"]), statistics.median(cpu["publish_least"])
-        times = statistics.median(each["read"] for each in took["publish_ours"]) / size
+        ours, others = _medians(cpu, names)
         yield {
             "number": "B10",
-            "title": f"CPU to publish {title} ({times:.2f} x read), median of {_ROUNDS}",
+            "title": f"CPU to publish {title}, {way}, median of {_ROUNDS}",
             "unit": "s",
             "ours": ours,
-            "target": "≤ 1.2 x hashing and sending, each byte read once",
-            "met": ours <= 1.2 * least and times < 1.05,
-            "baselines": {"hashing and sending": least},
-            "raw": cpu | {f"{name}, seconds": [each["seconds"] for each in rounds] for name, rounds in took.items()},
+            "target": f"≤ {most} x hashing and sending",
+            "met": ours <= most * others["hashing and sending"],
+            "baselines": others,
+            "raw": cpu,
         }
+        whole = {name: [a + each["seconds"] for a, each in zip(whole[name], rounds, strict=True)] for name, rounds in took.items()}
+        if files == 1:
+            memory = {name: [each["memory"] / _MIB for each in rounds] for name, rounds in took.items()}
+            peak = max(memory["publish_ours"])
+            yield {
+                "number": "B10",
+                "title": f"memory that it takes, {way}, the most of all rounds",
+                "unit": "MiB",
+                "ours": peak,
+                "target": "≤ 8",
+                "met": peak <= 8,
+                "baselines": {title: max(memory[name]) for name, title in names.items() if title},
+                "raw": memory,
+            }
+    ours, others = _medians(whole, names)
+    boto3 = others.get("boto3, 8 files at once")
+    yield {
+        "number": "B10",
+        "title": f"time to publish both, {way}, median of {_ROUNDS}",
+        "unit": "s",
+        "ours": ours,
+        "target": "≤ 0.5 x boto3" if boto3 else NO_TARGET,
+        "met": boto3 is None or ours <= 0.5 * boto3,
+        "baselines": others,
+        "raw": whole,
+    }
+
+
+def _medians(figures: dict[str, list[float]], names: dict[str, str]) -> tuple[float, dict[str, float]]:
+    """Return our median, and those of the others by their titles."""
+    return statistics.median(figures["publish_ours"]), {title: statistics.median(figures[name]) for name, title in names.items() if title}
 
 
 def _unpack(root: Path) -> Iterator[dict[str, Any]]:

@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tftrainer import contract, handover
-from tftrainer.contract import Plan, Script
 from tftrainer.layout import ROOT_VARIABLE, Layout
+from tftrainer.messages import contract, handover
+from tftrainer.messages.contract import Plan, Script
 
 _ROUNDS = 15
 _START_LIMIT_MS, _EXIT_LIMIT_MS = 150.0, 100.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,13 +23,26 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _LEASE = "leases"
 OPERATOR = "tftraining-operator"
 CONTROLLERS = "kube-controller-manager"
+SERVICE_ACCOUNT = "operator"
+_IN_A_POD = """
+import sys
+from pathlib import Path
+# Of a development tool, and not in the image; structlog imports it where it is.
+sys.modules["rich"] = None
+from tftraining_operator.kube import service_account
+service_account.FOLDER = Path(sys.argv.pop(1))
+from tftraining_operator.__main__ import main
+sys.exit(main())
+"""
+"""The operator as in a pod, but for the folder of its service account."""
 
 
 @dataclass(slots=True)
 class Subject:
-    """The operator on a control plane; `restart` begins it anew after a kill without warning."""
+    """The operator on a control plane, known to it by `token`; `restart` begins it anew after a kill without warning."""
 
     plane: ControlPlane
+    token: str
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
@@ -36,6 +50,9 @@ class Subject:
         """Start it and wait until it leads."""
         config = CONFIGURATION | {"leaseNamespace": "default", "httpAddress": "127.0.0.1", "httpPort": self.port}
         self._config.write_text(json.dumps(config))
+        self._account.mkdir()
+        (self._account / "token").write_text(self.token)
+        shutil.copy(self.plane.pki / "ca.crt", self._account)
         self.restart()
         return self
 
@@ -46,11 +63,13 @@ class Subject:
     def restart(self) -> None:
         """Kill it if it runs, start it, and wait until it leads. Raises RuntimeError, with its log's end, if it does not."""
         self.kill()
-        argv = [sys.executable, "-I", "-m", "tftraining_operator", "run", "--config", str(self._config)]
+        argv = [sys.executable, "-I", "-c", _IN_A_POD, str(self._account), "run", "--config", str(self._config)]
+        host, _, port = self.plane.server.removeprefix("https://").partition(":")
+        server = {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*argv, "--kubeconfig", str(self.plane.kubeconfig)],
-                env={"POD_NAME": "bench", "PATH": "/usr/bin:/bin"},
+                argv,
+                env={"POD_NAME": "bench", "PATH": "/usr/bin:/bin", **server},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -87,6 +106,12 @@ class Subject:
             found[verb] = found.get(verb, 0) + int(float(count))
         return found
 
+    def looks(self) -> int:
+        """Return how often it has looked at a job so far."""
+        return sum(
+            int(float(count)) for count in re.findall(r"^tftraining_reconciles_total\{.*\} ([\d.e+]+)$", self._metrics(), re.MULTILINE)
+        )
+
     def audited(self) -> int:
         """Return how many bytes of audit log there are by now."""
         return self.plane.audit_log.stat().st_size
@@ -107,6 +132,10 @@ class Subject:
     def _pid(self) -> int:
         assert self.process is not None
         return self.process.pid
+
+    @property
+    def _account(self) -> Path:
+        return self.plane.folder / "service-account"
 
     @property
     def _config(self) -> Path:

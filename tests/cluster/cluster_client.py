@@ -14,6 +14,8 @@ Object = dict[str, Any]
 Found = TypeVar("Found")
 SMALL = {"cpu": "50m", "memory": "512Mi", "workspace": "1Gi"}
 """Enough for a script that imports no TensorFlow; many fit on one small node."""
+TEST_NAMESPACES = "test-"
+"""With what the name of each namespace of these tests begins."""
 
 
 @dataclass(frozen=True, slots=True)

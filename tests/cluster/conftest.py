@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Iterator
 
 import pytest
-from cluster_client import Cluster, Jobs
+from cluster_client import TEST_NAMESPACES, Cluster, Jobs
 from demo.code import client
 from demo.target import NAMESPACE, Bucket, find_bucket, select_target
 from minio import Minio
@@ -48,7 +48,7 @@ def store(bucket: Bucket) -> Minio:
 @pytest.fixture(scope="module")
 def jobs(cluster: Cluster) -> Iterator[Jobs]:
     """Return a fresh namespace that admits restricted pods only and holds the demo store's Secrets."""
-    namespace = f"test-{secrets.token_hex(3)}"
+    namespace = f"{TEST_NAMESPACES}{secrets.token_hex(3)}"
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}})
     for name in ("tftraining-storage", "tftraining-datasets"):

@@ -1,4 +1,4 @@
-"""A control plane without nodes, on free ports of the loopback: etcd and API server, and the controller-manager where it is wanted.
+"""A control plane without nodes, on free ports of the loopback: etcd and API server; controller-manager and scheduler where wanted.
 
 Pods stay what a test makes of them, and nothing else writes. Made of the local cluster's programs; several can run at once.
 """
@@ -52,8 +52,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def control_plane(*, controllers: str = "") -> Iterator[ControlPlane]:
+def control_plane(*, controllers: str = "", service_accounts: bool = False, scheduler: bool = False) -> Iterator[ControlPlane]:
     """Start a control plane, with those of the controllers (separated by commas), and end it afterwards.
+
+    With `service_accounts` each pod gets the one of its namespace that is called `default`, which then has to exist. With `scheduler`
+    pods are placed on the nodes that a test makes up.
 
     Raises:
         RuntimeError: the API server did not become ready; the text has its log's end.
@@ -65,16 +68,18 @@ def control_plane(*, controllers: str = "") -> Iterator[ControlPlane]:
     try:
         plane = ControlPlane(f"https://127.0.0.1:{free_port()}", folder / "kubeconfig", folder)
         certificates.ensure(plane.pki)
-        for subject in ("admin", "controller-manager"):
+        for subject in ("admin", "controller-manager", "scheduler"):
             kubeconfigs.write(folder / f"{subject}.kubeconfig", pki=plane.pki, subject=subject)
             _redirect(folder / f"{subject}.kubeconfig", plane.server)
         (folder / "admin.kubeconfig").rename(plane.kubeconfig)
         etcd = f"http://127.0.0.1:{free_port()}"
         started.append(_start(folder, "etcd", _etcd(programs, folder, etcd)))
-        started.append(_start(folder, "kube-apiserver", _api_server(programs, plane, etcd)))
+        started.append(_start(folder, "kube-apiserver", _api_server(programs, plane, etcd, service_accounts=service_accounts)))
         _wait_until_ready(plane, started[-1])
         if controllers:
             started.append(_start(folder, "kube-controller-manager", _controller_manager(programs, plane, controllers)))
+        if scheduler:
+            started.append(_start(folder, "kube-scheduler", _scheduler(programs, plane)))
         yield plane
     finally:
         for process in reversed(started):
@@ -104,7 +109,7 @@ def _etcd(programs: binaries.Binaries, folder: Path, url: str) -> list[str]:
     ]
 
 
-def _api_server(programs: binaries.Binaries, plane: ControlPlane, etcd: str) -> list[str]:
+def _api_server(programs: binaries.Binaries, plane: ControlPlane, etcd: str, *, service_accounts: bool) -> list[str]:
     pki = plane.pki
     policy = plane.folder / "audit-policy.json"
     writes = {"level": "Metadata", "verbs": ["create", "update", "patch", "delete", "deletecollection"]}
@@ -124,8 +129,7 @@ def _api_server(programs: binaries.Binaries, plane: ControlPlane, etcd: str) -> 
         f"--service-account-key-file={pki}/service-accounts.key",
         f"--service-account-signing-key-file={pki}/service-accounts.key",
         "--service-cluster-ip-range=10.97.0.0/16",
-        # Pods are made without a token, and nobody makes the service account that admission would ask for.
-        "--disable-admission-plugins=ServiceAccount",
+        *([] if service_accounts else ["--disable-admission-plugins=ServiceAccount"]),
         "--endpoint-reconciler-type=none",
         f"--audit-policy-file={policy}",
         f"--audit-log-path={plane.audit_log}",
@@ -135,15 +139,8 @@ def _api_server(programs: binaries.Binaries, plane: ControlPlane, etcd: str) -> 
 
 
 def _controller_manager(programs: binaries.Binaries, plane: ControlPlane, controllers: str) -> list[str]:
-    kubeconfig = plane.folder / "controller-manager.kubeconfig"
     return [
-        programs.path("kube-controller-manager"),
-        f"--kubeconfig={kubeconfig}",
-        f"--authentication-kubeconfig={kubeconfig}",
-        f"--authorization-kubeconfig={kubeconfig}",
-        "--bind-address=127.0.0.1",
-        f"--secure-port={free_port()}",
-        "--leader-elect=false",
+        *_client(programs, plane, "controller-manager"),
         f"--controllers={controllers}",
         "--use-service-account-credentials=true",
         f"--service-account-private-key-file={plane.pki}/service-accounts.key",
@@ -152,6 +149,24 @@ def _controller_manager(programs: binaries.Binaries, plane: ControlPlane, contro
         "--kube-api-qps=1000",
         "--kube-api-burst=2000",
         "--concurrent-job-syncs=20",
+    ]
+
+
+def _scheduler(programs: binaries.Binaries, plane: ControlPlane) -> list[str]:
+    return _client(programs, plane, "scheduler")
+
+
+def _client(programs: binaries.Binaries, plane: ControlPlane, name: str) -> list[str]:
+    """Return what every program is started with that works on what the API server has."""
+    kubeconfig = plane.folder / f"{name}.kubeconfig"
+    return [
+        programs.path(f"kube-{name}"),
+        f"--kubeconfig={kubeconfig}",
+        f"--authentication-kubeconfig={kubeconfig}",
+        f"--authorization-kubeconfig={kubeconfig}",
+        "--bind-address=127.0.0.1",
+        f"--secure-port={free_port()}",
+        "--leader-elect=false",
     ]
 
 

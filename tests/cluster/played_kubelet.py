@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tftrainer.contract import FetchReport, PublishReport, Report, RunReport, encode_report, run_prefix
+from tftrainer.messages.contract import FetchReport, PublishReport, Report, RunReport, encode_report, run_prefix
 
 Object = dict[str, Any]
 STAMP = "2026-01-01T00:00:00Z"

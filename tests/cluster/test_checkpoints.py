@@ -9,7 +9,6 @@ from demo.target import Bucket
 from minio import Minio
 from minio.error import S3Error
 
-PLACE = "test-checkpoints"
 TRAINS = {"cpu": "100m", "memory": "1536Mi", "workspace": "1Gi"}
 ESTIMATOR = """
 import sys, time
@@ -49,10 +48,13 @@ model = tf.keras.Sequential([tf.keras.layers.Input((1,)), tf.keras.layers.Dense(
 model.compile("sgd", "mse")
 model.fit(x, 2 * x, epochs=4, verbose=0, callbacks=[tf.keras.callbacks.BackupAndRestore(sys.argv[1]), Tells()])
 """
+NEWEST = "import os, sys; print(max(os.stat(os.path.join(at, name)).st_mtime for at, _, files in os.walk(sys.argv[1]) for name in files))"
+"""When the newest file of a folder was written, in Unix seconds."""
 
 
 def test_an_estimator_that_is_suspended_goes_on_from_its_checkpoint(jobs: Jobs) -> None:
-    folder = f"${{bucket}}/{PLACE}/estimator"
+    # A folder of this run's own: the store may still hold what another run of these tests has saved.
+    folder = f"${{bucket}}/{jobs.namespace}/estimator"
     jobs.submit("estimator", ESTIMATOR, runtime="tf1", resources=TRAINS, args=[folder, "${attempt}"], checkpoints={"path": folder})
     jobs.wait_for_phase("estimator", "Running")
     eventually(lambda: "trained" in jobs.log("estimator") or None, lambda: "the first fifty steps", 180)
@@ -62,25 +64,32 @@ def test_an_estimator_that_is_suspended_goes_on_from_its_checkpoint(jobs: Jobs) 
     jobs.patch("estimator", {"suspend": False})
     status = jobs.wait("estimator", seconds=420)
     assert status["phase"] == "Succeeded", json.dumps(status, indent=1)
-    assert status["checkpoint"]["restored"] == saved
+    # A graph that was written in the last moments is no part of what can be relied on, and the first word says so.
+    assert status["checkpoint"]["restored"] == saved.partition("; newer files")[0]
     assert status["checkpoint"]["saved"].startswith("model.ckpt-100 (")
     assert "starts at step 50" in jobs.kubectl("logs", "estimator-chief-0-r1")
 
 
 def test_what_keras_has_backed_up_outlives_a_pod_that_is_killed_without_a_word(jobs: Jobs, store: Minio, bucket: Bucket) -> None:
-    folder = f"${{bucket}}/{PLACE}/keras"
+    folder = f"${{bucket}}/{jobs.namespace}/keras"
     checkpoints = {"path": folder, "intervalSeconds": 5}
-    jobs.submit("killed", KERAS, runtime="tf2", resources=TRAINS, args=[folder, "wait"], checkpoints=checkpoints)
+    # Without a retry: another attempt would save beside the job that goes on.
+    once = {"infrastructure": 0}
+    jobs.submit("killed", KERAS, runtime="tf2", resources=TRAINS, args=[folder, "wait"], checkpoints=checkpoints, retry=once)
     jobs.wait_for_phase("killed", "Running")
     eventually(lambda: "epoch 2" in jobs.log("killed") or None, lambda: "two epochs", 180)
+    written = float(
+        jobs.kubectl("exec", "killed-chief-0", "-c", "trainer", "--", "python3", "-c", NEWEST, f"/workspace/bucket/{jobs.namespace}/keras")
+    )
 
     def saved() -> bool | None:
         try:
-            return bool(store.stat_object(bucket.bucket, f"{PLACE}/keras/.tftraining/checkpoint.json"))
+            index = store.get_object(bucket.bucket, f"{jobs.namespace}/keras/.tftraining/checkpoint.json").read()
         except S3Error:
             return None
+        return json.loads(index)["savedAt"] >= written or None
 
-    eventually(saved, lambda: "the checkpoint in the bucket", 60)
+    eventually(saved, lambda: "the last of the checkpoints in the bucket", 60)
     jobs.kubectl("delete", "pod", "killed-chief-0", "--force", "--grace-period=0")
     jobs.submit("goes-on", KERAS, runtime="tf2", resources=TRAINS, args=[folder], checkpoints=checkpoints)
     status = jobs.wait("goes-on", seconds=420)

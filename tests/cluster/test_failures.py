@@ -16,7 +16,7 @@ from demo.console import CommandError
 from demo.target import Bucket
 from minio import Minio
 from test_security import forms
-from tftrainer.contract import CONTAINERS
+from tftrainer.messages.contract import CONTAINERS
 
 CODE = "test-failures/code"
 
@@ -98,7 +98,7 @@ FAILURES: dict[str, tuple[str | None, dict[str, Any], dict[str, Any], list[str]]
     ),
     "secret-missing": (
         "pass\n",
-        {"storage": {"secretName": "not-there"}, "pendingDeadlineSeconds": 15},
+        {"storage": {"secretName": "not-there"}, "pendingDeadlineSeconds": 150},
         {"reason": "PendingDeadlineExceeded"},
         ["spec.storage.secretName", "not-there"],
     ),
@@ -206,11 +206,12 @@ def test_a_job_that_can_never_run_is_refused_when_it_is_applied(jobs: Jobs, spec
     assert [word for word in words if word not in str(refusal.value)] == [], str(refusal.value)
 
 
-def test_a_pod_deleted_by_hand_fails_the_job_and_says_so(jobs: Jobs) -> None:
+def test_a_pod_deleted_by_hand_fails_a_job_without_retries_and_says_so(jobs: Jobs) -> None:
     jobs.submit(
         "pod-deleted",
         "import time\nprint('up', flush=True)\nwhile True:\n    time.sleep(1)\n",
         terminationGracePeriodSeconds=2,
+        retry={"infrastructure": 0},
     )
     jobs.wait_for_phase("pod-deleted", "Running")
     jobs.kubectl("delete", "pod", "pod-deleted-chief-0", "--wait=false")
@@ -219,6 +220,31 @@ def test_a_pod_deleted_by_hand_fails_the_job_and_says_so(jobs: Jobs) -> None:
     left = [container for pod in jobs.pods("pod-deleted") for container in pod["status"]["containerStatuses"]]
     assert [container for container in left if "terminated" not in container["state"]] == []
     eventually(lambda: None if jobs.pods("pod-deleted") else True, lambda: "the pod is gone", 30)
+
+
+def test_a_pod_deleted_by_hand_is_followed_by_another_attempt_that_goes_on_from_the_checkpoint(jobs: Jobs) -> None:
+    script = """
+import os, time
+folder = '/workspace/bucket/NAMESPACE/checkpoints'
+os.makedirs(folder, exist_ok=True)
+kept = os.path.join(folder, 'step.txt')
+if os.path.exists(kept):
+    print('goes on from', open(kept).read(), flush=True)
+else:
+    open(kept, 'w').write('7')
+    print('up', flush=True)
+    while True:
+        time.sleep(1)
+""".replace("NAMESPACE", jobs.namespace)
+    folder = f"${{bucket}}/{jobs.namespace}/checkpoints"
+    jobs.submit("again", script, terminationGracePeriodSeconds=2, checkpoints={"path": folder, "intervalSeconds": 5})
+    jobs.wait_for_phase("again", "Running")
+    eventually(lambda: jobs.status("again").get("checkpoint", {}).get("saved"), lambda: "a checkpoint is in the bucket", 60)
+    jobs.kubectl("delete", "pod", "again-chief-0", "--wait=false")
+    jobs.wait_for_phase("again", "Restarting")
+    status = jobs.wait("again", "Succeeded")
+    assert (status["attempt"], status["retries"], status["attempts"][0]["reason"]) == (1, {"infrastructure": 1}, "PodDeleted")
+    assert "goes on from 7" in jobs.kubectl("logs", "again-chief-0-r1", "-c", "trainer")
 
 
 def test_a_script_that_ignores_sigterm_is_suspended_all_the_same_and_runs_again_when_resumed(jobs: Jobs) -> None:

@@ -19,7 +19,9 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["tftrainer"]):
-    from tftrainer import archive, contract, tf_checkpoint, uri
+    from tftrainer import archive, uri
+    from tftrainer.checkpoints import tf_checkpoint
+    from tftrainer.messages import contract
 
 LIMITS = archive.Limits(bytes=4 * 1024**2, entries=500)
 

@@ -3,6 +3,10 @@
 {{- if hasSuffix "operator" .Release.Name }}{{ .Release.Name | trunc 63 }}{{ else }}{{ printf "%s-operator" (.Release.Name | trunc 54) }}{{ end }}
 {{- end }}
 
+{{- define "tftraining.reportsName" -}}
+{{ include "tftraining.name" . | trunc 55 | trimSuffix "-" }}-reports
+{{- end }}
+
 {{- define "tftraining.devName" -}}
 {{ .Release.Name | trunc 56 }}-dev-s3
 {{- end }}
@@ -68,7 +72,7 @@ imagePullSecrets:
 {{- define "tftraining.jobRules" -}}
 - apiGroups: [tftraining.dev]
   resources: [tftrainingjobs]
-  verbs: [get, list, watch]
+  verbs: [get, list, watch, delete]
 - apiGroups: [tftraining.dev]
   resources: [tftrainingjobs/status]
   verbs: [patch]
@@ -83,12 +87,13 @@ imagePullSecrets:
   verbs: [create]
 {{- end }}
 
+{{/* The store's keys, in the variables that are named for each. */}}
 {{- define "tftraining.devCredentials" -}}
-{{- range $variable, $key := dict "AWS_ACCESS_KEY_ID" "accessKey" "AWS_SECRET_ACCESS_KEY" "secretKey" }}
-- name: {{ $variable }}
+{{- range $key := list "accessKey" "secretKey" }}
+- name: {{ get $ $key }}
   valueFrom:
     secretKeyRef:
-      name: {{ $.Values.defaults.storageSecretName }}
+      name: {{ $.root.Values.defaults.storageSecretName }}
       key: {{ $key }}
 {{- end }}
 {{- end }}

@@ -20,7 +20,11 @@ from tftraining_operator.settings import Settings, SettingsError, load_settings
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code: 0 after an orderly end, 78 for a configuration that cannot be used."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help(sys.stderr)
+        parser.exit(2)
     if options.command == "crd":
         sys.stdout.write(crd.render())
         return 0
@@ -36,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tftraining-operator", description="Runs TFTrainingJobs.")
     parser.add_argument("--version", action="version", version=_version())
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     run = commands.add_parser("run", help="run the operator until it is told to stop")
     run.add_argument("--config", type=Path, required=True, metavar="FILE", help="the configuration, YAML")
     run.add_argument("--kubeconfig", type=Path, metavar="FILE", help="instead of the pod's service account")
@@ -46,51 +50,82 @@ def _parser() -> argparse.ArgumentParser:
 
 async def _run(settings: Settings, kubeconfig: Path | None) -> int:
     # Imported here: `crd` and a wrong configuration need none of it.
-    import kopf
-    import structlog
+    from tftraining_operator.runtime.memory import lean_imports, return_large_blocks
+
+    with lean_imports():
+        import kopf
+        import structlog
 
     from tftraining_operator import handlers
     from tftraining_operator.kube.client import KubeClient
+    from tftraining_operator.kube.clock import ServerClock
     from tftraining_operator.kube.credentials import find_credentials
-    from tftraining_operator.runtime import narration
-    from tftraining_operator.runtime.health import Health, Vitals
+    from tftraining_operator.runtime import definition, logs
+    from tftraining_operator.runtime.guard import Guard
+    from tftraining_operator.runtime.health import Health, ProcessState
+    from tftraining_operator.runtime.informer import Informer
     from tftraining_operator.runtime.lease import Lease
     from tftraining_operator.runtime.metrics import Metrics
+    from tftraining_operator.runtime.process import Process
     from tftraining_operator.runtime.reconciler import Reconciler
     from tftraining_operator.runtime.recorder import Recorder
-    from tftraining_operator.runtime.shell import Shell
+    from tftraining_operator.runtime.reports import Reports
+    from tftraining_operator.runtime.rivals import Rivals, installation
     from tftraining_operator.runtime.store import Store
+    from tftraining_operator.runtime.survey import NodeSurvey
     from tftraining_operator.runtime.sweep import Sweep
+    from tftraining_operator.runtime.watches import Watches
     from tftraining_operator.runtime.workqueue import WorkQueue
 
-    narration.set_up(settings.log_format, settings.log_level)
+    return_large_blocks()
+    logs.set_up(settings.log_format, settings.log_level)
     identity = os.environ.get("POD_NAME") or f"{socket.gethostname()}-{os.getpid()}"
-    clock, wall = time.monotonic, time.time
+    clock = time.monotonic
 
     def jitter() -> float:
         return random.uniform(0.9, 1.1)  # noqa: S311  spreads load, guards nothing
 
-    metrics = Metrics()
+    def may_write() -> bool:
+        return lease.valid
+
+    def may_act() -> bool:
+        return may_write() and server_clock.steady
+
+    metrics = Metrics(settings.metrics_namespaces)
     credentials = await find_credentials(kubeconfig)
-    client = KubeClient(credentials, f"tftraining-operator/{_version()}", metrics.count_request)
-    store, queue = Store(), WorkQueue(clock, jitter, metrics.waited.observe)
-    lease = Lease(client, settings.lease_namespace, settings.lease_name, identity, clock, wall)
-    vitals = Vitals(lease)
-    recorder = Recorder(client, identity, wall, metrics)
-    reconciler = Reconciler(client, store, queue, recorder, settings, wall, metrics, lambda: lease.valid)
-    sweep = Sweep(client, store, queue, settings.watch_namespaces, jitter, metrics)
-    health = Health(settings.http_address, settings.http_port, store, queue, vitals, metrics)
-    shell = Shell(lease, sweep, reconciler, recorder, health, vitals)
+    server_clock = ServerClock(clock, time.time)
+    metrics.behind.set_function(lambda: server_clock.behind_seconds)
+    own = installation(settings.lease_namespace, settings.lease_name)
+    client = KubeClient(credentials, f"{own}/{_version()}", metrics.count_request, server_clock.hear)
+    store, queue, watches = Store(logs.deleted), WorkQueue(clock, jitter, metrics.waited.observe), Watches()
+    lease = Lease(client, settings.lease_namespace, settings.lease_name, identity, clock, server_clock)
+    state = ProcessState(lease)
+    rivals = Rivals(own, clock)
+    metrics.follow(store, queue, rivals, lambda: lease.valid, lambda: state.lag_seconds)
+    survey = NodeSurvey(client, queue, {key for each in settings.runtimes.values() for key in each.node_selector}, clock)
+    guarded = Guard(client, may_write)
+    recorder = Recorder(guarded, identity, server_clock, metrics)
+    reconciler = Reconciler(guarded, store, queue, recorder, settings, server_clock, metrics, may_act, survey, rivals)
+    sweep = Sweep(client, store, queue, settings.watch_namespaces, jitter, metrics, watches, server_clock)
+    reports = Reports(client, store, clock, queue.add)
+    health = Health(settings.http_address, settings.http_port, queue, state, metrics, reports, watches)
+    process = Process(lease, sweep, queue, reconciler, recorder, health, state, survey)
     registry = kopf.OperatorRegistry()
-    handlers.register(registry, shell, store, queue, credentials, metrics)
+    handlers.register(registry, process, Informer(store, queue, watches), rivals, credentials, metrics)
     namespaces = settings.watch_namespaces
     async with AsyncExitStack() as stack:
         stack.push_async_callback(client.close)
         stack.push_async_callback(health.stop)
         await health.start()
+        await definition.wait_until_it_fits(client, state, f"-n {settings.lease_namespace} deploy/{settings.lease_name}")
         try:
             tasks = await kopf.spawn_tasks(
-                registry=registry, settings=handlers.settings(), clusterwide=not namespaces, namespaces=list(namespaces), standalone=True
+                registry=registry,
+                settings=handlers.settings(),
+                memories=handlers.NoMemories(),
+                clusterwide=not namespaces,
+                namespaces=list(namespaces),
+                standalone=True,
             )
             _cancel_when_told_to_stop()
             await kopf.run_tasks(tasks)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import secrets
 from typing import Any
 
 import kopf
+from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
 from tftraining_operator.core.observe import job_record, pod_record
 from tftraining_operator.kube.backoff import EndlessBackoff
+from tftraining_operator.kube.client import PAGE
 from tftraining_operator.kube.credentials import Credentials
+from tftraining_operator.runtime.informer import Informer
 from tftraining_operator.runtime.metrics import Metrics
-from tftraining_operator.runtime.shell import Shell
-from tftraining_operator.runtime.store import Store
+from tftraining_operator.runtime.process import Process
+from tftraining_operator.runtime.rivals import Rivals
 from tftraining_operator.runtime.sweep import POD_SELECTOR
-from tftraining_operator.runtime.workqueue import WorkQueue
 
 
 def _nothing(*_: Any, **__: Any) -> None: ...
@@ -38,17 +40,29 @@ class NoProgress(kopf.ProgressStorage):
     fetch = store = purge = touch = _nothing
 
 
+class NoMemories(ResourceMemories):
+    """Keeps nothing about any object between its events: a kilobyte each that no handler here has a use for."""
+
+    async def recall(self, raw_body: Any, **options: Any) -> ResourceMemory:
+        """Return a memory that is new with each event."""
+        return await super().recall(raw_body, **options | {"ephemeral": True})
+
+
 def settings() -> kopf.OperatorSettings:
-    """Return kopf's settings: no writes of its own, lists in pages, retries for ever."""
+    """Return kopf's settings: no writes of its own, lists in pages, and what it still asks for, lists and watches, asked for ever."""
     chosen = kopf.OperatorSettings()
     chosen.scanning.disabled = True
     chosen.posting.enabled = False
     chosen.persistence.diffbase_storage = NoDiffBase()
     chosen.persistence.progress_storage = NoProgress()
-    chosen.watching.chunk_size = 100
+    # kopf takes its own finalizer off wherever it finds it, which we may not write; this one nobody can have put on.
+    chosen.persistence.finalizer = f"tftraining.dev/{secrets.token_hex(8)}"
+    chosen.watching.chunk_size = PAGE
     chosen.watching.connect_timeout = 10
     chosen.watching.label_selectors["pods"] = POD_SELECTOR
-    chosen.queueing.idle_timeout = chosen.queueing.exit_timeout = 0.5
+    # A worker keeps the last event of its object as long as it is idle.
+    chosen.queueing.idle_timeout = 0.02
+    chosen.queueing.exit_timeout = 0.5
     chosen.networking.request_timeout = 60
     chosen.networking.error_backoffs = EndlessBackoff()
     chosen.process.ultimate_exiting_timeout = 25
@@ -56,46 +70,44 @@ def settings() -> kopf.OperatorSettings:
 
 
 def register(
-    registry: kopf.OperatorRegistry, shell: Shell, store: Store, queue: WorkQueue, credentials: Credentials, metrics: Metrics
+    registry: kopf.OperatorRegistry, process: Process, informer: Informer, rivals: Rivals, credentials: Credentials, metrics: Metrics
 ) -> None:
-    """Register the handlers: each projects, stores and enqueues."""
+    """Register the handlers: each projects and hands on. An event without a type is of kopf's first list."""
 
-    def feed(kind: str, project: Callable[[Any], Any], put: Callable[[Any], None], drop: Callable[[Any], None]) -> Callable[..., Any]:
-        async def handle(event: Any, **_: Any) -> None:
-            with metrics.bad_objects.labels(kind).count_exceptions():
-                record = project(event["object"])
-            if record is None:
-                metrics.bad_objects.labels(kind).inc()
-                return
-            (drop if event["type"] == "DELETED" else put)(record)
-            # An event without a type is of kopf's first list, not news.
-            queue.add(record.key, background=event["type"] is None)
+    @kopf.on.event("tftraining.dev", "v1alpha1", "tftrainingjobs", id="jobs", registry=registry)
+    async def job_event(event: Any, **_: Any) -> None:
+        rivals.see(event["object"], event["type"])
+        job = job_record(event["object"])
+        if job is None:
+            metrics.bad_objects.labels("job").inc()
+            return
+        informer.job(job, deleted=event["type"] == "DELETED", listed=event["type"] is None)
 
-        return handle
-
-    jobs = feed("job", job_record, store.put_job, lambda job: store.drop_job(job.key, job.uid))
-    pods = feed("pod", pod_record, store.put_pod, store.drop_pod)
-    kopf.on.event("tftraining.dev", "v1alpha1", "tftrainingjobs", id="jobs", registry=registry)(jobs)
-    kopf.on.event("", "v1", "pods", id="pods", registry=registry)(pods)
+    @kopf.on.event("", "v1", "pods", id="pods", registry=registry)
+    async def pod_event(event: Any, **_: Any) -> None:
+        pod = pod_record(event["object"])
+        if pod is None:
+            metrics.bad_objects.labels("pod").inc()
+            return
+        informer.pod(pod, deleted=event["type"] == "DELETED", listed=event["type"] is None)
 
     @kopf.on.login(registry=registry)
     async def login(**_: Any) -> kopf.ConnectionInfo:
         await credentials.renew()
-        found = credentials.configuration
         return kopf.ConnectionInfo(
             server=credentials.server,
-            ca_path=found.ssl_ca_cert,
-            insecure=not found.verify_ssl,
-            certificate_path=found.cert_file,
-            private_key_path=found.key_file,
+            ca_path=credentials.authority_path,
+            insecure=credentials.insecure,
+            certificate_path=credentials.certificate_path,
+            private_key_path=credentials.key_path,
             scheme="Bearer",
             token=credentials.token(),
         )
 
     @kopf.on.startup(registry=registry)
     async def start(**_: Any) -> None:
-        await shell.start()
+        await process.start()
 
     @kopf.on.cleanup(registry=registry)
     async def stop(**_: Any) -> None:
-        await shell.stop()
+        await process.stop()

@@ -20,13 +20,17 @@ class SettingsError(ValueError):
 
 
 class Settings(Configuration):
-    """The operator's configuration: that of jobs, and what the process itself needs. `watch_namespaces` empty means all."""
+    """The operator's configuration: that of jobs, and what the process itself needs.
+
+    `watch_namespaces` empty means all. `metrics_namespaces` is how many namespaces have a label of their own in metrics.
+    """
 
     watch_namespaces: tuple[Namespace, ...] = ()
     lease_namespace: Namespace = "tftraining-system"
     lease_name: LeaseName = "tftraining-operator"
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    metrics_namespaces: int = Field(default=0, ge=0)
     http_address: str = "0.0.0.0"  # noqa: S104  a container's probes come from outside of it
     http_port: int = Field(default=8080, ge=1, le=65535)
 

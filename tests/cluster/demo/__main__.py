@@ -1,4 +1,4 @@
-"""`python -m demo run | install | env | test`."""
+"""`python -m demo run | install | env | test | test-all`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from demo.target import TargetError, find_bucket, local_exports, select_target
 def main() -> int:
     """Run one command and return its exit code; failures are one clear message."""
     parser = argparse.ArgumentParser(prog="demo", description=__doc__)
-    parser.add_argument("command", choices=["run", "install", "env", "test"])
+    parser.add_argument("command", choices=_COMMANDS)
     command = parser.parse_args().command
     console = Console()
     try:
@@ -55,6 +55,8 @@ def _env(_: Console) -> int:
     values = {
         "TFTRAINING_S3_ENDPOINT": bucket.endpoint,
         "TFTRAINING_S3_BUCKET": bucket.bucket,
+        # For S3 clients, which know it by this name.
+        "AWS_ENDPOINT_URL": bucket.endpoint,
         "AWS_ACCESS_KEY_ID": bucket.access_key,
         "AWS_SECRET_ACCESS_KEY": bucket.secret_key,
     }
@@ -69,7 +71,13 @@ def _test(console: Console) -> int:
     return run_tests(console, select_target())
 
 
-_COMMANDS = {"run": _run, "install": _install, "env": _env, "test": _test}
+def _test_all(console: Console) -> int:
+    from demo.session import run_tests
+
+    return run_tests(console, select_target(), whole=True)
+
+
+_COMMANDS = {"run": _run, "install": _install, "env": _env, "test": _test, "test-all": _test_all}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -3,34 +3,52 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 
 from localcluster import binaries
 
-from demo.console import Console, quiet
+from demo.console import Console, quiet, side_by_side
 from demo.install import bring_up
 from demo.target import REPOSITORY, Target, cluster_tool
 
+WAITING = 2
+"""Tests at once beside one for each core: as many groups as the tests of the cluster are in, which mostly wait for it."""
 
-def run_tests(console: Console, target: Target) -> int:
-    """Run all tests against the target and return pytest's exit code.
+
+def run_tests(console: Console, target: Target, *, whole: bool = False) -> int:
+    """Run all tests against the target, the long matrices in part unless `whole`, and return pytest's exit code.
 
     A local cluster that was not running before is ended afterwards.
+
+    Raises:
+        CommandError: a static check failed, or the product could not be brought up.
+
     """
     was_running = target.local and _is_running()
     try:
-        bring_up(console, target)
-        if shutil.which("go") is not None:
-            # Here rather than in the test that needs it: a first build takes a minute, and should be seen.
-            binaries.build(binaries.STORES)
-        tests = [sys.executable, "-m", "pytest", "tests/unit", "tests/integration", "tests/cluster"]
+        side_by_side(lambda: _check(console), lambda: bring_up(console, target), _build_stores)
+        workers = WAITING + len(os.sched_getaffinity(0))
+        tests = [sys.executable, "-m", "pytest", f"--numprocesses={workers}", "--dist=loadgroup", *(["--whole"] if whole else [])]
         environment = {**target.environment, "TFTRAINING_TEST_KUBECONFIG": target.environment["KUBECONFIG"]}
-        return subprocess.run(tests, cwd=REPOSITORY, env=environment, stdin=subprocess.DEVNULL, check=False).returncode
+        console.line(f"\n$ {shlex.join([*tests, 'tests'])}")
+        return subprocess.run([*tests, "tests"], cwd=REPOSITORY, env=environment, stdin=subprocess.DEVNULL, check=False).returncode
     finally:
         if target.local and not was_running:
             quiet(cluster_tool("down"), os.environ, check=False)
+
+
+def _check(console: Console) -> None:
+    with console.step("static checks"):
+        console.stream(["make", "--no-print-directory", "static"], os.environ, "checks ")
+
+
+def _build_stores() -> None:
+    # Here rather than in the test that needs it: a first build takes a minute, and should be seen.
+    if shutil.which("go") is not None:
+        binaries.build([binaries.STORE])
 
 
 def _is_running() -> bool:

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from localcluster import binaries
+
 from images import base, catalogue, programs
 from images.catalogue import Image
 
@@ -35,7 +37,7 @@ def build_all(images: Sequence[Image], base_image: str, started: float) -> None:
 def build(image: Image, base_image: str, started: float) -> Path:
     """Return the archive of the image, building it first if the cache lacks it; older ones of the same name are dropped.
 
-    Raises ImageError with the end of the builder's log if it does not build.
+    Raises ImageError with the end of the builder's log if it does not build, ClusterError if its program does not.
     """
     archive = image.archive(base_image)
     if archive.exists():
@@ -80,6 +82,7 @@ def tell(started: float, what: str) -> None:
 
 def _build_command(image: Image, base_image: str, client: str) -> list[str]:
     arguments = [part for argument in (f"BASE_IMAGE={base_image}", *image.arguments) for part in ("--build-arg", argument)]
+    context = ["--build-context", f"program={binaries.build([image.module]).folders[0]}"] if image.module else []
     certificates = ["-v", "/etc/ssl/certs:/etc/ssl/certs:ro"] if Path("/etc/ssl/certs").is_dir() else []
     return [
         "buildah",
@@ -95,6 +98,7 @@ def _build_command(image: Image, base_image: str, client: str) -> list[str]:
         "--secret",
         f"id=client,src={client}",
         *arguments,
+        *context,
         "--file",
         str(catalogue.REPOSITORY / image.dockerfile),
         "--tag",

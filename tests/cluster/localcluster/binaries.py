@@ -53,8 +53,8 @@ MODULES = (
 )
 
 
-STORES = (Module("versitygw", ("tool",)),)
-"""Not of the cluster: an S3 server beside the one that it has, for tests of the trainer."""
+STORE = Module("versitygw", ("tool",))
+"""Not of the cluster: the S3 server of the demo store, and the second one of the trainer's tests."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,8 @@ def build(modules: Sequence[Module] = MODULES) -> Binaries:
     """
     wanted = [module for module in modules if not _folder(module).is_dir()]
     if wanted and shutil.which("go") is None:
-        raise ClusterError("The program `go` was not found on PATH; install Go 1.26.6 or newer to build the cluster.")
+        names = ", ".join(module.name for module in wanted)
+        raise ClusterError(f"The program `go` was not found on PATH; install Go 1.26.6 or newer to build {names}.")
     started = time.monotonic()
     with ThreadPoolExecutor(max_workers=len(modules)) as pool:
         builds = [pool.submit(_build, module, started) for module in wanted]

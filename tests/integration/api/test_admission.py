@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,13 +11,15 @@ from typing import Any
 
 import pytest
 import yaml
-from tftraining_operator.core.build import effective, pod
+from tftraining_operator.core.build import pod
+from tftraining_operator.core.case import Case
 from tftraining_operator.core.configuration import Configuration, Runtime
-from tftraining_operator.core.decide import Case
+from tftraining_operator.core.effective import effective
 from tftraining_operator.core.observe import job_record
 from tftraining_operator.core.records import Observed
 
-from .conftest import MERGE, RefusedError, Server
+from .conftest import DEADLINE_SECONDS, MERGE, RefusedError, Server
+from .variants import operator_takes, specs
 
 TABLES = Path(__file__).parent
 _REPEATED = re.compile(r"\{([0-9]+)[*](.)\}")
@@ -46,6 +49,10 @@ def test_a_bad_spec_is_refused_in_the_users_words(server: Server, case: dict[str
         server.admit(case["spec"])
     assert error.value.status in {400, 422}
     assert not [words for words in case["says"] if words not in error.value.message], error.value.message
+
+
+def test_the_server_and_the_operator_are_of_one_mind_about_fields_in_many_forms(server: Server) -> None:
+    assert [name for name, spec in specs() if _is_refused(server, spec) is operator_takes(spec)] == []
 
 
 @pytest.fixture
@@ -102,6 +109,51 @@ def test_suspending_and_deadlines_can_be_changed(server: Server, name: str) -> N
 def test_a_new_job_is_shown_as_pending_and_not_yet_seen_whatever_status_it_claims(server: Server, name: str) -> None:
     made = create(server, name, SCRIPT, status={"phase": "Failed"})
     assert made["status"] == {"observedGeneration": -1, "phase": "Pending"}
+
+
+OLDER = {
+    "checkpoints where the model goes": {"model": {"path": "${bucket}/m"}, "checkpoints": {"path": "${bucket}/m/"}},
+    "checkpoints of one attempt": {"checkpoints": {"path": "${bucket}/${attempt}"}},
+    "a literal placeholder": {"outputs": [{"path": "${bucket}/${x}"}], "inputs": [{"name": "a", "uri": "${bucket}/${x}"}]},
+}
+
+
+def _rules_of_creation(server: Server, rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Put rules into the root of the definition, wait until they count, and return those that were there."""
+    path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/tftrainingjobs.{server.group}"
+    place = "/spec/versions/0/schema/openAPIV3Schema/x-kubernetes-validations"
+    before = server.call("GET", path)["spec"]["versions"][0]["schema"]["openAPIV3Schema"].get("x-kubernetes-validations", [])
+    server.call("PATCH", path, [{"op": "add", "path": place, "value": rules}], content="application/json-patch+json")
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while _is_refused(server, SCRIPT | OLDER["a literal placeholder"]) is not bool(rules):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return before
+
+
+def _is_refused(server: Server, spec: dict[str, Any]) -> bool:
+    try:
+        server.admit(spec)
+    except RefusedError:
+        return True
+    return False
+
+
+def test_what_an_older_definition_let_in_goes_on_once_an_operator_has_taken_it_up(server: Server) -> None:
+    names = {what: f"job-{uuid.uuid4().hex[:8]}" for what in OLDER}
+    rules = _rules_of_creation(server, [])
+    try:
+        for what, name in names.items():
+            create(server, name, SCRIPT | OLDER[what])
+            server.call("PATCH", f"{server.jobs}/{name}/status", {"status": {"observedGeneration": 1, "phase": "Running"}}, content=MERGE)
+    finally:
+        _rules_of_creation(server, rules)
+    for what, name in names.items():
+        assert _is_refused(server, SCRIPT | OLDER[what])
+        server.call("PATCH", f"{server.jobs}/{name}/status", {"status": {"attempt": 0, "message": "It runs."}}, content=MERGE)
+        patch(server, name, {"spec": {"suspend": True}})
+        server.call("PATCH", f"{server.jobs}/{name}/status", {"status": {"observedGeneration": 2}}, content=MERGE)
+        server.call("DELETE", f"{server.jobs}/{name}")
 
 
 def test_a_name_of_253_characters_with_dots_is_a_good_name(server: Server) -> None:

@@ -15,9 +15,9 @@ from localcluster.failure import ClusterError
 
 @pytest.fixture(scope="session")
 def plane() -> Iterator[ControlPlane]:
-    """Return a control plane with the custom resource definition."""
+    """Return a control plane with the custom resource definition, in which roles are aggregated."""
     try:
-        with control_plane() as started:
+        with control_plane(controllers="clusterrole-aggregation-controller", service_accounts=True) as started:
             Played(started, "default").install_definition()
             yield started
     except ClusterError as error:
@@ -25,11 +25,12 @@ def plane() -> Iterator[ControlPlane]:
 
 
 @pytest.fixture
-def played(plane: ControlPlane) -> Played:
-    """Return a fresh namespace, with the test in the kubelet's place."""
+def played(plane: ControlPlane) -> Iterator[Played]:
+    """Return a fresh namespace, with the test in the kubelet's place; its jobs go, before an operator of all namespaces sees them."""
     played = Played(plane, f"test-{secrets.token_hex(3)}")
     played.create_namespace()
-    return played
+    yield played
+    played.call("DELETE", played.jobs_path)
 
 
 @pytest.fixture

@@ -22,6 +22,14 @@ from faults import FaultProxy
 from played_kubelet import Object, ended, running
 
 ROOT = Path(__file__).parents[3]
+_PROGRAM = [sys.executable, "-m", "tftraining_operator"]
+_WRONG_CLOCK = """
+import sys, time
+right = time.time
+time.time = lambda: right() + {}
+from tftraining_operator.__main__ import main
+sys.exit(main())
+"""
 Found = TypeVar("Found")
 
 
@@ -52,14 +60,21 @@ class Played:
     namespace: str
 
     def call(
-        self, method: str, path: str, body: Any = None, content: str = "application/json", *, accept: str = "application/json"
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        content: str = "application/json",
+        *,
+        accept: str = "application/json",
+        as_user: str = "",
     ) -> Object:
-        """Make one request and return the answer."""
+        """Make one request and return the answer. `as_user` is whose rights count; by default the administrator's."""
         trust = ssl.create_default_context(cafile=str(self.plane.pki / "ca.crt"))
         trust.load_cert_chain(self.plane.pki / "admin.crt", self.plane.pki / "admin.key")
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trust))
         data = None if body is None else json.dumps(body).encode()
-        headers = {"Content-Type": content, "Accept": accept}
+        headers = {"Content-Type": content, "Accept": accept} | ({"Impersonate-User": as_user} if as_user else {})
         request = urllib.request.Request(self.plane.server + path, data=data, method=method, headers=headers)
         try:
             with opener.open(request, timeout=30) as answer:
@@ -92,8 +107,10 @@ class Played:
         until(served, "the definition is served")
 
     def create_namespace(self) -> None:
-        """Create the namespace."""
+        """Create the namespace, with what a controller would put into it."""
         self.call("POST", "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}})
+        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
+        self.call("POST", f"/api/v1/namespaces/{self.namespace}/serviceaccounts", account)
 
     def submit(self, name: str, **spec: Any) -> Object:
         """Create a job."""
@@ -157,12 +174,13 @@ class Played:
 
 @dataclass(slots=True)
 class Operator:
-    """The operator's process. `namespace` is what it watches and where its Lease lies."""
+    """The operator's process. `namespace` is what it watches and where its Lease lies, `ahead_seconds` how wrong its machine's clock is."""
 
     proxy: FaultProxy
     namespace: str
     folder: Path
     identity: str = "one"
+    ahead_seconds: float = 0.0
     process: subprocess.Popen[bytes] | None = None
     port: int = field(default_factory=free_port)
 
@@ -176,6 +194,7 @@ class Operator:
             "runtimes": runtimes,
             "httpAddress": "127.0.0.1",
             "httpPort": self.port,
+            "reportsUrl": f"http://127.0.0.1:{self.port}/v1/reports",
             "logFormat": "console",
         }
         (self.folder / f"{self.identity}.yaml").write_text(json.dumps(config))
@@ -201,7 +220,11 @@ class Operator:
         environment = {"POD_NAME": self.identity, "PATH": "/usr/bin:/bin"}
         with (self.folder / f"{self.identity}.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tftraining_operator", *argv], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [sys.executable, "-c", _WRONG_CLOCK.format(self.ahead_seconds), *argv] if self.ahead_seconds else [*_PROGRAM, *argv],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
         if wait:
             try:

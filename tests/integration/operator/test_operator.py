@@ -7,11 +7,14 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from control import Operator, Played, RefusedError, until
 from faults import HANG, Fault, FaultProxy
 from played_kubelet import Object, ended, fetching, publishing, running
+from tftrainer.messages import contract
 
 
 def finish(played: Played, name: str, exit_code: int = 0, attempt_suffix: str = "") -> None:
@@ -69,6 +72,29 @@ def test_a_failed_script_fails_the_job(operator: Operator, played: Played) -> No
     finish(played, "fails", exit_code=3)
     failure = played.wait_for_phase("fails", "Failed")["failure"]
     assert failure["exitCode"] == 3
+
+
+def test_what_has_to_be_known_of_the_outputs_is_in_the_status_and_told_in_one_event_also_after_a_restart(
+    operator: Operator, played: Played, proxy: FaultProxy
+) -> None:
+    played.submit("noted")
+    pod = played.wait_for_pod("noted-chief-0")
+    status = ended(pod)
+    publisher = next(item for item in status["containerStatuses"] if item["name"] == "publisher")["state"]["terminated"]
+    report = contract.decode_report(publisher["message"], contract.PublishReport)
+    told = msgspec.structs.replace(report, objects=4, kept=2, note="2 files were\nwritten outside of ${bucket}: \x1b[31mmodel.h5")
+    publisher["message"] = contract.encode_report(told).decode()
+    played.show(pod, status)
+    found = played.wait_for_phase("noted", "Succeeded")
+    assert found["message"].endswith(" 4 objects are published. 2 files were written outside of ${bucket}: model.h5.")
+    assert found["outputs"]["kept"] == 2
+    settle(proxy)
+    operator.start()
+    settle(proxy)
+    events = played.call("GET", f"/apis/events.k8s.io/v1/namespaces/{played.namespace}/events")["items"]
+    assert [(event["type"], event["note"]) for event in events if event["reason"] == "OutputsIncomplete"] == [
+        ("Warning", "2 files were written outside of ${bucket}: model.h5.")
+    ]
 
 
 @pytest.mark.parametrize("k", range(1, 7))
@@ -170,6 +196,11 @@ MOMENTS: dict[str, Callable[[Object], Object] | None] = {
 }
 
 
+def _each_second(first: int) -> list[Any]:
+    """Return all moments, the others than each second one as such of a long matrix."""
+    return [pytest.param(moment, marks=[pytest.mark.long] if (at - first) % 2 else []) for at, moment in enumerate(MOMENTS)]
+
+
 def _reach(operator: Operator, played: Played, name: str, moment: str) -> None:
     """Bring a job to a moment of its life that the operator has not seen, and leave the operator dead."""
     status = MOMENTS[moment]
@@ -183,7 +214,7 @@ def _reach(operator: Operator, played: Played, name: str, moment: str) -> None:
     played.show(pod, status(pod))
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("moment", _each_second(0))
 def test_a_job_suspended_at_any_moment_while_it_was_down_holds_nothing_or_has_ended(
     operator: Operator, played: Played, moment: str
 ) -> None:
@@ -196,7 +227,7 @@ def test_a_job_suspended_at_any_moment_while_it_was_down_holds_nothing_or_has_en
     assert status.get("attempt", 0) == (0 if moment in {"no pod", "Succeeded", "Failed"} else 1)
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("moment", _each_second(1))
 def test_a_job_deleted_at_any_moment_while_it_was_down_is_not_missed_and_gets_no_pod(
     operator: Operator, played: Played, proxy: FaultProxy, moment: str
 ) -> None:
@@ -217,7 +248,7 @@ def _going_or_gone(played: Played, name: str) -> bool:
 
 
 def test_a_pod_deleted_while_it_was_down_fails_the_job(operator: Operator, played: Played) -> None:
-    played.submit("lost")
+    played.submit("lost", retry={"infrastructure": 0})
     pod = played.wait_for_pod("lost-chief-0")
     played.run(pod)
     played.wait_for_phase("lost", "Running")
@@ -226,6 +257,98 @@ def test_a_pod_deleted_while_it_was_down_fails_the_job(operator: Operator, playe
     operator.start()
     assert played.wait_for_phase("lost", "Failed")["failure"]["reason"] == "PodDeleted"
     assert played.pods() == []
+
+
+def test_a_pod_deleted_while_it_was_down_is_followed_by_one_of_the_next_attempt(operator: Operator, played: Played) -> None:
+    played.submit("again")
+    pod = played.wait_for_pod("again-chief-0")
+    played.run(pod)
+    played.wait_for_phase("again", "Running")
+    operator.kill()
+    played.remove(pod)
+    operator.start()
+    told = played.wait_for_phase("again", "Restarting")
+    assert (told["attempt"], told["retries"], told["attempts"][0]["reason"]) == (1, {"infrastructure": 1}, "PodDeleted")
+    finish(played, "again", attempt_suffix="-r1")
+    status = played.wait_for_phase("again", "Succeeded")
+    assert (status["attempt"], status["retries"]) == (1, {"infrastructure": 1})
+    assert [item["metadata"]["name"] for item in played.pods()] == ["again-chief-0-r1"]
+
+
+def _evicted(pod: Object) -> Object:
+    condition = {
+        "type": "DisruptionTarget",
+        "status": "True",
+        "reason": "EvictionByEvictionAPI",
+        "lastTransitionTime": "2027-01-15T08:00:00Z",
+    }
+    return {**ended(pod, 143), "phase": "Failed", "conditions": [condition]}
+
+
+@pytest.mark.parametrize("k", [pytest.param(k, marks=[pytest.mark.long] if k % 2 else []) for k in range(2, 12)])
+def test_killed_after_any_write_of_a_job_that_is_tried_again_it_never_runs_two_pods_at_once_and_ends_the_same(
+    operator: Operator, played: Played, proxy: FaultProxy, k: int
+) -> None:
+    killed = threading.Event()
+    written = len(proxy.written())
+
+    def kill(_: int) -> None:
+        if len(proxy.written()) - written == k and not killed.is_set():
+            killed.set()
+            operator.kill()
+
+    proxy.after = kill
+    played.submit("again")
+
+    def restarted(probe: Callable[[], Any]) -> Callable[[], Any]:
+        def check() -> Any:
+            if killed.is_set() and operator.process is None:
+                operator.start()
+            live = [pod for pod in played.pods() if pod.get("status", {}).get("phase") not in {"Failed", "Succeeded"}]
+            assert len(live) <= 1
+            return probe()
+
+        return check
+
+    def pod(suffix: str) -> Object | None:
+        return next((each for each in played.pods() if each["metadata"]["name"] == f"again-chief-0{suffix}"), None)
+
+    first = until(restarted(lambda: pod("")), "the first pod exists", 60)
+    played.show(first, _evicted(first))
+    second = until(restarted(lambda: pod("-r1")), "the second pod exists", 60)
+    played.run(second)
+    until(restarted(lambda: played.phase("again") == "Running"), "it runs", 60)
+    played.end(second)
+    until(restarted(lambda: played.phase("again") == "Succeeded"), "it succeeds", 60)
+    status = played.status("again")
+    assert (status["attempt"], status["retries"], [each["reason"] for each in status["attempts"]]) == (
+        1,
+        {"infrastructure": 1},
+        ["Evicted"],
+    )
+    assert {each["metadata"]["name"] for each in played.pods()} == {"again-chief-0", "again-chief-0-r1"}
+
+
+def test_a_finished_jobs_pod_goes_when_its_time_has_come_and_the_job_stays(operator: Operator, played: Played) -> None:
+    played.submit("brief", podRetentionSeconds=1)
+    finish(played, "brief")
+    played.wait_for_phase("brief", "Succeeded")
+    until(lambda: _going_or_gone(played, "brief-chief-0"), "its pod goes")
+    assert played.phase("brief") == "Succeeded"
+
+
+def test_a_finished_job_goes_when_its_time_has_come(operator: Operator, played: Played) -> None:
+    played.submit("brief", ttlSecondsAfterFinished=1)
+    finish(played, "brief")
+
+    def is_gone() -> bool:
+        try:
+            played.status("brief")
+        except RefusedError as refused:
+            return refused.status == 404
+        return False
+
+    until(is_gone, "the job goes")
 
 
 def test_suspended_it_keeps_no_pod_and_resumed_it_is_the_next_attempt(operator: Operator, played: Played) -> None:
@@ -319,12 +442,47 @@ def test_a_pod_that_the_cluster_refuses_is_told_in_the_status_and_made_once_it_i
     until(lambda: _is_refused(played), "the limit holds")
     played.submit("large")
     pending = until(lambda: played.status("large").get("pending"), "the refusal is told")
-    assert pending["reason"] == "PodRefused"
+    assert pending["reason"] == "OutsideLimitRange"
     assert "maximum memory usage per Container is 10Mi" in pending["message"]
-    assert _events(played, "large") == ["PodRefused"]
+    assert until(lambda: _events(played, "large"), "an event, written after the status, tells it too") == ["OutsideLimitRange"]
     played.call("DELETE", f"{limits}/small")
     finish(played, "large")
     assert "pending" not in played.wait_for_phase("large", "Succeeded")
+
+
+def test_a_quota_is_told_by_what_it_demands_and_the_job_runs_within_seconds_once_it_fits(operator: Operator, played: Played) -> None:
+    quotas = f"/api/v1/namespaces/{played.namespace}/resourcequotas"
+
+    def limit(cpus: str) -> None:
+        # Without a controller manager nobody else writes what a quota allows, and what is in use.
+        status = {"hard": {"limits.cpu": cpus}, "used": {"limits.cpu": "0"}}
+        played.call("PATCH", f"{quotas}/team/status", {"status": status}, "application/merge-patch+json")
+
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "team"}, "spec": {"hard": {"limits.cpu": "1"}}}
+    played.call("POST", quotas, quota)
+    limit("1")
+    until(lambda: _is_refused(played), "the quota holds")
+    played.submit("unlimited")
+    assert "spec.resources.cpuLimit" in _waits_for(played, "unlimited", "LimitRequired")
+    played.submit("limited", resources={"cpuLimit": 1})
+    assert "asks for 2 of limits.cpu, where 1 is all that it allows" in _waits_for(played, "limited", "QuotaTooSmall")
+    # Long enough for the delays to have grown.
+    refusals = _tries(operator)
+    until(lambda: _tries(operator) >= refusals + 8, "it is tried again", 60)
+    limit("8")
+    until(lambda: [pod for pod in played.pods() if pod["metadata"]["name"] == "limited-chief-0"], "the pod is made", 10)
+
+
+def _waits_for(played: Played, job: str, reason: str) -> str:
+    def told() -> str:
+        pending = played.status(job).get("pending", {})
+        return str(pending["message"]) if pending.get("reason") == reason else ""
+
+    return until(told, f"{job} waits for {reason}")
+
+
+def _tries(operator: Operator) -> int:
+    return len([line for line in operator.log().splitlines() if "tried again" in line])
 
 
 def _is_refused(played: Played) -> bool:
@@ -485,6 +643,24 @@ def test_a_deleted_job_that_a_finalizer_keeps_holds_no_pod_any_more(operator: Op
     operator.start()
     until(lambda: _going_or_gone(played, "kept-chief-0"), "its pod goes")
     played.call("PATCH", path, {"metadata": {"finalizers": None}}, "application/merge-patch+json")
+
+
+def test_a_finalizer_with_which_kopf_marks_its_own_objects_provokes_no_write_and_holds_up_no_event(
+    operator: Operator, played: Played, proxy: FaultProxy
+) -> None:
+    played.submit("marked")
+    pod = played.wait_for_pod("marked-chief-0")
+    merge, marked = "application/merge-patch+json", {"metadata": {"finalizers": ["kopf.zalando.org/KopfFinalizerMarker"]}}
+    before = len(settle(proxy))
+    for path in (f"{played.jobs_path}/marked", f"{played.pods_path}/marked-chief-0"):
+        played.call("PATCH", path, marked, merge)
+    played.run(pod)
+    played.wait_for_phase("marked", "Running")
+    played.change("marked", suspend=True)
+    until(lambda: _going_or_gone(played, "marked-chief-0"), "later events come through")
+    assert [path for verb, path in settle(proxy)[before:] if verb == "PATCH" and not path.endswith("/status")] == []
+    for path in (f"{played.jobs_path}/marked", f"{played.pods_path}/marked-chief-0"):
+        played.call("PATCH", path, {"metadata": {"finalizers": None}}, merge)
 
 
 def test_a_name_that_is_taken_by_a_pod_whose_label_came_and_went_makes_no_hot_loop(

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tftrainer.contract import Plan, Script
+from tftrainer.messages.contract import Plan, Script
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
@@ -19,10 +19,11 @@ SEAWEEDFS, VERSITYGW = "seaweedfs", "versitygw"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that is marked `every_store` once with each server, others with the first."""
+    """Run a test that is marked `every_store` once with each server (with the second as one of a `long` matrix), others with the first."""
     if "store_server" in metafunc.fixturenames:
-        both = metafunc.definition.get_closest_marker("every_store") is not None
-        metafunc.parametrize("store_server", [SEAWEEDFS, VERSITYGW] if both else [SEAWEEDFS], indirect=True, scope="session")
+        both = metafunc.definition.get_closest_marker("every_store")
+        second = [pytest.param(VERSITYGW, marks=[pytest.mark.long] if both.kwargs.get("long") else [])] if both else []
+        metafunc.parametrize("store_server", [SEAWEEDFS, *second], indirect=True, scope="session")
 
 
 @pytest.fixture

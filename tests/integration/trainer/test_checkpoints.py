@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import json
 import os
 import signal
 import subprocess
+import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
-from tftrainer import contract, saved
-from tftrainer.contract import FetchReport, Plan, RunReport, WantedCheckpoints
-from tftrainer.publish.events import LiveEvents
-from tftrainer.publish.upload import Uploaded
-from tftrainer.saved import SavedState
+from minio.error import S3Error
+from tftrainer.checkpoints import saved
+from tftrainer.checkpoints.saved import SavedState
+from tftrainer.messages import contract
+from tftrainer.messages.contract import FetchReport, Plan, RunReport, WantedCheckpoints
+from tftrainer.outputs.events import LiveEvents
+from tftrainer.outputs.settled import SETTLED_SECONDS
+from tftrainer.outputs.upload import Uploaded
 from tftrainer.storage.interface import Store
 from tftrainer.storage.opening import open_store
 
+from tests.integration.trainer import faulty_proxy
+from tests.integration.trainer.faulty_proxy import Rule, faulty
 from tests.integration.trainer.interrupting_proxy import Request, interrupting
-from tests.integration.trainer.launched import Trainer, fetched, until, with_script
-from tests.integration.trainer.pods import Pod
+from tests.integration.trainer.launched import QUICK, Trainer, fetched, until, with_script
+from tests.integration.trainer.pods import Pod, Process
 
 pytestmark = pytest.mark.every_store
 
@@ -48,8 +57,8 @@ def lists(pod: Pod, *paths: str) -> Callable[[], bool]:
 
 
 @contextlib.contextmanager
-def publishing(pod: Pod, plan: Plan) -> Iterator[subprocess.Popen[str]]:
-    process = pod.start("publish", plan)
+def publishing(pod: Pod, plan: Plan, code: str = "") -> Iterator[Process]:
+    process = pod.start("publish", plan, code)
     try:
         yield process
     finally:
@@ -196,8 +205,10 @@ def test_a_file_that_a_killed_script_may_have_been_writing_does_not_take_the_pla
         trainer.end(RunReport(exit_code=137, started_at=1.0, finished_at=time.time(), killed=killed))
         ended = pod.end(publisher)
     assert ended.code == 0, ended.output
-    # What it wrote is published all the same: nothing is lost.
-    assert pod.server.get(pod.bucket, FOLDER + "latest.weights.h5") == b"epoch 2, cut sh"
+    # What it wrote is in the bucket all the same, in the run's own folder if it may be cut: nothing is lost.
+    assert pod.server.get(pod.bucket, FOLDER + "latest.weights.h5") == (b"epoch 1" if killed else b"epoch 2, cut sh")
+    kept = [pod.server.get(pod.bucket, key) for key in pod.server.keys(pod.bucket, ".tftraining/") if "/kept/" in key]
+    assert kept == ([b"epoch 2, cut sh"] if killed else [])
     found, _, _ = restored(pod, plan, tmp_path / "next")
     assert found == {"latest.weights.h5": expected}
 
@@ -245,7 +256,8 @@ def test_an_index_that_does_not_stand_any_more_is_not_followed(pod: Pod, plan: P
 
 def test_an_argument_that_names_the_folder_or_one_above_does_not_fetch_what_was_not_restored(pod: Pod, plan: Plan, tmp_path: Path) -> None:
     with_script(pod)
-    pod.put("out/ckpt/model-3.index", "its data is missing")
+    pod.put("out/ckpt/model-3.index", "half of its data is missing")
+    pod.put("out/ckpt/model-3.data-00000-of-00002", "half of its data is missing")
     pod.put("out/vocabulary.txt", "a b c")
     pod.put("out/.tftraining/own", "nobody's business")
     plan = msgspec.structs.replace(
@@ -287,15 +299,15 @@ def test_event_files_are_in_the_bucket_while_they_grow_and_need_no_second_upload
         assert store is not None
         return store
 
-    events = LiveEvents(tmp_path, opened, uploaded, said.append, pause=0.02)
+    # The file is older than what a clock may still hide when its turn comes again.
+    events = LiveEvents(tmp_path, opened, uploaded, said.append, pause=SETTLED_SECONDS + 1)
     events.start()
     until(lambda: name in pod.server.keys(pod.bucket), "the event file")
     file.write_bytes(b"one two")
-    os.utime(file, (1, 1))
-    until(lambda: len(uploaded) == 1, "the settled file's upload")
+    until(lambda: [each.size for each in uploaded.values()] == [3, 7], "the settled file's upload, after that of its beginning")
     events.stop()
     assert pod.server.get(pod.bucket, name) == b"one two"
-    assert [(each.key, each.size) for each in uploaded.values()] == [(name, 7)]
+    assert {each.key for each in uploaded.values()} == {name}
     assert (pod.server.keys(pod.bucket), said) == ([name], [])
 
 
@@ -348,3 +360,189 @@ def settled(pod: Pod) -> bool:
 
 def saved_nothing() -> SavedState:
     return SavedState(version=0, namespace="", job="", uid="", attempt=0, saved_at=0.0)
+
+
+def test_files_of_other_libraries_that_are_named_as_tensorflows_are_saved_and_restored(pod: Pod, plan: Plan, tmp_path: Path) -> None:
+    names = ("checkpoint", "step", "faiss.index", "vocab.meta", "data/cache.data-00000-of-00002", "model_temp/w.bin", "checkpoint.tmp")
+    fetched(pod, plan)
+    with publishing(pod, plan) as publisher:
+        trainer = Trainer(pod)
+        for name in names:
+            trainer.write(f"ckpt/{name}", f"\x80{name}" * (200_000 if name == "checkpoint" else 1))
+        trainer.save(7, "ckpt/tf")
+        trainer.write("ckpt/tf/vocab.meta", "words")
+        every = {*names, "tf/vocab.meta", "tf/checkpoint", *(f"tf/{each}" for each in parts(7))}
+        until(lists(pod, *every), "all of them")
+        publisher.kill()
+    found, _, _ = restored(pod, plan, tmp_path / "next")
+    assert set(found) == every
+    pod.server.client.remove_object(pod.bucket, FOLDER + saved.INDEX_NAME)
+    # Without an index too, and what is long is not read as a state file.
+    found, _, output = restored(pod, plan, tmp_path / "by-hand")
+    assert set(found) == every, output
+    assert found["checkpoint"] == "\x80checkpoint" * 200_000
+
+
+def hdf5(content: bytes) -> bytes:
+    """Return what HDF5 takes for whole by its superblock."""
+    size = 2048 + len(content)
+    head = b"\x89HDF\r\n\x1a\n" + bytes(5) + b"\x08\x08" + bytes(9) + bytes(8) + b"\xff" * 8 + size.to_bytes(8, "little")
+    return head.ljust(2048, b"\0") + content
+
+
+FAST = """
+import io, json, os, sys, time, zipfile
+folder, pause = sys.argv[1], float(sys.argv[2])
+sys.path.insert(0, "")
+os.makedirs(folder, exist_ok=True)
+head = bytes.fromhex(sys.argv[3])
+
+def slowly(name, data):
+    # As Keras does: the file is truncated, and written in place.
+    with open(os.path.join(folder, name), "wb", buffering=0) as file:
+        for at in range(0, len(data), len(data) // 3 or 1):
+            file.write(data[at : at + (len(data) // 3 or 1)])
+            time.sleep(0.01)
+
+def archive(text):
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as made:
+        made.writestr("weights", text * 1000)
+    return data.getvalue()
+
+epoch = 0
+while True:
+    epoch += 1
+    text = b"%06d" % epoch
+    slowly("latest.weights.h5", head + text * 10_000)
+    slowly("model.keras", archive(text))
+    slowly("arrays.npz", archive(text))
+    slowly("training_metadata.json", json.dumps({"epoch": epoch}).encode())
+    print(epoch, flush=True)
+    time.sleep(pause)
+"""
+
+
+@contextlib.contextmanager
+def saving(pod: Pod, pause: float) -> Iterator[subprocess.Popen[str]]:
+    """Run a script that saves in place, again and again, with so many seconds between."""
+    head = hdf5(bytes(60_000))[:2048].hex()
+    command = [sys.executable, "-c", FAST, str(pod.local_bucket / "ckpt"), str(pause), head]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+SAVED_FAST = ("latest.weights.h5", "model.keras", "arrays.npz", "training_metadata.json")
+
+
+def epochs(read: Callable[[str], bytes]) -> set[int]:
+    """Return of which epochs the files are, each whole."""
+    found = {json.loads(read("training_metadata.json"))["epoch"]}
+    weights = read("latest.weights.h5")
+    assert weights[:2048] == hdf5(bytes(60_000))[:2048]
+    found |= {int(weights[at : at + 6]) for at in range(2048, len(weights), 6)}
+    for name in ("model.keras", "arrays.npz"):
+        with zipfile.ZipFile(io.BytesIO(read(name))) as archive:
+            assert archive.testzip() is None
+            found |= {int(archive.read("weights")[:6]), int(archive.read("weights")[-6:])}
+    return found
+
+
+def of_one_moment(found: set[int]) -> bool:
+    """Whether files of these epochs can lie there together: the script has no more than one of two epochs at any moment."""
+    return bool(found) and max(found) - min(found) <= 1
+
+
+def test_files_that_are_rewritten_all_the_time_are_in_the_bucket_while_the_script_runs_whole_and_of_one_moment(
+    pod: Pod, plan: Plan, tmp_path: Path
+) -> None:
+    fetched(pod, plan)
+    seen: set[int] = set()
+    with publishing(pod, plan) as publisher:
+        trainer = Trainer(pod)
+        with saving(pod, 0.4):
+
+            def another() -> bool:
+                state = index(pod)
+                if state is None:
+                    return False
+                names = {each.path: each.name for each in state.files}
+                assert set(names) == set(SAVED_FAST)
+                try:
+                    found = epochs(lambda name: pod.server.get(pod.bucket, FOLDER + names[name]))
+                except (S3Error, ValueError, zipfile.BadZipFile, AssertionError):
+                    found = set()
+                # Between the two looks a file may have been put aside: only what still stands is what was listed.
+                if index(pod) == state:
+                    assert of_one_moment(found)
+                    seen.add(max(found))
+                return len(seen) >= 3
+
+            until(another, "three states", 60)
+        publisher.kill()
+        publisher.communicate()
+        del trainer
+    later = next_pod(pod, tmp_path / "next")
+    _, report = later.fetch(msgspec.structs.replace(plan, attempt=1))
+    assert report.failure is None
+    assert of_one_moment(epochs(lambda name: (later.local_bucket / "ckpt" / name).read_bytes()))
+
+
+def test_what_is_never_whole_is_told_after_three_intervals_and_named_at_the_end(pod: Pod, plan: Plan, tmp_path: Path) -> None:
+    fetched(pod, plan)
+    with publishing(pod, plan) as publisher:
+        trainer = Trainer(pod)
+        trainer.write("ckpt/latest.weights.h5", hdf5(b"whole"))
+        until(lists(pod, "latest.weights.h5"), "the first state")
+        trainer.write("ckpt/latest.weights.h5", hdf5(b"torn and more")[:-4])
+        assert publisher.stdout is not None
+        told = next(line for line in publisher.stdout if b"could not be saved" in line).decode()
+        assert "checkpoints: files of ckpt/ could not be saved for " in told
+        assert "latest.weights.h5 is not whole whenever it is looked at" in told
+        trainer.end(RunReport(exit_code=1, started_at=1.0, finished_at=time.time()))
+        ended = pod.end(publisher)
+    words = ended.report(contract.PublishReport).checkpoint
+    assert words == "1 file, saved by attempt 0 of team/iris; newer files are not part of it, as latest.weights.h5 may not be whole"
+    found, _, _ = restored_bytes(pod, plan, tmp_path / "next")
+    assert found == {"latest.weights.h5": hdf5(b"whole")}
+
+
+def restored_bytes(pod: Pod, plan: Plan, root: Path) -> tuple[dict[str, bytes], FetchReport, str]:
+    later = next_pod(pod, root)
+    ended, report = later.fetch(msgspec.structs.replace(plan, attempt=1))
+    assert report.failure is None, ended.output
+    top = later.local_bucket / "ckpt"
+    return {str(each.relative_to(top)): each.read_bytes() for each in top.rglob("*") if each.is_file()}, report, ended.output
+
+
+def test_a_torn_file_is_not_restored_nor_what_counts_on_from_it(pod: Pod, plan: Plan, tmp_path: Path) -> None:
+    with_script(pod)
+    pod.put(FOLDER + "backup/latest.weights.h5", hdf5(b"torn")[:-1])
+    pod.put(FOLDER + "backup/training_metadata.json", '{"epoch": 7}')
+    pod.put(FOLDER + "vocabulary.txt", "a b c")
+    found, report, output = restored_bytes(pod, plan, tmp_path / "next")
+    assert found == {"vocabulary.txt": b"a b c"}
+    assert "spec.checkpoints.path: latest.weights.h5 is torn" in output
+    assert "2 files are not restored, and stay in the bucket" in output
+    assert report.restored == "1 file"
+    assert FOLDER + "backup/latest.weights.h5" in pod.server.keys(pod.bucket, FOLDER)
+
+
+@pytest.mark.parametrize("path", ["ckpt/large.bin", "events/large.tfevents.1"])
+def test_the_logs_do_not_wait_at_the_end_for_what_is_on_its_way(pod: Pod, plan: Plan, path: str) -> None:
+    fetched(pod, plan)
+    # A minute for this one, and only while the script runs.
+    rule = Rule(faulty_proxy.trickle(1024**2), "PUT", path, at={1})
+    with faulty(pod.server, rule) as proxy, publishing(_through(pod, proxy.endpoint), plan, QUICK) as publisher:
+        trainer = Trainer(pod)
+        trainer.write(path, os.urandom(60 * 1024**2))
+        until(lambda: any(each.taken for each in proxy.asked("PUT", path)), "the upload")
+        trainer.end()
+        until(lambda: any(key.endswith("/logs/stdout.log") for key in pod.server.keys(pod.bucket)), "the logs", 25)
+        ended = pod.end(publisher)
+    assert ended.code == 0, ended.output
+    assert len(pod.server.get(pod.bucket, path)) == 60 * 1024**2
+    assert "yet:" not in ended.output

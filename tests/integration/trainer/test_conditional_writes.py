@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
-from tftrainer.contract import Plan, PublishReport, Reason, RunReport
+from tftrainer.messages.contract import Plan, PublishReport, Reason, RunReport
 
 from tests.integration.trainer.interrupting_proxy import Proxy, interrupting
 from tests.integration.trainer.launched import Trainer, fetched
@@ -89,3 +89,26 @@ def test_a_resumed_attempt_asks_the_store_again(pod: Pod, plan: Plan, tmp_path_f
     second = msgspec.structs.replace(plan, attempt=1)
     assert published(later, second)[1].succeeded
     assert (commit(pod, plan), commit(later, second)) == ("status", "manifest")
+
+
+@pytest.mark.parametrize("behaviour", [ignores, refuses], ids=["takes no notice of the condition", "answers 501 to it"])
+def test_what_somebody_else_wrote_meanwhile_stays_without_conditions_too_and_the_rest_is_published(
+    pod: Pod, plan: Plan, behaviour: Callable[[Proxy], None]
+) -> None:
+    pod.put("shared/board.csv", "before")
+    pod.put("shared/mine.csv", "before")
+    plan = msgspec.structs.replace(plan, args=("${bucket}/shared/",))
+    with interrupting(pod.server.endpoint) as proxy:
+        behaviour(proxy)
+        pod.credentials["ENDPOINT"] = proxy.endpoint
+        fetched(pod, plan)
+        trainer = Trainer(pod)
+        for name in ("board.csv", "mine.csv", "new.csv"):
+            trainer.write(f"shared/{name}", "of this run")
+        pod.put("shared/board.csv", "of somebody else")
+        trainer.end()
+        ended, report = pod.publish(plan)
+    assert report.succeeded, ended.output
+    found = {key: pod.server.get(pod.bucket, key) for key in pod.server.keys(pod.bucket, "shared/")}
+    assert found == {"shared/board.csv": b"of somebody else", "shared/mine.csv": b"of this run", "shared/new.csv": b"of this run"}
+    assert report.kept == 1

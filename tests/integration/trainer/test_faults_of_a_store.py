@@ -13,15 +13,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tftrainer import handover
-from tftrainer.contract import Failure, FetchReport, Input, Plan, PublishReport, Reason, RunReport
-from tftrainer.handover import Baseline
+from tftrainer.messages import handover
+from tftrainer.messages.contract import Failure, FetchReport, Input, Plan, PublishReport, Reason, RunReport
+from tftrainer.messages.handover import Baseline
 from tftrainer.storage import transfer
-from tftrainer.storage.store import PART
 
 from tests.integration.trainer import faulty_proxy, hurried
 from tests.integration.trainer.faulty_proxy import Answer, Fault, FaultyProxy, Request, Rule, faulty
-from tests.integration.trainer.hurried import Hurry
+from tests.integration.trainer.hurried import PART, Hurry
 from tests.integration.trainer.launched import Trainer
 from tests.integration.trainer.pods import Ended, Pod, StoreServer
 from tests.integration.trainer.test_publish_interrupted import verified_manifest
@@ -35,7 +34,7 @@ LARGE_OUTPUT = os.urandom(PART + MIB + 3)
 """Two parts."""
 OUTPUTS = {**{f"out/{number}.bin": random.Random(number).randbytes(3000 + number) for number in range(8)}, "large.bin": LARGE_OUTPUT}
 
-PATIENT = Hurry(first=6.0, later=6.0)
+PATIENT = Hurry(first=30.0, later=30.0)
 """For faults that pass, on a machine that is busy."""
 IMPATIENT = Hurry(first=1.5, later=1.5, read=0.7)
 """For faults that stay."""
@@ -118,6 +117,7 @@ def ran(pod: Pod, outputs: dict[str, bytes]) -> None:
     for folder in (pod.workspace / "logs", pod.workspace / ".tftraining", pod.local_bucket, pod.state):
         folder.mkdir(parents=True)
     (pod.state / handover.LOCK_NAME).touch()
+    handover.write_files((), pod.state / handover.FILES_NAME)
     handover.write(Baseline(), pod.state / handover.BASELINE_NAME)
     trainer = Trainer(pod)
     for path, data in outputs.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import http.server
 import os
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tftrainer.contract import Reason
+from tftrainer.messages.contract import Reason
 from tftrainer.phase_error import PhaseError
 from tftrainer.storage import store as stores
 from tftrainer.storage import transfer
@@ -127,6 +128,16 @@ class Faulty:
             handler.wfile.write(self.data + b"more")
         handler.close_connection = True
 
+    def closing(self, handler: http.server.BaseHTTPRequestHandler, first: int, last: int) -> None:
+        """Answer, and end the connection, as servers do that keep none."""
+        handler.send_response(206 if handler.headers.get("Range") else 200)
+        handler.send_header("Content-Length", str(last - first + 1))
+        handler.send_header("ETag", f'"{ETAG}"')
+        handler.send_header("Content-Range", f"bytes {first}-{last}/{len(self.data)}")
+        handler.send_header("Connection", "close")
+        handler.end_headers()
+        handler.wfile.write(self.data[first : last + 1])
+
     def redirect(self, handler: http.server.BaseHTTPRequestHandler, first: int, last: int) -> None:
         handler.send_response(302)
         handler.send_header("Location", "http://127.0.0.1:1/latest/meta-data")
@@ -197,6 +208,51 @@ def test_a_fault_on_the_way_is_mended_and_the_file_is_whole(faulty: tuple[Faulty
     faults.behaviours = [faults.properly, getattr(faults, fault)] if size == len(DATA) else [faults.cut, getattr(faults, fault)]
     bucket.download(info(faults.data), tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == faults.data
+
+
+@pytest.mark.parametrize("size", [len(DATA), 1_000_000])
+def test_a_server_that_ends_each_connection_is_read_to_the_end(faulty: tuple[Faulty, Store], tmp_path: Path, size: int) -> None:
+    faults, bucket = faulty
+    faults.data = DATA[:size]
+    faults.behaviours = [faults.closing] * 10
+    bucket.download(info(faults.data), tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == faults.data
+    assert len(faults.requests) == -(-size // transfer.RANGE)
+
+
+def test_a_disk_that_takes_nothing_from_a_pipe_gets_the_bytes_all_the_same(
+    faulty: tuple[Faulty, Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, bucket = faulty
+    real = os.splice
+
+    def refuse(source: int, target: int, count: int, *, offset_dst: int | None = None) -> int:
+        if offset_dst is not None:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return real(source, target, count)
+
+    monkeypatch.setattr(os, "splice", refuse)
+    bucket.download(info(), tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == DATA
+
+
+def test_a_disk_that_is_full_is_told_as_that_and_at_once(
+    faulty: tuple[Faulty, Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults, bucket = faulty
+    real = os.splice
+
+    def refuse(source: int, target: int, count: int, *, offset_dst: int | None = None) -> int:
+        if offset_dst is not None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(source, target, count)
+
+    monkeypatch.setattr(os, "splice", refuse)
+    with pytest.raises(PhaseError) as caught:
+        bucket.download(info(), tmp_path / "file")
+    assert caught.value.failure.reason is Reason.WORKSPACE_FULL
+    assert len(faults.requests) <= transfer.RANGES_AT_ONCE
+    assert not list(tmp_path.iterdir())
 
 
 def test_only_what_is_missing_is_fetched_again(faulty: tuple[Faulty, Store], tmp_path: Path) -> None:

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tftrainer import contract, handover
-from tftrainer.contract import Input, Plan, Reason, Reference, RunReport, Script
-from tftrainer.handover import Resolved
+from tftrainer.messages import contract, handover
+from tftrainer.messages.contract import Input, Plan, Reason, Reference, RunReport, Script
+from tftrainer.messages.handover import Resolved
 
 from tests.integration.trainer.launched import LAUNCH, STOPPED_EARLY, Trainer, fetched, until_handler_is_set, with_script
-from tests.integration.trainer.pods import ACCESS_KEY, SECRET_KEY, Pod
+from tests.integration.trainer.pods import ACCESS_KEY, IN_PARTS, SECRET_KEY, Pod
 
 pytestmark = pytest.mark.every_store
 
@@ -347,7 +347,9 @@ def test_a_folder_named_by_an_argument_is_fetched_up_to_the_limit_and_no_further
 def test_a_job_that_is_run_again_does_not_fetch_the_models_that_it_only_writes(pod: Pod, plan: Plan) -> None:
     with_script(pod)
     pod.put("tf_model/1700000000/saved_model.pb", "old" * 1000)
-    plan = msgspec.structs.replace(plan, outputs=("${bucket}/tf_model",), args=("--export_dir", "${cos}/tf_model"), implicit_fetch_bytes=9)
+    plan = msgspec.structs.replace(
+        plan, outputs=(contract.Output(path="${bucket}/tf_model"),), args=("--export_dir", "${cos}/tf_model"), implicit_fetch_bytes=9
+    )
     ended, report = pod.fetch(plan)
     assert report.failure is None, ended.output
     assert report.objects == 1, "the script"
@@ -379,7 +381,7 @@ def test_a_large_object_comes_in_ranges_and_goes_back_in_parts(pod: Pod, plan: P
     trainer = Trainer(pod)
     trainer.write("out/large.bin", data)
     trainer.end()
-    _, published = pod.publish(plan)
+    _, published = pod.publish(plan, IN_PARTS)
     assert (published.failure, published.objects) == (None, 1)
     assert pod.server.get(pod.bucket, "out/large.bin") == data
 
@@ -651,7 +653,6 @@ def test_a_reader_of_the_bucket_sees_the_log_while_the_script_runs(pod: Pod, pla
 
 def test_the_phases_say_in_one_sentence_what_is_wrong_with_their_call() -> None:
     for arguments, environment, words in (
-        (["nonsense"], {}, "fetch, run, publish"),
         (["fetch"], {}, contract.PLAN_VARIABLE),
         (["publish"], {contract.PLAN_VARIABLE: "{}"}, "is not a plan"),
     ):

@@ -15,7 +15,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tftrainer.contract import FetchReport, Plan, Reason, Reference, RunReport
+from tftrainer.messages.contract import FetchReport, Plan, Reason, Reference, RunReport
+from tftrainer.phase_error import PhaseError
+from tftrainer.storage.folder import FolderStore
 
 from tests.integration.trainer.launched import Trainer
 from tests.integration.trainer.pods import Ended, Pod
@@ -257,3 +259,22 @@ def test_a_hundred_thousand_outputs_are_published_in_the_memory_that_a_publisher
     assert len(objects) == 100_000
     assert objects["out/099/099999.txt"] == (bucket / "out/099/099999.txt").stat().st_size == 5
     assert int(done.stdout.splitlines()[-1]) < limit_mib * 1024
+
+
+def test_what_does_not_fit_into_a_folder_takes_the_room_of_nothing_that_is_written_beside_it(tmp_path: Path) -> None:
+    folder, source = tmp_path / "bucket", tmp_path / "large"
+    folder.mkdir()
+    with source.open("wb") as file:
+        file.truncate(9 * 1024**2)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a small disk here: {mounted.stderr.strip()}")
+    try:
+        store, written = FolderStore(folder, "models"), list[int]()
+        with source.open("rb") as file, pytest.raises(PhaseError, match=r"the disk is full: .* does not fit"):
+            store.upload("large", file, 9 * 1024**2, written.append)
+        assert written == []
+        with source.open("rb") as file:
+            store.upload("small", file, 3 * 1024**2)
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)

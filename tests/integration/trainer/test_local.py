@@ -236,6 +236,84 @@ def test_the_lock_file_of_an_inline_script_holds_it(here: Here) -> None:
     assert here.run(here.job(**spec)).out == "ü\n"
 
 
+PROJECT = {
+    "project/src/__init__.py": "",
+    "project/src/data.py": "ROWS = 3\n",
+    "project/src/train.py": "import sys\nfrom .data import ROWS\nprint(ROWS, open('conf/a.json').read(), *sys.argv[1:])\n",
+    "project/run.py": "import src.train\n",
+    "project/conf/a.json": "{}",
+}
+WAYS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
+    "a folder that holds the script": ({"uri": "${bucket}/project/run.py"}, {"uri": "${bucket}/project/"}),
+    "a path": ({"path": "run.py"}, {"uri": "${bucket}/project/", "into": "."}),
+    "a module": ({"module": "src.train"}, {"uri": "${bucket}/project/", "into": "."}),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_project_runs_in_each_way_to_name_it_and_so_does_its_lock_file(here: Here, way: str) -> None:
+    for name, text in PROJECT.items():
+        here.put(f"bucket/{name}", text)
+    script, files = WAYS[way]
+    done = here.run(here.job(script, dependencies={"files": [files]}, args=["x"]), "--result", here.root / "result.json")
+    assert (done.code, done.out) == (0, "3 {} x\n"), done.err
+    [code] = json.loads((here.root / "result.json").read_text())["code"]["files"]
+    assert code["uri"] == "${bucket}/project/"
+    lock = json.loads((here.bucket / ".tftraining/default/iris/local/attempt-0/run.lock.json").read_text())
+    assert {name: each for name, each in lock["job"]["spec"]["script"].items() if name != "sha256"} == script
+    assert sorted(Path(each["uri"]).relative_to(here.bucket).as_posix() for each in lock["code"]) == sorted(PROJECT)
+    Spec.model_validate(lock["job"]["spec"])
+    again = here.root / "again.yaml"
+    again.write_text(json.dumps(lock["job"]))
+    assert here.run(again).out == "3 {} x\n"
+
+
+def test_an_address_of_the_bucket_among_the_arguments_is_told_before_the_start(here: Here) -> None:
+    here.put("bucket/reports/rows.csv", "1,2")
+    done = here.run(here.job("import sys\nprint(sys.argv[1])\n", args=["--train=s3://tftraining/reports/rows.csv"]))
+    assert (done.code, done.out) == (0, "--train=s3://tftraining/reports/rows.csv\n")
+    assert (
+        "spec.args[0] holds s3://tftraining/reports/rows.csv, an address that TensorFlow cannot open: write ${bucket}/reports/rows.csv"
+        in done.err
+    )
+
+
+def test_a_key_that_is_almost_one_is_told_before_the_start_and_again_when_the_script_does_not_find_it(here: Here) -> None:
+    here.put("bucket/in/rows.csv", "1,2")
+    job = here.job("import sys\nopen(sys.argv[1])  # the user's own\n", args=["${bucket}/in/row.csv"])
+    done = here.run(job, "--result", here.root / "result.json")
+    assert "so it is taken for something that the script will write; beside it there is ${bucket}/in/rows.csv" in done.err
+    failure = json.loads((here.root / "result.json").read_text())["failure"]
+    assert failure["reason"] == "ScriptRaised"
+    assert failure["hint"].startswith("Write ${bucket}/in/rows.csv into the argument: nothing was at ${bucket}/in/row.csv")
+
+
+def test_name_and_attempt_stand_in_every_path_of_a_job(here: Here) -> None:
+    here.put("bucket/code/iris/train.py", "import pathlib, sys\nfor each in sys.argv[1:]:\n    pathlib.Path(each).write_text('x')\n")
+    here.put("bucket/in/0/a", "1")
+    here.put("bucket/in/1/a", "1")
+    spec = {
+        "args": ["${bucket}/runs/${job}/${attempt}/x", "${bucket}/$${job}"],
+        "inputs": [{"name": "in", "uri": "${bucket}/in/${attempt}/"}],
+        "outputs": [{"path": "${bucket}/runs/${job}/${attempt}/"}, {"path": "${bucket}/$${job}"}],
+    }
+    job = here.job({"uri": "${bucket}/code/${job}/train.py"}, **spec)
+    for attempt in (0, 1):
+        done = here.run(job)
+        assert done.code == 0, done.err
+        assert (here.bucket / f"runs/iris/{attempt}/x").read_text() == "x"
+        lock = json.loads((here.bucket / f".tftraining/default/iris/local/attempt-{attempt}/run.lock.json").read_text())
+        assert lock["job"]["spec"]["inputs"] == [{"name": "in", "uri": f"${{bucket}}/in/{attempt}/"}]
+    assert (here.bucket / "${job}").read_text() == "x"
+
+
+def test_all_of_the_bucket_can_be_an_input(here: Here) -> None:
+    here.put("bucket/a/b.txt", "1")
+    script = "import os, sys\nprint(sorted(os.listdir(sys.argv[1])), open(sys.argv[1] + '/a/b.txt').read())\n"
+    done = here.run(here.job(script, args=["${inputs.all}"], inputs=[{"name": "all", "uri": "${bucket}/"}]))
+    assert (done.code, done.out) == (0, "['a'] 1\n"), done.err
+
+
 def settings(store_server: StoreServer, bucket: str, endpoint: str = "") -> dict[str, str]:
     """Return the variables that name a bucket."""
     return {
@@ -493,7 +571,9 @@ def test_a_workspace_that_cannot_be_is_said_with_the_variable_that_names_its_fol
     assert words in done.err
 
 
-@pytest.mark.parametrize(("ending", "code", "reason"), [("", 74, "PublishFailed"), ("raise SystemExit(5)\n", 5, "ScriptExited")])
+@pytest.mark.parametrize(
+    ("ending", "code", "reason"), [("", 74, "PublishFailed"), ("import time; time.sleep(3); raise SystemExit(5)\n", 5, "ScriptExited")]
+)
 def test_outputs_that_cannot_be_published_fail_the_run_and_stay_in_the_workspace(here: Here, ending: str, code: int, reason: str) -> None:
     here.put("bucket/taken/file", "x")
     script = "import sys; print('said'); open(sys.argv[1] + '/taken', 'w').write('hours of work')\n"
@@ -573,6 +653,38 @@ def test_a_signal_stops_the_script_properly_and_what_it_wrote_is_published(here:
     assert (failure["reason"], failure["exitCode"]) == ("Terminated", code)
     assert (here.bucket / "saved").read_text() == "saved"
     assert here.manifest(0)["outcome"] == "Failed"
+
+
+FAMILY = """
+import os, sys, time
+reading, writing = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.write(writing, str(os.getpid()).encode())
+        while True:
+            open(f"{sys.argv[1]}/child", "a").write("x")
+            time.sleep(0.01)
+    os._exit(0)
+os.wait()
+print(int(os.read(reading, 20)), os.getpid(), os.getppid(), flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_script_whose_launcher_is_killed_does_not_live_on_and_neither_does_what_it_has_started(here: Here) -> None:
+    process = here.start(here.job(FAMILY, args=["${bucket}/out/"]), "--bucket", here.bucket, "--result", here.root / "result.json")
+    assert process.stdout is not None
+    child, script, launcher = map(int, process.stdout.readline().split())
+    os.kill(launcher, signal.SIGKILL)
+    done = here.end(process)
+    assert done.code == 137, done.err
+    left = [number for number in (child, script) if Path(f"/proc/{number}").exists()]
+    for number in left:
+        os.kill(number, signal.SIGKILL)
+    assert left == []
+    failure = json.loads((here.root / "result.json").read_text())["failure"]
+    assert (failure["reason"], failure["message"]) == ("ScriptKilled", "the script and its launcher were killed, and left no word of why")
 
 
 @pytest.mark.usefixtures("heard")
@@ -742,4 +854,5 @@ def test_a_promised_model_has_to_be_there_and_its_want_is_in_manifest_and_result
     assert manifest["outcome"] == ("Succeeded" if reason is None else "Failed")
     assert manifest.get("failure", {}).get("reason") == reason
     assert not done.result.get("model", {}).get("verified", False)
-    assert (here.bucket / "m/1/saved_model.pb").exists() is ("1/" in script)
+    assert not (here.bucket / "m/1/saved_model.pb").exists()
+    assert ("m/1/saved_model.pb" in [each["insteadOf"] for each in manifest.get("kept", ())]) is ("1/" in script)

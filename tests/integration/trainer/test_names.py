@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tftrainer.contract import Plan, Reason, WantedModel
+from tftrainer.messages.contract import Plan, Reason, WantedModel
 
 from tests.integration.trainer.launched import Trainer, fetched
 from tests.integration.trainer.pods import Pod

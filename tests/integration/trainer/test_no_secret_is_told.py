@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tftrainer.contract import Failure, FetchReport, Plan, PublishReport, Reason
+from tftrainer.messages.contract import Failure, FetchReport, Plan, PublishReport, Reason
 
 from tests.integration.trainer import faulty_proxy, hurried
 from tests.integration.trainer.faulty_proxy import Fault, FaultyProxy, Rule, faulty
 from tests.integration.trainer.hurried import Hurry
 from tests.integration.trainer.pods import ACCESS_KEY, SECRET_KEY, Ended, Pod, StoreServer
 from tests.integration.trainer.test_faults_of_a_store import ran
-from tests.integration.trainer.test_tls import Authority, authority, behind_tls
+from tests.integration.trainer.test_tls import authority
+from tests.integration.trainer.tls import Authority, behind_tls
 
 __all__ = ["authority"]
 # A fixture is found by its name in the module that uses it.
@@ -26,6 +27,7 @@ __all__ = ["authority"]
 SIGNED = ("X-Amz-Signature", "X-Amz-Credential", "AWS4-HMAC-SHA256", "Signature=")
 SIGNATURE = re.compile(r"Signature=([0-9a-f]{64})")
 NO_HOST = "http://no-such-host.invalid:9000"
+OWN = "/.tftraining/"
 BROKEN_XML = "<Error><Code>AccessDenied</Code><Message>{path} {authorization}"
 
 
@@ -63,15 +65,15 @@ class Case:
 
 
 def causes(broken: str, tls: str) -> Sequence[Cause]:
-    """Return one cause of each kind. Of the requests only those that are signed in their address have `X-Amz-Signature` there."""
+    """Return one cause of each kind. The product's own records, among them the one that is written on a condition, are in `OWN`."""
     denied, garbage = faulty_proxy.refusal(403, "AccessDenied"), faulty_proxy.status(403, BROKEN_XML)
     return (
         Cause("403", Reason.STORAGE_DENIED, denied),
-        Cause("403 for a signed address", Reason.STORAGE_DENIED, denied, path="X-Amz-Signature"),
-        Cause("500s for a signed address", Reason.STORAGE_UNAVAILABLE, faulty_proxy.refusal(500, "InternalError"), path="X-Amz-Signature"),
-        Cause("black hole", Reason.STORAGE_UNAVAILABLE, faulty_proxy.black_hole(), path="X-Amz-Signature"),
+        Cause("403 for a record", Reason.STORAGE_DENIED, denied, path=OWN),
+        Cause("500s for a record", Reason.STORAGE_UNAVAILABLE, faulty_proxy.refusal(500, "InternalError"), path=OWN),
+        Cause("black hole", Reason.STORAGE_UNAVAILABLE, faulty_proxy.black_hole(), path=OWN),
         Cause("garbage", Reason.STORAGE_MISCONFIGURED, garbage),
-        Cause("garbage for a signed address", Reason.STORAGE_MISCONFIGURED, garbage, path="X-Amz-Signature"),
+        Cause("garbage for a record", Reason.STORAGE_MISCONFIGURED, garbage, path=OWN),
         Cause("unknown host", Reason.STORAGE_UNAVAILABLE, endpoint=NO_HOST),
         Cause("untrusted certificate", Reason.STORAGE_MISCONFIGURED, endpoint=tls),
         Cause("fault of our own", Reason.TRAINER_ERROR, broken=broken),

@@ -17,10 +17,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from tftrainer import handover
-from tftrainer.contract import Failure, Plan, Reason, Script
 from tftrainer.fetch.packages import WHEELS
-from tftrainer.handover import Baseline, Resolved
+from tftrainer.messages import handover
+from tftrainer.messages.contract import Failure, Plan, Reason, Script
+from tftrainer.messages.handover import Baseline, Resolved
 
 from tests.integration.trainer.package_index import PackageIndex, running_index, wheel
 from tests.integration.trainer.pods import SECRET_KEY, Pod

@@ -10,9 +10,10 @@ import zipfile
 from pathlib import Path
 
 import msgspec
-from tftrainer import contract, handover
-from tftrainer.contract import CodePins, FetchReport, Input, Plan, Reason, Reference, Script
-from tftrainer.handover import Baseline
+import pytest
+from tftrainer.messages import contract, handover
+from tftrainer.messages.contract import CodePins, FetchReport, Input, Plan, Reason, Reference, Script
+from tftrainer.messages.handover import Baseline
 
 from tests.integration.trainer.pods import Pod
 
@@ -235,7 +236,7 @@ def test_a_folder_and_an_object_that_meet_in_one_file_are_both_named(pod: Pod, p
 
 def test_the_checks_load_no_tensorflow_and_nothing_slow() -> None:
     code = (
-        "import sys, time; import tftrainer.contract; before = time.process_time(); "
+        "import sys, time; import tftrainer.messages.contract; before = time.process_time(); "
         "import tftrainer.preflight.check; took = time.process_time() - before; "
         "print(took, 'tensorflow' in sys.modules, 'numpy' in sys.modules)"
     )
@@ -245,3 +246,94 @@ def test_the_checks_load_no_tensorflow_and_nothing_slow() -> None:
         assert output[1:] == ["False", "False"]
         best = min(best, float(output[0]))
     assert best < 0.1
+
+
+@pytest.fixture
+def with_tensorflow(pod: Pod, tmp_path: Path) -> Pod:
+    """Have something in the image that looks like TensorFlow 2 to who reads it: its own lists of names."""
+    for name, names in {"__init__": "constant", "_api/v2/compat/v1/__init__": "Session"}.items():
+        file = tmp_path / "image" / "tensorflow" / f"{name}.py"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"from tensorflow.python.ops import {names}\n")
+    pod.variables["PYTHONPATH"] = str(tmp_path / "image")
+    return pod
+
+
+def named(plan: Plan, name: str, *args: str) -> Plan:
+    return msgspec.structs.replace(plan, script=Script(name=name, uri=f"${{bucket}}/code/{name}"), args=args)
+
+
+@pytest.mark.parametrize("name", ["code.py", "tensorflow.py"])
+def test_a_script_named_like_a_module_that_it_hides_is_refused_before_the_start(with_tensorflow: Pod, plan: Plan, name: str) -> None:
+    with_tensorflow.put(f"code/{name}", "from tensorflow import keras\nprint(keras.__version__)\n")
+    failure, log = refused(with_tensorflow, named(plan, name))
+    assert f"{name} hides the module" in failure.message
+    assert failure.hint == f"rename {name}, such as to my_{name}"
+    assert f"rename {name}" in log
+
+
+MISTAKES = {
+    "a program of TensorFlow 1": (
+        "import tensorflow as tf\nwith tf.Session() as s:\n    pass\n",
+        (),
+        Reason.IMPORT_MISSING,
+        ["line 2: tf.Session is of TensorFlow 1", "set spec.runtime: tf1"],
+    ),
+    "a relative import": ("from . import model\n", (), Reason.IMPORT_MISSING, ["relative to a package", "write `import model`"]),
+    "a shell script": ("#!/bin/bash\nset -e\npip install x\n", (), Reason.SYNTAX_ERROR, ["is a shell script, expected a Python program"]),
+    "Python 2": ("import os\nraise ValueError, 'x'\n", (), Reason.SYNTAX_ERROR, ["line 2", "as in Python 2", "2to3"]),
+    "two words in one argument": (
+        "import argparse\np = argparse.ArgumentParser()\np.add_argument('--epochs', type=int)\np.parse_args()\n",
+        ("--epochs 3",),
+        Reason.INVALID_ARGUMENTS,
+        ["spec.args[0] is '--epochs 3'", "write two items"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_told_in_the_report_and_in_the_log_with_what_to_do(with_tensorflow: Pod, plan: Plan, name: str) -> None:
+    source, args, reason, words = MISTAKES[name]
+    with_tensorflow.put("code/train.py", source)
+    failure, log = refused(with_tensorflow, named(plan, "train.py", *args))
+    assert failure.reason is reason
+    for word in words:
+        assert word in f"{failure.message} ({failure.hint})"
+        assert word in log
+
+
+def test_what_was_not_checked_is_in_the_log_and_requirements_beside_the_script_are_too(pod: Pod, plan: Plan) -> None:
+    pod.put("code/train.py", "import argparse\nx = open(__file__)\np = argparse.ArgumentParser()\np.parse_args()\n")
+    pod.put("code/requirements.txt", "nltk\n")
+    plan = msgspec.structs.replace(plan, files=(Reference(uri="${bucket}/code/requirements.txt"),))
+    ended, report = pod.fetch(plan)
+    assert report.failure is None, ended.output
+    assert "pre-flight: not checked are the arguments: train.py, line 2, may end the program" in ended.output
+    assert "pre-flight: warning: requirements.txt is not installed" in ended.output
+    assert "spec.dependencies.requirements" in ended.output
+
+
+def test_requirements_in_an_archive_are_told_too(pod: Pod, plan: Plan) -> None:
+    pod.put("code/train.py", "print(1)\n")
+    pod.put("code/lib.zip", zipped({"lib.py": "", "requirements.txt": "nltk\n"}))
+    ended, report = pod.fetch(msgspec.structs.replace(plan, archive=Reference(uri="${bucket}/code/lib.zip")))
+    assert report.failure is None, ended.output
+    assert "requirements.txt is not installed" in ended.output
+
+
+def test_a_script_that_no_check_can_bear_starts_all_the_same_and_one_that_is_no_program_is_not_fetched(pod: Pod, plan: Plan) -> None:
+    for source, words in (
+        ("lambda: 0\n" * 19_000, "more than 2 s"),
+        ("f'{a}{b}'\n" * 20_000, "was not examined"),
+        ("1, 2\n" * 900_000, "MiB"),
+    ):
+        pod.put("code/train.py", source)
+        ended, report = pod.fetch(plan)
+        assert report.failure is None, ended.output
+        assert [words in line for line in ended.output.splitlines() if "train.py was not examined" in line] == [True], ended.output
+    pod.put("code/train.py", b"x" * (64 * 1024**2 + 1))
+    (pod.state / "resolved.json").unlink()
+    failure, _ = refused(pod, msgspec.structs.replace(plan, attempt=1))
+    assert failure.reason is Reason.INVALID_SPEC
+    assert "expected a Python program" in failure.message
+    assert not (pod.workspace / "code" / "train.py").exists()

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-import shutil
 import signal
-import subprocess
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import pytest
-from tftrainer import contract, manifest, saved
-from tftrainer.contract import Plan, RunReport, WantedCheckpoints
-from tftrainer.manifest import Manifest
+from tftrainer.checkpoints import saved
+from tftrainer.messages import contract, manifest
+from tftrainer.messages.contract import Plan, RunReport, WantedCheckpoints
+from tftrainer.messages.manifest import Manifest
 from tftrainer.publish import live
 
 from tests.integration.trainer.interrupting_proxy import Answer, CutError, Proxy, Request, interrupting
 from tests.integration.trainer.launched import Trainer, fetched, until
-from tests.integration.trainer.pods import Pod, StoreServer
+from tests.integration.trainer.pods import SMALL_PARTS, Pod, Process, StoreServer
 
+Found = TypeVar("Found")
+AT_ONCE = 6
+LIVES = -1
+"""The number of no request."""
 LARGE = os.urandom(9 * 1024**2)
 """Two parts."""
 
@@ -51,15 +58,37 @@ def ended_trainer(pod: Pod, plan: Plan) -> None:
     trainer.end(RunReport(exit_code=0, started_at=10.0, finished_at=20.0))
 
 
-def under(pod: Pod, prefix: str) -> None:
-    """Publish below a prefix of its own from now on: as if the bucket were empty."""
-    pod.prefix = prefix
-    pod.credentials["PREFIX"] = prefix
+class Places:
+    """Pods of one bucket, each below a prefix of its own, as if the bucket were empty; each behind a proxy of its own."""
+
+    def __init__(self, root: Path, server: StoreServer) -> None:
+        self.root = root
+        self.server = server
+        self.bucket = server.new_bucket()
+
+    @contextlib.contextmanager
+    def new(self, name: str) -> Iterator[tuple[Pod, Proxy]]:
+        pod = Pod(self.root / name, self.server, self.bucket, "")
+        pod.prefix = pod.credentials["PREFIX"] = name
+        with interrupting(self.server.endpoint) as proxy:
+            pod.credentials["ENDPOINT"] = proxy.endpoint
+            yield pod, proxy
 
 
-def killed(pod: Pod, plan: Plan, proxy: Proxy, at: int, *, before: bool) -> None:
-    """Run a publisher that dies at request number `at`."""
-    process: subprocess.Popen[str]
+@pytest.fixture
+def places(tmp_path: Path, store_server: StoreServer) -> Places:
+    return Places(tmp_path, store_server)
+
+
+def for_each(run: Callable[[int], Found], numbers: Iterable[int]) -> list[Found]:
+    """Run a case for each number, several at once: they spend much of their time in waiting."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(run, numbers))
+
+
+def dying(pod: Pod, plan: Plan, proxy: Proxy, at: int, first: str) -> Process:
+    """Start a publisher that dies after the answer to its request number `at`, or before the first with 0."""
+    process: Process
 
     def kill() -> None:
         process.send_signal(signal.SIGKILL)
@@ -67,30 +96,26 @@ def killed(pod: Pod, plan: Plan, proxy: Proxy, at: int, *, before: bool) -> None
         raise CutError
 
     def at_request(number: int, _request: Request) -> None:
-        if before and number == at:
+        if at == 0:
             kill()
 
     def at_answer(number: int, _request: Request, answer: Answer) -> Answer:
-        if not before and number == at:
+        if number == at:
             kill()
         return answer
 
-    proxy.requests.clear()
     with proxy.lock:
+        proxy.requests.clear()
         proxy.before, proxy.after = at_request, at_answer
-        process = pod.start("publish", plan)
-    ended = pod.end(process)
-    assert ended.code == -signal.SIGKILL, ended.output
-    with proxy.lock:
-        proxy.before, proxy.after = Proxy.before, Proxy.after
+        process = pod.start("publish", plan, first=first)
+    return process
 
 
-@pytest.mark.every_store
-def test_a_publisher_killed_at_any_request_never_leaves_a_manifest_that_does_not_verify(pod: Pod, plan: Plan) -> None:
-    ended_trainer(pod, plan)
-    with interrupting(pod.server.endpoint) as proxy:
-        pod.credentials["ENDPOINT"] = proxy.endpoint
-        under(pod, "whole")
+@pytest.mark.every_store(long=True)
+def test_a_publisher_killed_at_any_request_never_leaves_a_manifest_that_does_not_verify(places: Places, plan: Plan) -> None:
+    with places.new("whole") as (pod, proxy):
+        ended_trainer(pod, plan)
+        proxy.requests.clear()
         seen: list[tuple[int, bool]] = []
 
         def look(number: int, _request: Request, answer: Answer) -> Answer:
@@ -98,28 +123,34 @@ def test_a_publisher_killed_at_any_request_never_leaves_a_manifest_that_does_not
             return answer
 
         proxy.after = look
-        ended, report = pod.publish(plan)
+        ended, report = pod.publish(plan, first=SMALL_PARTS)
         assert report.failure is None, ended.output
         count = len(proxy.requests)
         # The manifest is the last thing that is written; what follows only reads.
         first = next(number for number, there in seen if there)
         assert {each.method for each in proxy.requests[first:]} <= {"GET", "HEAD"}
-        # A dead publisher leaves only what the server got: death before a request is death after the one before it.
-        for number in range(count + 1):
-            case = f"after request {number} of {count}"
-            under(pod, f"after-{number}")
-            killed(pod, plan, proxy, number or 1, before=number == 0)
+
+    def killed(number: int) -> None:
+        case = f"after request {number} of {count}"
+        with places.new(f"after-{number}") as (pod, proxy):
+            ended_trainer(pod, plan)
+            ended = pod.end(dying(pod, plan, proxy, number, SMALL_PARTS))
+            assert ended.code == -signal.SIGKILL, ended.output
+            with proxy.lock:
+                proxy.before, proxy.after = Proxy.before, Proxy.after
             assert (verified_manifest(pod, plan) is not None) is (number >= first), case
-            ended, report = pod.publish(plan)
+            ended, report = pod.publish(plan, first=SMALL_PARTS)
             assert (report.failure, report.succeeded, report.objects) == (None, True, 4), f"{case}: {ended.output}"
             assert verified_manifest(pod, plan) is not None, case
 
+    # A dead publisher leaves only what the server got: death before a request is death after the one before it.
+    for_each(killed, range(count + 1))
+
 
 IMPATIENT = """
-import os, sys
-from tftrainer.contract import PLAN_VARIABLE, decode_plan
-from tftrainer.publish.phase import Pauses, main
-sys.exit(main(decode_plan(os.environ[PLAN_VARIABLE]), pauses=Pauses(logs=0.02, events=0.02)))
+import functools
+from tftrainer.publish import phase
+phase.main = functools.partial(phase.main, pauses=phase.Pauses(logs=0.02, events=0.02))
 """
 EVENTS = "tb/events.out.tfevents.1.host"
 
@@ -152,7 +183,7 @@ class Reader:
         return {path: data for path, (_, data) in found.items()}
 
 
-def run_beside(pod: Pod, plan: Plan, proxy: Proxy, publisher: subprocess.Popen[str], trainer: Trainer) -> bytes:
+def run_beside(pod: Pod, plan: Plan, proxy: Proxy, publisher: Process, trainer: Trainer) -> bytes:
     """Do what a script does, each step when the one before is in the bucket, or its publisher dead; return what it has printed."""
     reader = Reader(pod, plan)
     printed = b""
@@ -177,23 +208,18 @@ def test_a_publisher_killed_at_any_request_while_the_script_runs_leaves_whole_st
     seaweedfs: StoreServer, tmp_path: Path, plan: Plan
 ) -> None:
     plan = msgspec.structs.replace(plan, checkpoints=WantedCheckpoints(path="${bucket}/ckpt", interval_seconds=0))
-    pod = Pod(tmp_path / "pod", seaweedfs, seaweedfs.new_bucket(), "")
-    fetched(pod, plan)
-    count, number, kills = 1, 0, 0
-    with interrupting(pod.server.endpoint) as proxy:
-        pod.credentials["ENDPOINT"] = proxy.endpoint
-        while number <= count:
-            case = f"after request {number} of {count}"
-            under(pod, f"after-{number}")
-            for place in (pod.local_bucket, pod.workspace / "logs", pod.workspace / ".tftraining"):
-                shutil.rmtree(place)
-                place.mkdir()
+    places = Places(tmp_path, seaweedfs)
+
+    def killed(number: int) -> tuple[int, bool]:
+        """Return how many requests there were, and whether the publisher died."""
+        case = f"after request {number}"
+        with places.new(f"after-{number}") as (pod, proxy):
+            fetched(pod, plan)
             trainer = Trainer(pod)
-            publisher = dying(pod, plan, proxy, number)
+            publisher = dying(pod, plan, proxy, number, IMPATIENT)
             printed = run_beside(pod, plan, proxy, publisher, trainer)
-            if number == 0:
-                count = len(proxy.requests)
-            kills += publisher.poll() == -signal.SIGKILL
+            count = len(proxy.requests)
+            died = publisher.poll() == -signal.SIGKILL
             with proxy.lock:
                 assert verified_manifest(pod, plan) is None, case
                 assert printed.startswith(Reader(pod, plan).log()), case
@@ -208,27 +234,13 @@ def test_a_publisher_killed_at_any_request_while_the_script_runs_leaves_whole_st
             assert set(Reader(pod, plan).checkpoint()) == {"checkpoint"} | {
                 f"model-{step}.{end}" for step in (1, 2) for end in ("index", "data-00000-of-00001")
             }, case
-            number += 1
+        return count, died
+
+    count, died = killed(LIVES)
+    assert not died
+    deaths = sum(died for _, died in for_each(killed, range(1, count + 1)))
     # What is asked in which order depends on the time, but that it dies does not.
-    assert kills > count * 0.8
-
-
-def dying(pod: Pod, plan: Plan, proxy: Proxy, at: int) -> subprocess.Popen[str]:
-    """Start a publisher with short pauses that dies after its request number `at`; with 0 it lives."""
-    process: subprocess.Popen[str]
-
-    def at_answer(number: int, _request: Request, answer: Answer) -> Answer:
-        if number == at:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            raise CutError
-        return answer
-
-    with proxy.lock:
-        proxy.requests.clear()
-        proxy.after = at_answer
-        process = pod.start("publish", plan, IMPATIENT)
-    return process
+    assert deaths > count * 0.8
 
 
 ERROR = b'<?xml version="1.0"?><Error><Code>InternalError</Code><Message>try again</Message></Error>'
@@ -257,7 +269,7 @@ def test_a_large_output_is_whole_or_published_again_whatever_becomes_of_its_last
     with interrupting(pod.server.endpoint) as proxy:
         pod.credentials["ENDPOINT"] = proxy.endpoint
         proxy.before, proxy.after = before, after
-        ended, report = pod.publish(plan)
+        ended, report = pod.publish(plan, first=SMALL_PARTS)
     assert (report.failure, report.succeeded, report.objects) == (None, True, 4), ended.output
     assert completed
     assert verified_manifest(pod, plan) is not None

@@ -11,17 +11,17 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tftrainer import contract
-from tftrainer.contract import Plan, Reason, WantedCheckpoints
-from tftrainer.publish import upload
-from tftrainer.publish.tree import LocalFile, walk
+from tftrainer.messages import contract
+from tftrainer.messages.contract import Plan, Reason, WantedCheckpoints
+from tftrainer.outputs import upload
+from tftrainer.outputs.tree import LocalFile, walk
 from tftrainer.storage.credentials import Credentials
 from tftrainer.storage.patience import Patience
 from tftrainer.storage.store import Store
 
 from tests.integration.trainer.interrupting_proxy import DENIED, Answer, CutError, Proxy, Request, interrupting
 from tests.integration.trainer.launched import LAUNCH, Trainer, fetched, until_handler_is_set, with_script
-from tests.integration.trainer.pods import Pod
+from tests.integration.trainer.pods import IN_PARTS, Pod
 
 LARGE = os.urandom(9 * 1024**2)
 """Two parts."""
@@ -72,7 +72,7 @@ def test_a_large_output_of_which_a_part_is_refused_leaves_no_parts_behind(pod: P
     with interrupting(pod.server.endpoint) as proxy:
         pod.credentials["ENDPOINT"] = proxy.endpoint
         proxy.instead = lambda request: DENIED if "large.bin" in request.path and "partNumber=2" in request.path else None
-        ended, report = pod.publish(plan)
+        ended, report = pod.publish(plan, IN_PARTS)
         sent = [(each.method, each.path.partition("?")[0].rpartition("/")[2]) for each in proxy.requests if "uploadId=" in each.path]
     assert report.failure is not None, ended.output
     assert report.failure.message.startswith("1 of 4 outputs could not be uploaded"), ended.output
@@ -107,7 +107,8 @@ def uploaded(
     )
     files = [each for each in walk(root, "") if isinstance(each, LocalFile)]
     began = time.monotonic()
-    done, failures = upload.upload_all(store, root, "", files, lambda _: None, outage=outage)
+    sent = upload.upload_all(store, root, "", files, lambda _: None, outage=outage)
+    done, failures = sent.done, sent.failures
     return [each.key for each in done], len(failures), time.monotonic() - began
 
 
@@ -156,7 +157,7 @@ def test_outputs_that_are_refused_however_late_do_not_have_the_store_given_up(
     pod: Pod, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # All of them large: one after the other.
-    monkeypatch.setattr(upload, "PART", 0)
+    monkeypatch.setattr(upload, "SINGLE", 0)
 
     def slow(_: int, request: Request) -> None:
         if request.path.endswith(("/000", "/001")):
@@ -192,7 +193,7 @@ def test_uploads_that_follow_one_another_share_what_they_know_of_an_outage(
 
 AGAINST_A_BLACK_HOLE = """
 import functools, os, sys
-from tftrainer.contract import PLAN_VARIABLE, decode_plan
+from tftrainer.messages.contract import PLAN_VARIABLE, decode_plan
 from tftrainer.publish.phase import Pauses, main
 from tftrainer.storage import store
 store.READ_SECONDS = 0.5

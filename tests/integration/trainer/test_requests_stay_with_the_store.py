@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.server
-import io
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -11,11 +10,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tftrainer.contract import FetchReport, Input, Plan, PublishReport, Reason, Reference, Script
+from tftrainer.messages.contract import FetchReport, Input, Plan, PublishReport, Reason, Reference, Script
 from tftrainer.phase_error import PhaseError
 from tftrainer.storage.credentials import Credentials
 from tftrainer.storage.patience import Patience
-from tftrainer.storage.store import PART, ObjectInfo, Store
+from tftrainer.storage.store import ObjectInfo, Store
+from tftrainer.storage.upload import SINGLE
 
 from tests.integration.trainer import faulty_proxy
 from tests.integration.trainer.faulty_proxy import Rule, faulty
@@ -84,6 +84,12 @@ def store(endpoint: str, bucket: str) -> Store:
     return Store(credentials, Patience(first=1.0, later=1.0))
 
 
+def upload_large(store: Store, path: Path) -> None:
+    with path.open("w+b") as file:
+        file.truncate(SINGLE + 1)
+        store.upload("a", file, SINGLE + 1)
+
+
 REQUESTS: dict[str, Callable[[Store, Path], object]] = {
     "HEAD": lambda store, _: store.find("a"),
     "GET": lambda store, _: store.read("a", 100),
@@ -91,8 +97,8 @@ REQUESTS: dict[str, Callable[[Store, Path], object]] = {
     "GET of a file": lambda store, path: store.download(ObjectInfo("a", 1000, "etag"), path),
     "GET of ranges": lambda store, path: store.download(ObjectInfo("a", 40 * 1024**2, "etag"), path),
     "PUT": lambda store, _: store.write("a", b"1"),
-    "PUT to a signed address": lambda store, _: store.write_if_absent("a", b"1"),
-    "POST": lambda store, _: store.upload("a", io.BytesIO(bytes(PART + 1)), PART + 1),
+    "PUT on a condition": lambda store, _: store.write_if_absent("a", b"1"),
+    "POST": lambda store, path: upload_large(store, path.with_name("large")),
     "DELETE": lambda store, _: store.delete("a"),
 }
 
@@ -119,7 +125,7 @@ def test_no_redirect_is_followed_and_the_endpoint_is_told_to_be_wrong(
         ("fetch", "GET", "/train.py", 302),
         ("fetch", "HEAD", "/train.py", 307),
         ("publish", "PUT", "/out", 307),
-        ("publish", "PUT", "X-Amz-Signature", 308),
+        ("publish", "PUT", "/manifest.json", 308),
     ],
 )
 def test_a_phase_whose_store_redirects_it_elsewhere_ends_with_the_stores_own_name(

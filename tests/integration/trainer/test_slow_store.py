@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import http.server
-import io
 import os
 import socket
 import struct
@@ -14,15 +13,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tftrainer.contract import Reason
+from tftrainer.messages.contract import Reason
 from tftrainer.phase_error import PhaseError
 from tftrainer.storage import connection, patience
 from tftrainer.storage import store as stores
 from tftrainer.storage.credentials import Credentials
 from tftrainer.storage.patience import Patience
-from tftrainer.storage.store import PART, ObjectInfo, Store
+from tftrainer.storage.store import ObjectInfo, Store
+from tftrainer.storage.upload import Written
 
 DATA = os.urandom(20_000)
+LARGE = 8 * 1024**2
 Behaviour = Callable[[http.server.BaseHTTPRequestHandler], None]
 
 
@@ -139,31 +140,37 @@ def page(status: int, kind: str, body: bytes, retry_after: str = "") -> Behaviou
     return behave
 
 
-def test_a_body_has_time_for_as_long_as_it_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+def upload(store: Store, folder: Path) -> Written:
+    with (folder / "source").open("w+b") as file:
+        file.truncate(LARGE)
+        return store.upload("model", file, LARGE)
+
+
+def test_a_body_has_time_for_as_long_as_it_moves(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(stores, "CONNECT_SECONDS", 0.4)
     monkeypatch.setattr(connection, "STALLED_SECONDS", 0.4)
     with running(taken_slowly) as (server, store):
         began = time.monotonic()
-        written = store.upload("model", io.BytesIO(bytes(PART)), PART)
+        written = upload(store, tmp_path)
         assert time.monotonic() - began > 1
-    assert written.size == PART
+    assert written.size == LARGE
     assert len(server.requests) == 1
 
 
-def test_a_body_that_does_not_move_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_that_does_not_move_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(connection, "STALLED_SECONDS", 0.3)
     with running(never_taken) as (_, store):
         began = time.monotonic()
         with pytest.raises(PhaseError) as caught:
-            store.upload("model", io.BytesIO(bytes(PART)), PART)
+            upload(store, tmp_path)
         assert time.monotonic() - began < 10
     assert caught.value.failure.reason is Reason.STORAGE_UNAVAILABLE
 
 
 @pytest.mark.parametrize("fault", [cut, reset, stall])
 def test_a_small_object_whose_answer_breaks_off_is_read_again(fault: Behaviour, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stores, "READ_SECONDS", 0.3)
-    with running(fault, fault, whole) as (server, store):
+    monkeypatch.setattr(stores, "READ_SECONDS", 1.0)
+    with running(fault, fault, whole, patience=Patience(first=30.0, later=30.0)) as (server, store):
         assert store.read("manifest.json", 1024**2) == DATA
     assert len(server.requests) == 3
 

@@ -15,7 +15,7 @@ def made_by_the_operator(name: str) -> dict[str, Any]:
     metadata = {"name": name, "namespace": "bench-1", "uid": "u", "generation": 1, "resourceVersion": "1"}
     job = job_record(training_job(name) | {"metadata": metadata})
     assert job is not None
-    return dict(decide(Observed(job), Configuration.model_validate(CONFIGURATION), 0.0).pods[0])
+    return dict(decide(Observed(job), Configuration.model_validate(CONFIGURATION), 0.0).creates[0])
 
 
 def test_the_pod_of_a_baseline_has_the_spec_that_the_operator_gives_its_own() -> None:

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from localcluster import binaries
 from localcluster.failure import ClusterError
+from tftrainer.local import plan as local
 from tftraining_operator.settings import Settings, load_settings
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -100,6 +101,7 @@ def test_the_operator_reads_the_configuration_as_it_is_rendered(tmp_path: Path) 
             "leaseName": "tftraining-operator",
             "defaultRuntime": "tf2",
             "runtimes": yaml.safe_load((CHART / "values.yaml").read_text())["runtimes"],
+            "reportsUrl": f"http://tftraining-operator-reports.{NAMESPACE}.svc:8080/v1/reports",
         }
     )
 
@@ -126,16 +128,44 @@ def test_every_value_of_the_configuration_reaches_the_operator(tmp_path: Path) -
             "datasetsSecretName": "d",
             "pendingDeadlineSeconds": 7,
             "terminationGracePeriodSeconds": 0,
+            "podRetentionSeconds": 60,
         },
         # beyond what a floating-point number is printed with digits for
         "implicitFetchBytes": 40 * 1024**4,
-        "packageIndex": {"url": "https://index.test/simple"},
+        "outputs": {"keepOutsideBucket": "20.5Gi"},
+        "retries": {"maxMemory": "64Gi"},
+        "packageIndex": {"url": "https://packages.example.com/simple"},
         "logFormat": "console",
         "logLevel": "debug",
     }
-    settings = settings_of(render(**values), tmp_path)
+    settings = settings_of(render(**values, reports={"enabled": False}, metrics={"namespaces": 7}), tmp_path)
+    values["metricsNamespaces"] = 7
     values["runtimes"] = {"own": runtime, "tf2": yaml.safe_load((CHART / "values.yaml").read_text())["runtimes"]["tf2"]}
     assert settings == Settings.model_validate({**values, "leaseNamespace": NAMESPACE, "leaseName": "tftraining-operator"})
+
+
+@pytest.mark.parametrize(("given", "read"), [("512Mi", "512Mi"), ("0", "0"), (0, "0"), (2**40, str(2**40))])
+def test_how_much_is_kept_of_files_outside_of_the_bucket_is_a_size_or_a_number(given: str | int, read: str, tmp_path: Path) -> None:
+    assert settings_of(render(outputs={"keepOutsideBucket": given}), tmp_path).outputs.keep_outside_bucket == read
+
+
+def test_a_run_without_a_cluster_has_the_defaults_of_the_chart() -> None:
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    assert {
+        "defaultRuntime": values["defaultRuntime"],
+        "workspace": values["defaults"]["resources"]["workspace"],
+        "sharedMemory": values["defaults"]["resources"]["sharedMemory"],
+        "keepOutsideBucket": values["outputs"]["keepOutsideBucket"],
+        "pendingDeadlineSeconds": values["defaults"]["pendingDeadlineSeconds"],
+        "terminationGracePeriodSeconds": values["defaults"]["terminationGracePeriodSeconds"],
+    } == {
+        "defaultRuntime": local.RUNTIME,
+        "workspace": local.WORKSPACE,
+        "sharedMemory": local.SHARED_MEMORY,
+        "keepOutsideBucket": local.KEPT,
+        "pendingDeadlineSeconds": local.PENDING_SECONDS,
+        "terminationGracePeriodSeconds": local.GRACE_SECONDS,
+    }
 
 
 def test_a_default_runtime_outside_of_the_catalogue_is_refused_before_anything_is_installed() -> None:
@@ -151,10 +181,17 @@ def test_a_default_runtime_outside_of_the_catalogue_is_refused_before_anything_i
         ({"runtimes": {"own": {"description": "no image"}}}, "image"),
         ({"defaults": {"memory": "1Gi"}}, "memory"),
         ({"defaults": {"resources": {"memory": "a lot"}}}, "memory"),
+        ({"outputs": {"keepOutsideBucket": "a lot"}}, "keepOutsideBucket"),
+        ({"retries": {"maxMemory": "all"}}, "maxMemory"),
+        ({"outputs": {"keepOutsideBucket": "500m"}}, "keepOutsideBucket"),
+        ({"outputs": {"keepOutsideBucket": -1}}, "keepOutsideBucket"),
+        ({"outputs": {"keepBeside": "1Gi"}}, "keepBeside"),
         ({"watchNamespaces": ["*"]}, "watchNamespaces"),
         ({"logLevel": "trace"}, "logLevel"),
         ({"dev": {"enable": True}}, "enable"),
         ({"metrics": {"service": {"port": 1}}}, "port"),
+        ({"rbac": {"create": True}}, "create"),
+        ({"nodes": {"watch": True}}, "watch"),
     ],
 )
 def test_a_value_that_nothing_reads_or_that_is_wrong_is_refused_by_name(values: Values, named: str) -> None:
@@ -193,7 +230,7 @@ def test_the_reference_names_every_value_with_its_default() -> None:
 def test_the_rights_are_these_and_no_more() -> None:
     objects = render()
     assert only(objects, "ClusterRole", "tftraining-operator")["rules"] == [
-        {"apiGroups": ["tftraining.dev"], "resources": ["tftrainingjobs"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": ["tftraining.dev"], "resources": ["tftrainingjobs"], "verbs": ["get", "list", "watch", "delete"]},
         {"apiGroups": ["tftraining.dev"], "resources": ["tftrainingjobs/status"], "verbs": ["patch"]},
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch", "create", "delete"]},
         {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create"]},
@@ -219,14 +256,68 @@ def test_no_role_reaches_secrets_or_has_a_wildcard(values: Values) -> None:
     assert "secrets" not in words
 
 
+@pytest.mark.parametrize("watched", [[], ["a", "b"]], ids=["all namespaces", "some namespaces"])
+def test_the_roles_of_kubernetes_get_the_rights_on_jobs_and_nobody_that_of_writing_a_status(watched: list[str]) -> None:
+    found = {
+        item["metadata"]["name"].removeprefix(f"tftraining-operator-{NAMESPACE}-"): item
+        for item in render(watchNamespaces=watched)
+        if any("aggregate-to-" in label for label in item["metadata"].get("labels", {}))
+    }
+    joined = {
+        role: {label.rpartition("aggregate-to-")[2] for label in item["metadata"]["labels"] if "/aggregate-to-" in label}
+        for role, item in found.items()
+    }
+    assert joined == {"view": {"view", "edit", "admin"}, "edit": {"edit", "admin"}}
+    assert found["view"]["rules"] == [
+        {"apiGroups": ["tftraining.dev"], "resources": ["tftrainingjobs"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": ["tftraining.dev"], "resources": ["tftrainingjobs/status"], "verbs": ["get"]},
+    ]
+    verbs = ["create", "update", "patch", "delete", "deletecollection"]
+    assert found["edit"]["rules"] == [{"apiGroups": ["tftraining.dev"], "resources": ["tftrainingjobs"], "verbs": verbs}]
+
+
+def test_the_roles_of_kubernetes_can_be_left_alone() -> None:
+    assert "aggregate-to" not in yaml.safe_dump_all(render(rbac={"aggregateClusterRoles": False}))
+
+
 def test_with_namespaces_given_nothing_is_cluster_wide_but_the_definition() -> None:
-    objects = render(watchNamespaces=["a", "b"], dev={"enabled": True, "namespaces": ["a"]})
+    off: dict[str, Any] = {"reports": {"enabled": False}, "nodes": {"read": False}, "rbac": {"aggregateClusterRoles": False}}
+    objects = render(watchNamespaces=["a", "b"], dev={"enabled": True, "namespaces": ["a"]}, **off)
     assert {item["kind"] for item in objects if "namespace" not in item["metadata"]} == {"CustomResourceDefinition"}
     for kind in ("Role", "RoleBinding"):
         found = [
             item["metadata"]["namespace"] for item in objects if (item["kind"], item["metadata"]["name"]) == (kind, "tftraining-operator")
         ]
         assert found == ["a", "b"]
+
+
+@pytest.mark.parametrize("watched", [[], ["a", "b"]], ids=["all namespaces", "some namespaces"])
+def test_pods_find_the_operator_by_the_service_that_its_configuration_names_and_it_may_review_their_tokens(
+    watched: list[str], tmp_path: Path
+) -> None:
+    objects = render(watchNamespaces=watched)
+    service = only(objects, "Service", "tftraining-operator-reports")
+    address, _, route = settings_of(objects, tmp_path).reports_url.removeprefix("http://").partition("/")
+    assert address == f"{service['metadata']['name']}.{service['metadata']['namespace']}.svc:{service['spec']['ports'][0]['port']}"
+    assert route == "v1/reports"
+    selected = only(objects, "Deployment", "tftraining-operator")["spec"]["template"]["metadata"]["labels"]
+    assert service["spec"]["selector"].items() <= selected.items()
+    role = only(objects, "ClusterRole", f"tftraining-operator-{NAMESPACE}-reports")
+    assert role["rules"] == [{"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]}]
+
+
+def test_without_reports_there_is_no_service_for_them_and_pods_get_no_token(tmp_path: Path) -> None:
+    objects = render(reports={"enabled": False})
+    assert settings_of(objects, tmp_path).reports_url == ""
+    assert not [item for item in objects if item["metadata"]["name"].endswith("-reports")]
+
+
+@pytest.mark.parametrize("watched", [[], ["a", "b"]], ids=["all namespaces", "some namespaces"])
+def test_nodes_can_be_listed_unless_an_admin_says_no(watched: list[str]) -> None:
+    name = f"tftraining-operator-{NAMESPACE}-nodes"
+    role = only(render(watchNamespaces=watched), "ClusterRole", name)
+    assert role["rules"] == [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]}]
+    assert name not in {item["metadata"]["name"] for item in render(watchNamespaces=watched, nodes={"read": False})}
 
 
 def test_the_test_job_runs_where_the_operator_looks() -> None:
@@ -277,12 +368,15 @@ def test_where_the_operators_pod_runs_can_be_chosen() -> None:
             image={"reference": "r.example.com/o:1", "pullPolicy": "Always", "pullSecrets": ["pull"]},
             nodeSelector={"infra": "yes"},
             tolerations=[toleration],
+            priorityClassName="system-cluster-critical",
             resources={"limits": {"memory": "1Gi"}},
         ),
         "Deployment",
         "tftraining-operator",
     )["spec"]["template"]["spec"]
     assert (spec["nodeSelector"], spec["tolerations"], spec["imagePullSecrets"]) == ({"infra": "yes"}, [toleration], [{"name": "pull"}])
+    assert spec["priorityClassName"] == "system-cluster-critical"
+    assert "priorityClassName" not in only(render(), "Deployment", "tftraining-operator")["spec"]["template"]["spec"]
     container = spec["containers"][0]
     assert (container["image"], container["imagePullPolicy"]) == ("r.example.com/o:1", "Always")
     assert container["resources"]["limits"] == {"memory": "1Gi"}
@@ -302,6 +396,17 @@ def test_the_development_store_hands_its_secrets_to_the_namespaces_named() -> No
     assert len({(data["accessKey"], data["secretKey"]) for data in secrets.values()}) == 1
     assert {data["endpoint"] for data in secrets.values()} == {f"http://tftraining-dev-s3.{NAMESPACE}.svc:8333"}
     assert [secrets["a", name]["bucket"] for name in names] == ["tftraining", "datasets"]
+
+
+def data_of_the_development_store(**values: Any) -> Object:
+    spec = only(render(dev={"enabled": True, **values}), "Deployment", "tftraining-dev-s3")["spec"]["template"]["spec"]
+    [volume] = [each for each in spec["volumes"] if each["name"] == "data"]
+    return {key: value for key, value in volume.items() if key != "name"}
+
+
+def test_the_development_store_keeps_its_data_in_its_pod_or_in_a_claim() -> None:
+    assert data_of_the_development_store(size="3Gi") == {"emptyDir": {"sizeLimit": "3Gi"}}
+    assert data_of_the_development_store(claim="kept") == {"persistentVolumeClaim": {"claimName": "kept"}}
 
 
 def test_the_development_store_needs_two_secrets() -> None:
@@ -326,6 +431,7 @@ def test_the_data_set_has_a_header_and_rows_of_four_measurements_and_a_class(nam
     [
         ({"dev": {"enabled": True}}, "default"),
         ({"dev": {"enabled": True, "namespaces": []}}, NAMESPACE),
+        ({"dev": {"enabled": True, "claim": "kept"}}, "default"),
         ({"dev": {"enabled": True}, "watchNamespaces": ["a"]}, "a"),
         ({}, NAMESPACE),
     ],
@@ -339,7 +445,7 @@ def test_the_notes_hold_a_job_for_a_namespace_that_can_run_it(values: Values, na
     assert job["metadata"]["namespace"] == namespace
     compile(job["spec"]["script"]["inline"], "hello.py", "exec")
     assert ("create secret generic tftraining-storage" in notes) is (not values.get("dev"))
-    assert ("loses all data" in notes) is bool(values.get("dev"))
+    assert ("loses all data" in notes) is bool(values.get("dev") and not values["dev"].get("claim"))
 
 
 @pytest.mark.parametrize("file", sorted(path.name for path in EXAMPLES.glob("*.yaml")))

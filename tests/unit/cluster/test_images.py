@@ -6,6 +6,8 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from localcluster import binaries
+from localcluster.binaries import Module
 
 from images import build, catalogue, deliver
 
@@ -22,6 +24,20 @@ def test_the_key_follows_sources_base_and_arguments(tmp_path: Path, monkeypatch:
     assert image.key("other") != first
     assert dataclasses.replace(image, arguments=("A=1",)).key("base") != first
     (tmp_path / "src" / "a.py").write_text("2\n")
+    assert image.key("base") != first
+
+
+def test_the_key_of_an_image_with_a_program_follows_what_that_is_built_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogue, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(binaries, "_MODULES", tmp_path)
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    (tmp_path / "gateway").mkdir()
+    (tmp_path / "gateway" / "go.mod").write_text("module x\n")
+    image = catalogue.Image("x", "localhost/x:dev", "Dockerfile", (), module=Module("gateway", ("tool",)))
+    first = image.key("base")
+    (tmp_path / "uv.lock").write_text("anew\n")
+    assert image.key("base") == first
+    (tmp_path / "gateway" / "go.mod").write_text("module x\n\nrequire y v1.0.0\n")
     assert image.key("base") != first
 
 

@@ -56,7 +56,7 @@ def cost(archive: Path, use: str = "extract", disk: int = 0) -> Cost:
     command = [sys.executable, "-I", "-c", READS, use, str(archive), str(target), str(disk)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 0, ended.stderr
-    left = sum(path.stat().st_blocks * 512 for path in archive.parent.rglob("*") if path.is_file() and path != archive)
+    left = sum(path.stat().st_size for path in archive.parent.rglob("*") if path.is_file() and path != archive)
     return Cost(**json.loads(ended.stdout), disk=left)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tftrainer.outputs.tree import LocalFile, walk
+from tftrainer.outputs.upload import upload_all
 from tftrainer.progress import Progress, counted, size
-from tftrainer.publish.tree import LocalFile, walk
-from tftrainer.publish.upload import upload_all
 from tftrainer.storage.folder import FolderStore
 
 MIB = 1024**2
@@ -79,6 +79,7 @@ def test_an_upload_that_lasts_tells_how_far_it_is(tmp_path: Path, monkeypatch: p
         (root / name).write_bytes(bytes(MIB))
     files = [each for each in walk(root, "") if isinstance(each, LocalFile)]
     said: list[str] = []
-    published, failures = upload_all(FolderStore(bucket, "models"), root, "out/", files, said.append)
+    sent = upload_all(FolderStore(bucket, "models"), root, "out/", files, said.append)
+    published, failures = sent.done, sent.failures
     assert ([each.key for each in published], failures) == (["out/a", "out/b"], [])
     assert [line.rpartition(", 2.0 MiB of 2.0 MiB, ")[0] for line in said[-1:]] == ["2 of 2 objects"]

@@ -112,11 +112,12 @@ class Prepared:
     unpacked: bool
 
 
-def prepare(archive: Path, folder: Path, limits: Limits = DEFAULT_LIMITS, room: int | None = None) -> Prepared:
+def prepare(archive: Path, folder: Path, limits: Limits = DEFAULT_LIMITS, room: int | None = None, *, packed: bool = True) -> Prepared:
     """Check the archive and make its modules importable.
 
     Pure Python packages at the top stay in the zip, where its importer finds them there. With one top folder, compiled modules or
-    data files it is unpacked into the new folder `folder`, all of it or nothing, if that takes at most `room` bytes.
+    data files, or where it may not stay `packed`, it is unpacked into the new folder `folder`, all of it or nothing, if that takes at
+    most `room` bytes.
 
     Raises:
         InvalidArchiveError: it breaks a rule or a limit.
@@ -125,7 +126,7 @@ def prepare(archive: Path, folder: Path, limits: Limits = DEFAULT_LIMITS, room: 
     """
     with archive.open("rb", buffering=0) as file:
         entries = read_entries(file, limits)
-        if _stays_packed(entries):
+        if packed and _stays_packed(entries):
             _check_contents(file, entries)
             return Prepared((archive,), unpacked=False)
         _check_room(entries, room)

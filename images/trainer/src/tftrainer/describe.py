@@ -13,8 +13,9 @@ from typing import Final
 
 import msgspec
 
+from tftrainer.messages.contract import USAGE_ERROR
+
 JSON: Final = "--json"
-USAGE_ERROR: Final = 64
 TENSORFLOW: Final = ("tensorflow", "tensorflow-cpu")
 """Distributions that bring the package `tensorflow`, in the order in which they are asked for."""
 ALIAS_HOOK: Final = "tftrainer_tf1.pth"

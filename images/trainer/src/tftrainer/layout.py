@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from tftrainer import contract, handover
+from tftrainer.messages import contract, handover
 
 ROOT_VARIABLE: Final = "TFTRAINING_ROOT"
 """Folder that stands for `/` when a phase runs outside a pod; not set in one."""
@@ -73,9 +73,29 @@ class Layout:
         return self._at(contract.LOGS)
 
     @property
+    def hosted(self) -> Path:
+        """What `/opt/ml` leads to."""
+        return self._at(contract.HOSTED)
+
+    @property
+    def temporary(self) -> Path:
+        """The script's temporary files."""
+        return self._at(contract.TEMPORARY)
+
+    @property
     def run_folder(self) -> Path:
         """What the launcher says of the run."""
         return self._at(contract.RUN_FOLDER)
+
+    @property
+    def record(self) -> Path:
+        """Where the script's interpreter describes the exception that ended it."""
+        return self.run_folder / "exception.json"
+
+    @property
+    def last_line(self) -> Path:
+        """Where the script's interpreter says what keeps it alive when the main program has ended."""
+        return self.run_folder / "last-line"
 
     @property
     def state(self) -> Path:
@@ -93,6 +113,11 @@ class Layout:
         return self.state / handover.BASELINE_NAME
 
     @property
+    def baseline_files(self) -> Path:
+        """The fetched files of the bucket, for the publisher."""
+        return self.state / handover.FILES_NAME
+
+    @property
     def lock(self) -> Path:
         """Held by the launcher for as long as it lives."""
         return self.state / handover.LOCK_NAME
@@ -101,6 +126,11 @@ class Layout:
     def inline(self) -> Path:
         """Folder of an inline script."""
         return self._at(contract.INLINE_FOLDER)
+
+    @property
+    def reports_token(self) -> Path:
+        """By which the operator knows whose report it gets."""
+        return self._at(f"{contract.REPORTS_TOKEN_FOLDER}/{contract.REPORTS_TOKEN_NAME}")
 
     @property
     def termination_log(self) -> Path:

@@ -1,4 +1,4 @@
-"""The one exception that ends a phase: it carries what the user is told."""
+"""The exceptions that end a phase: they carry what the user is told."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ import traceback
 from pathlib import Path
 from typing import Final
 
-from tftrainer.contract import Failure, Reason
+import msgspec
+
+from tftrainer.messages import contract
+from tftrainer.messages.contract import Failure, Reason
 
 TEXT_LIMIT: Final = 1000
 """Characters of a sentence that reach the status; the contract refuses more than 1,024."""
+TOLD_LIMIT: Final = 512
+"""Characters up to which one message tells all that was found."""
 
 
 class PhaseError(Exception):
@@ -18,6 +23,26 @@ class PhaseError(Exception):
     def __init__(self, reason: Reason, message: str, hint: str = "", *, file: str = "", line: int | None = None) -> None:
         self.failure = Failure(reason=reason, message=clip(message), hint=clip(hint), file=clip(file), line=line)
         super().__init__(self.failure.message)
+
+
+class FindingsError(Exception):
+    """Several failures at once, the first of them the one that is reported."""
+
+    def __init__(self, found: list[PhaseError]) -> None:
+        super().__init__(str(found[0]))
+        self.all = found
+
+    @property
+    def failure(self) -> Failure:
+        """The first failure; its message has the others too if they are short, else it says how many more the log has."""
+        first = self.all[0].failure
+        if len(self.all) == 1:
+            return first
+        together = f"{first.message}; also: {'; '.join(each.failure.message for each in self.all[1:])}"
+        if len(together) <= TOLD_LIMIT:
+            return msgspec.structs.replace(first, message=together)
+        more = f" (and {len(self.all) - 1} more, see the log of container {contract.FETCH})"
+        return msgspec.structs.replace(first, message=clip(first.message, TEXT_LIMIT - len(more)) + more)
 
 
 def unexpected(error: BaseException) -> PhaseError:

@@ -40,7 +40,10 @@ class UriError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Uri:
-    """An object, or a folder when `key` ends with `/`. `bucket` is set if and only if `root` is `Root.S3`."""
+    """An object, or a folder when `key` ends with `/`, or all of a bucket when it is empty.
+
+    `bucket` is set if and only if `root` is `Root.S3`.
+    """
 
     root: Root
     key: str
@@ -49,7 +52,7 @@ class Uri:
     @property
     def is_folder(self) -> bool:
         """Whether all objects below the key are meant."""
-        return self.key.endswith("/")
+        return not self.key or self.key.endswith("/")
 
     @property
     def name(self) -> str:
@@ -57,8 +60,8 @@ class Uri:
         return self.key.rstrip("/").rpartition("/")[2]
 
 
-def parse(text: str) -> Uri:
-    """Read a URI.
+def parse(text: str, *, whole: bool = False) -> Uri:
+    """Read a URI; with `whole` also one that names all of a bucket, such as `s3://bucket/`.
 
     Raises:
         UriError: it is of another form, or its bucket or key breaks a rule.
@@ -73,9 +76,10 @@ def parse(text: str) -> Uri:
         if root is None:
             raise UriError(f"{text!r} is not a URI: expected s3://bucket/key, ${{bucket}}/key or ${{datasets}}/key")
         uri = Uri(root, key)
-    if not separator or not key:
-        raise UriError(f"{text!r} names no object: expected a key after the bucket")
-    check_key(key)
+    if not separator or not (key or whole):
+        raise UriError(f"{text!r} names no object: expected a key after the bucket{', or a / for all that is in it' if whole else ''}")
+    if key:
+        check_key(key)
     return uri
 
 
@@ -140,6 +144,11 @@ def local_path(root: Path, key: str) -> Path:
         UriError: as `segments`.
     """
     return root.joinpath(*segments(key))
+
+
+def is_within(key: str, folder: str) -> bool:
+    """Whether the key is the folder, or that of something in it."""
+    return f"{key.removesuffix('/')}/".startswith(f"{folder.removesuffix('/')}/")
 
 
 def _is_address(text: str) -> bool:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
-_NAMES = frozenset({"tensorflow", "keras", "tensorflow.contrib", "tensorflow.examples"})
+_NAMES = frozenset({"tensorflow", "keras", "tensorflow.contrib", "tensorflow.examples", "keras.src.saving.saving_api"})
 
 
 class Finder:

@@ -11,11 +11,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tftrainer_tf1 import moved, removed
+from tftrainer_tf1 import moved, removed, weights
 
 
 def find_spec(name: str, path: Sequence[str] | None) -> ModuleSpec | None:
-    """Find `tensorflow` or `keras` with the version-1 API; None leaves another package of that name to Python.
+    """Find `tensorflow`, `keras` or a part of it as version 1 has it; None leaves another package of that name to Python.
 
     Raises:
         ModuleNotFoundError: the name was removed from TensorFlow for good. The text says what takes its place.
@@ -28,7 +28,9 @@ def find_spec(name: str, path: Sequence[str] | None) -> ModuleSpec | None:
     if spec is None or spec.origin is None or not isinstance(spec.loader, SourceFileLoader):
         return spec
     folder = Path(spec.origin).parent
-    if name == "keras":
+    if name == weights.MODULE:
+        spec.loader = _WeightsLoader(spec.loader.name, spec.loader.path)
+    elif name == "keras":
         version_1 = folder / "api" / "_v1" / "keras"
         if version_1.is_dir() and spec.submodule_search_locations is not None:
             spec.submodule_search_locations.insert(0, str(version_1))
@@ -43,6 +45,14 @@ class _Loader(SourceFileLoader):
     def exec_module(self, module: ModuleType) -> None:
         super().exec_module(module)
         sys.modules[module.__name__] = VersionOne(module)
+
+
+class _WeightsLoader(SourceFileLoader):
+    """Loads the module by which Keras saves and loads weights."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        super().exec_module(module)
+        weights.put_back(module)
 
 
 class VersionOne(ModuleType):

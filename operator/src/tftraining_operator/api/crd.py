@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from tftraining_operator.api import GROUP, KIND, PLURAL, VERSION
+from tftraining_operator.api import GROUP, KIND, PLURAL, VERSION, creation
 from tftraining_operator.api.schema import structural
 from tftraining_operator.api.spec import Spec
 from tftraining_operator.api.status import Phase, Status
@@ -82,6 +82,7 @@ def _schema() -> dict[str, Any]:
             "spec": structural(Spec),
             "status": status,
         },
+        **creation.validations(),
     }
 
 

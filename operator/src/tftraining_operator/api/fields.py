@@ -47,11 +47,9 @@ def _digits(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-Uri = Annotated[
-    str,
-    Field(min_length=8, max_length=URI_LIMIT),
+_ROOT: Final = rf"(s3://{_BUCKET}|\$\{{(bucket|cos|datasets|ai_dataset_lib)\}})/"
+_RULES: Final = (
     KeyBytes(KEY_LIMIT),
-    Matches(rf"(s3://{_BUCKET}|\$\{{(bucket|cos|datasets|ai_dataset_lib)\}})/.+", _FORM),
     Matches(r"s3://([^/]{64,}|[^/]{1,2}|[0-9]+(\.[0-9]+){3})/.*", _FORM, refuse=True),
     Matches(
         r".*[\x00-\x1f\x7f-\x9f" "\u2028\u2029" r"\\%#?].*",
@@ -64,8 +62,17 @@ Uri = Annotated[
         "must not contain an empty segment (//) nor . or .. as a segment",
         refuse=True,
     ),
-]
+)
+Uri = Annotated[str, Field(min_length=8, max_length=URI_LIMIT), Matches(f"{_ROOT}.+", _FORM), *_RULES]
 """An object, or with a trailing `/` a folder, in a bucket."""
+
+InputUri = Annotated[
+    str,
+    Field(min_length=7, max_length=URI_LIMIT),
+    Matches(f"{_ROOT}.*", f"{_FORM}; for all that a bucket holds, such as s3://bucket/, end with the / behind it"),
+    *_RULES,
+]
+"""The same, or all of a bucket."""
 
 ObjectUri = Annotated[Uri, Matches(r".*/", "must name an object, not a folder: no / at the end", refuse=True)]
 
@@ -108,9 +115,15 @@ Argument = Annotated[
     Matches(r".*[\x00-\x08\x0b\x0c\x0e-\x1f\x7f].*", "must not contain control characters besides tab and newline", refuse=True),
     # Read as: no dollar; two or more and a brace, which is literal; a known placeholder; dollars before something else.
     Matches(
-        rf"([^$]|[$]{{2,}}[{{]|[$][{{]({'|'.join(PLACEHOLDERS)}|inputs[.][-_A-Za-z0-9]+)[}}]|[$]+[^${{]|[$]+$)*",
+        rf"([^$]|[$]{{2,}}[{{]|[$][{{]({'|'.join(PLACEHOLDERS)}|withheld|inputs[.][-_A-Za-z0-9]+)[}}]|[$]+[^${{]|[$]+$)*",
         f"unknown placeholder; known are {_KNOWN} and ${{inputs.NAME}} of a declared input; $${{ is a literal ${{",
         shows=True,
+    ),
+    Matches(
+        r"(.*[^$])?[$][{]withheld[}].*",
+        "holds ${withheld}, which stands for a credential that the record of a run leaves out: write the value here again, or better "
+        "into a variable with valueFrom.secretKeyRef",
+        refuse=True,
     ),
 ]
 
@@ -122,9 +135,15 @@ VariableName = Annotated[
         RESERVED,
         "is reserved: LD_*, AWS_*, MINIO_*, KUBERNETES_*, TFTRAINING_*, TF_CONFIG, PATH, HOME, the PYTHON* variables that change how "
         "Python starts and the *_VISIBLE_DEVICES that hand out GPUs (ask for them in spec.resources.gpus) are set by the operator, so "
-        "that credentials, start-up and other jobs' devices stay out of a job's reach",
+        "that credentials, start-up and other jobs' devices stay out of a job's reach; leave it out",
         refuse=True,
     ),
+]
+
+SecretKey = Annotated[
+    str,
+    Field(min_length=1, max_length=253),
+    Matches("[-._a-zA-Z0-9]+", "must be a key of a Secret: letters, digits, -, _ and ."),
 ]
 
 InputName = Annotated[
@@ -137,6 +156,32 @@ ScriptName = Annotated[
     str,
     Field(min_length=4, max_length=128),
     Matches(r"[A-Za-z0-9_][-A-Za-z0-9_.]*\.py", "must be a file name such as train.py: letters, digits, -, _ and ., ending in .py"),
+]
+
+_BELOW: Final = (
+    Matches(
+        r"/.*|(.*/)?\.\.(/.*)?", "must lie below the script's working directory: without / at the beginning, and without ..", refuse=True
+    ),
+    Matches(r".*([\x00-\x1f\x7f-\x9f\\]|[$][{]).*", "must not contain a backslash, a placeholder or a control character", refuse=True),
+)
+
+CodePath = Annotated[
+    str,
+    Field(min_length=1, max_length=512),
+    *_BELOW,
+    Matches(r"(.*/)?\.?", "must be the path of a file, such as src/train.py", refuse=True),
+]
+
+CodeFolder = Annotated[str, Field(min_length=1, max_length=512), *_BELOW]
+
+ModuleName = Annotated[
+    str,
+    Field(min_length=1, max_length=256),
+    Matches(
+        r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*",
+        "must be the name of a module, such as package.train, as python -m takes it: names with dots between them",
+    ),
+    Matches(r".*\.py", "must be the name of a module without .py, such as package.train; a file is named in script.path", refuse=True),
 ]
 
 RuntimeName = Annotated[

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Annotated, Any, Self
 
 from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
+from tftrainer.messages.contract import OnConflict, OnInactivity
 
 from tftraining_operator.api.fields import (
     INLINE_LIMIT,
     TOTAL_LIMIT,
     Argument,
+    CodeFolder,
+    CodePath,
     Cpu,
     DnsName,
     InputName,
+    InputUri,
     Model,
+    ModuleName,
     ObjectUri,
     OutputFolder,
     OutputPath,
@@ -23,16 +29,21 @@ from tftraining_operator.api.fields import (
     ResourceName,
     RuntimeName,
     ScriptName,
+    SecretKey,
     Sha256,
     Size,
     Uri,
     VariableName,
 )
+from tftraining_operator.api.quantities import exact
 from tftraining_operator.api.rules import VALIDATIONS
 from tftraining_operator.api.schema import PERSISTED_DEFAULT
 
 DAY = 86_400
 YEAR = 366 * DAY
+
+LEAST_INACTIVITY = 10
+"""Seconds: a healthy script may well do nothing for a moment."""
 
 Seconds = Annotated[int, Field(ge=1, le=10 * YEAR)]
 
@@ -46,14 +57,15 @@ def _by_name() -> dict[str, Any]:
 
 
 class Script(Model):
-    """The Python program to run: either `uri`, or `inline` together with `name`."""
+    """The Python program to run, named in exactly one way: `uri`, `inline` together with `name`, `path` or `module`."""
 
     uri: ObjectUri | None = Field(
         default=None,
         description=(
             "Where the script lies in the object store. s3://bucket/key, or ${bucket}/key for the bucket (and "
             "prefix) of the storage Secret. "
-            "The script runs under its own file name. Example: s3://bucket/code/premade_estimator.py"
+            "The script runs under its own file name; where a folder of dependencies.files holds it, at its place in that folder. "
+            "Example: s3://bucket/code/premade_estimator.py"
         ),
     )
     inline: str | None = Field(
@@ -65,14 +77,33 @@ class Script(Model):
     name: ScriptName | None = Field(
         default=None, description="File name of the inline script, ending in .py. Only together with inline. Example: predict.py"
     )
+    path: CodePath | None = Field(
+        default=None,
+        description=(
+            "Instead of uri: the script's path in what dependencies bring, files or an archive, which is unpacked for it. It runs as "
+            "python PATH does in that folder. Example: src/train.py"
+        ),
+    )
+    module: ModuleName | None = Field(
+        default=None,
+        description=(
+            "Instead of uri: a module of what dependencies bring, run as python -m does in that folder, so that its relative imports "
+            "work; an archive is unpacked for it. Example: package.train"
+        ),
+    )
     sha256: Sha256 | None = Field(
         default=None,
         description="Digest that the object at uri must have, 64 hexadecimal digits. With another content the job fails before it starts.",
     )
 
+    @property
+    def is_brought(self) -> bool:
+        """Whether the script lies in what the dependencies bring."""
+        return self.path is not None or self.module is not None
+
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        if (self.uri is None) == (self.inline is None):
+        if sum(each is not None for each in (self.uri, self.inline, self.path, self.module)) != 1:
             raise PydanticCustomError("rule", ONE_SOURCE)
         if (self.inline is None) != (self.name is None):
             raise PydanticCustomError("rule", INLINE_NAME)
@@ -83,16 +114,22 @@ class Script(Model):
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         rules = [
-            {"rule": "has(self.uri) != has(self.inline)", "message": ONE_SOURCE},
+            {"rule": "[has(self.uri), has(self.inline), has(self.path), has(self.module)].exists_one(x, x)", "message": ONE_SOURCE},
             {"rule": "has(self.inline) == has(self.name)", "message": INLINE_NAME},
             {"rule": "!has(self.sha256) || has(self.uri)", "message": INLINE_DIGEST},
         ]
         return {**handler.resolve_ref_schema(handler(schema)), VALIDATIONS: rules}
 
 
-ONE_SOURCE = "exactly one of script.uri and script.inline is needed: where the script lies, or the script itself"
+ONE_SOURCE = (
+    "exactly one of script.uri, script.inline, script.path and script.module is needed: where the script lies, the script itself, or its "
+    "file or module in what dependencies bring"
+)
 INLINE_NAME = "script.inline needs script.name, such as train.py, and script.name is for inline scripts only"
-INLINE_DIGEST = "script.sha256 belongs to script.uri: an inline script is what it is"
+INLINE_DIGEST = (
+    "script.sha256 belongs to script.uri: an inline script is what it is, and what dependencies bring has its own digests in "
+    "dependencies.archive.sha256 and dependencies.files[].sha256"
+)
 
 
 class Archive(Model):
@@ -111,7 +148,20 @@ class Archive(Model):
 class File(Model):
     """An object, or a folder, that is copied beside the script."""
 
-    uri: Uri = Field(description="s3://bucket/key or ${bucket}/key; a / at the end means the whole folder. Example: s3://bucket/code/conf/")
+    uri: Uri = Field(
+        description=(
+            "s3://bucket/key or ${bucket}/key; a / at the end means the whole folder, without .git, .hg, .svn and __pycache__ in it. "
+            "Example: s3://bucket/code/conf/"
+        )
+    )
+    into: CodeFolder | None = Field(
+        default=None,
+        description=(
+            "Folder of the script's working directory that the object, or what the folder holds, is put into; . is that directory itself. "
+            "Default: an object is put beside the script, and of s3://bucket/code/conf/ a folder conf is made there; but what a folder "
+            "holds that holds script.uri too is put into the working directory. Example: conf"
+        ),
+    )
     sha256: Sha256 | None = Field(default=None, description="Digest that the object must have; not for a folder.")
 
     @model_validator(mode="after")
@@ -137,7 +187,7 @@ class Dependencies(Model):
         default=(),
         max_length=64,
         json_schema_extra=_atomic(),
-        description="Objects and folders that are copied into the script's folder, which is also its working directory. At most 64.",
+        description="Objects and folders that are copied into the script's working directory, beside the script. At most 64.",
     )
     requirements: tuple[Requirement, ...] = Field(
         default=(),
@@ -148,6 +198,28 @@ class Dependencies(Model):
             "one, none can be). Only wheels; the image's own packages keep their versions unless named here. At most 64. "
             "Example: nltk==3.9.1"
         ),
+    )
+
+
+class SecretKeyReference(Model):
+    """A key of a Secret in the job's namespace, spelt as in the environment of a pod."""
+
+    name: DnsName = Field(description="Name of the Secret, in the job's own namespace. Example: wandb")
+    key: SecretKey = Field(description="The key in it whose value the variable gets. Example: apiKey")
+    optional: bool = Field(
+        default=False,
+        description="true: where Secret or key is missing, the script starts without the variable. Default: false, it waits for them.",
+    )
+
+
+class VariableSource(Model):
+    """Where a variable's value comes from."""
+
+    secret_key_ref: SecretKeyReference = Field(
+        description=(
+            "A key of a Secret in the job's namespace. Only the script gets its value: nothing else of the job reads it, and it is in no "
+            "status, event or record."
+        )
     )
 
 
@@ -164,19 +236,40 @@ class Variable(Model):
     value: Argument = Field(
         default="",
         description=(
-            "Its value, as it is written; only the placeholders of args are replaced. Put no secrets here. At most 2048 characters."
+            "Its value, as it is written; only the placeholders of args are replaced. Put no secrets here, but in valueFrom. At most 2048 "
+            "characters."
         ),
     )
+    value_from: VariableSource | None = Field(
+        default=None, description="Where its value comes from, instead of value: for passwords, tokens and API keys."
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.value and self.value_from is not None:
+            raise PydanticCustomError("rule", ONE_VALUE)
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        rules = [{"rule": "!has(self.valueFrom) || !has(self.value) || self.value == ''", "message": ONE_VALUE}]
+        return {**handler.resolve_ref_schema(handler(schema)), VALIDATIONS: rules}
+
+
+ONE_VALUE = "a variable has either value or valueFrom: remove one of them"
 
 
 class Input(Model):
     """Data that is fetched before the script starts."""
 
     name: InputName = Field(
-        description="Name by which args and env refer to it: ${inputs.NAME} is its local path. Unique in the job. Example: mnist"
+        description="Name by which args and env refer to it: ${inputs.NAME} is the local folder with it. Unique in the job. Example: mnist"
     )
-    uri: Uri = Field(
-        description="Object or folder (with a / at the end): s3://bucket/key, ${bucket}/key or ${datasets}/key. Example: ${bucket}/mnist/"
+    uri: InputUri = Field(
+        description=(
+            "Object or folder (with a / at the end): s3://bucket/key, ${bucket}/key or ${datasets}/key; with nothing but the / "
+            "after the bucket, all that it holds. Example: ${bucket}/mnist/"
+        )
     )
 
 
@@ -190,6 +283,15 @@ class Output(Model):
             "Example: ${bucket}/tf_model"
         )
     )
+    on_conflict: OnConflict = Field(
+        default=OnConflict.KEEP,
+        description=(
+            "What is done with a file where somebody else has written the same object while the job ran, so that it is not the one that "
+            "was there (or not there) before the start. Keep: theirs stays, this run's is kept in the run's own folder of the bucket, and "
+            "status.message names it. Replace: this run's takes its place. Fail: as Keep, and the job fails as OutputConflict. Of several "
+            "entries the narrowest counts; a file in none of them is treated as with Keep. Default: Keep."
+        ),
+    )
 
 
 class ModelGate(Model):
@@ -198,14 +300,15 @@ class ModelGate(Model):
     path: OutputFolder = Field(
         description=(
             "Folder of the bucket that the script exports its SavedModel to, or versions of it in folders with a number for name: "
-            "the newest that the run wrote is loaded on a CPU, as a server would. Example: ${bucket}/tf_model"
+            "the newest that the run wrote is loaded on a CPU, as a server would. What the script wrote in the folder is put there only "
+            "after that; else it is kept in the run's own folder of the bucket. Example: ${bucket}/tf_model"
         )
     )
     required: bool = Field(
         default=True,
         description=(
             "true, the default: without a model the job fails as ModelMissing, with one that does not load as ModelUnloadable. "
-            "false: status.model.verified says whether it loads."
+            "false: the job does not fail for it; status.model.verified says whether it loads."
         ),
     )
 
@@ -216,7 +319,9 @@ class Checkpoints(Model):
     path: OutputFolder = Field(
         description=(
             "Folder of the bucket that the script saves checkpoints to and looks for them in. Before each attempt it holds the newest "
-            "whole state of it; while the script runs, each new one is uploaded, whole or not at all. Example: ${bucket}/checkpoints"
+            "whole state of it; while the script runs, each new one is uploaded, whole or not at all. It may lie within "
+            "model.path, but not be the same. "
+            "Example: ${bucket}/checkpoints"
         )
     )
     interval_seconds: int = Field(
@@ -262,6 +367,13 @@ class Resources(Model):
             "CPUs to reserve: 2, 500m. More is used while the node has it idle. Default: the operator's configuration, as installed 1."
         ),
     )
+    cpu_limit: Cpu | None = Field(
+        default=None,
+        description=(
+            "CPUs that the script may use at most, no fewer than cpu. For namespaces whose quota counts limits.cpu; elsewhere leave it "
+            "out, so that what a node has idle is used. Default: the operator's configuration, as installed none. Example: 2"
+        ),
+    )
     memory: Size | None = Field(
         default=None,
         description=(
@@ -291,11 +403,82 @@ class Resources(Model):
         ),
     )
 
+    @model_validator(mode="after")
+    def _limit_is_no_less(self) -> Self:
+        if self.cpu is not None and self.cpu_limit is not None and exact(self.cpu_limit) < exact(self.cpu):
+            raise PydanticCustomError("rule", LIMIT_BELOW)
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        def quantity(field: str) -> str:
+            return f"quantity(string(self.{field}))"
+
+        both = "has(self.cpu) && has(self.cpuLimit)"
+        well_formed = "isQuantity(string(self.cpu)) && isQuantity(string(self.cpuLimit))"
+        rule = f"!({both} && {well_formed}) || !{quantity('cpuLimit')}.isLessThan({quantity('cpu')})"
+        return {**handler.resolve_ref_schema(handler(schema)), VALIDATIONS: [{"rule": rule, "message": LIMIT_BELOW}]}
+
+
+LIMIT_BELOW = "resources.cpuLimit must be at least resources.cpu, which is reserved"
+
+
+class Budget(enum.StrEnum):
+    """What a retry is taken from: the fields of `spec.retry` that count."""
+
+    USER_ERROR = "userError"
+    INFRASTRUCTURE = "infrastructure"
+    PREEMPTION = "preemption"
+    STORAGE = "storage"
+    OUT_OF_MEMORY = "outOfMemory"
+
+
+Times = Annotated[int, Field(ge=0, le=100)]
+
+
+class Retry(Model):
+    """How often a failed attempt is followed by another one, by what it failed of. Each kind of failure has a budget of its own."""
+
+    user_error: Times = Field(
+        default=0,
+        description=(
+            "Retries after the script itself has failed. The same exception at the same line is not tried a third time, whatever is left. "
+            "Default: 0."
+        ),
+    )
+    infrastructure: Times = Field(
+        default=3, description="Retries after a node was lost or drained, or the pod was deleted or evicted. Default: 3."
+    )
+    preemption: Times = Field(default=10, description="Retries after a pod of higher priority took the job's place. Default: 10.")
+    storage: Times = Field(
+        default=3, description="Retries after the object store did not answer, or the outputs could not be published. Default: 3."
+    )
+    out_of_memory: Times = Field(default=0, description="Retries after the script needed more memory than it had. Default: 0.")
+    memory_growth: float = Field(
+        default=1.0,
+        ge=1,
+        le=4,
+        description=(
+            "By what memory and sharedMemory of the next attempt are multiplied after each one that had too little, the memory up to "
+            "retries.maxMemory of the chart. Only with outOfMemory. Default: 1, the same memory. Example: 1.5"
+        ),
+    )
+
+    def of(self, budget: Budget) -> int:
+        """Return how many retries a budget has."""
+        return {
+            Budget.USER_ERROR: self.user_error,
+            Budget.INFRASTRUCTURE: self.infrastructure,
+            Budget.PREEMPTION: self.preemption,
+            Budget.STORAGE: self.storage,
+            Budget.OUT_OF_MEMORY: self.out_of_memory,
+        }[budget]
+
 
 class Spec(Model):
     """What to train, with what, and within which bounds.
 
-    Everything but suspend, activeDeadlineSeconds and pendingDeadlineSeconds is fixed at creation: a changed run is a new job.
+    Everything but suspend, deadlines, retention and TTL is fixed at creation: a changed run is a new job.
     """
 
     runtime: RuntimeName | None = Field(
@@ -305,7 +488,9 @@ class Spec(Model):
             "tf2 (TensorFlow 2). Default: the operator's configuration, as installed tf2."
         ),
     )
-    script: Script = Field(description="The Python program to run: either uri, or inline together with name.")
+    script: Script = Field(
+        description="The Python program to run, named in exactly one way: uri, inline together with name, path or module."
+    )
     dependencies: Dependencies = Field(default=Dependencies(), description="Code and files that the script needs beside itself.")
     args: tuple[Argument, ...] = Field(
         default=(),
@@ -358,12 +543,13 @@ class Spec(Model):
         json_schema_extra={PERSISTED_DEFAULT: {}},
         description="What the script gets of a node: CPUs, memory, GPUs, disk space.",
     )
+    retry: Retry = Field(default=Retry(), description="How often a failed attempt is followed by another one, by what it failed of.")
     active_deadline_seconds: Seconds | None = Field(
         default=None,
         description=(
             "Seconds that the script may run; then it is told to stop (SIGTERM), what it wrote is published, and the job fails as "
-            "DeadlineExceeded. Counted anew after suspend. May be changed; what has started already keeps the deadline that it began with, "
-            "unless the new one is shorter. Default: no limit. Example: 86400"
+            "DeadlineExceeded. Counted anew after suspend, and by each retry. May be changed; what has started already keeps the deadline "
+            "that it began with, unless the new one is shorter. Default: no limit. Example: 86400"
         ),
     )
     pending_deadline_seconds: Seconds | None = Field(
@@ -371,6 +557,43 @@ class Spec(Model):
         description=(
             "Seconds from creation or resume until the script must be running; then the job fails as PendingDeadlineExceeded with what it "
             "was waiting for. May be changed. Default: the operator's configuration, as installed 3600."
+        ),
+    )
+    inactivity_seconds: int | None = Field(
+        default=None,
+        ge=LEAST_INACTIVITY,
+        le=10 * YEAR,
+        description=(
+            "Seconds for which the script may give no sign of life: nothing printed, no file written, less than 1 % of one core used. Then "
+            "where its threads stand goes to the log and the bucket, and what onInactivity says is done. At least 10. Default: for ever. "
+            "Example: 1800"
+        ),
+    )
+    on_inactivity: OnInactivity | None = Field(
+        default=None,
+        description=(
+            "What is done with a script that gives no sign of life for inactivitySeconds. Fail: it is ended, what it wrote is published, "
+            "and the job fails as ScriptHung with the line at which it stood. Report: an event and status.message say so, and it goes on. "
+            "Default: Fail."
+        ),
+    )
+    pod_retention_seconds: int | None = Field(
+        default=None,
+        ge=0,
+        le=10 * YEAR,
+        description=(
+            "Seconds that a pod stays after it has ended, for kubectl logs; what was published of its log stays in the bucket. May be "
+            "changed. Default: the operator's configuration, as installed 86400."
+        ),
+    )
+    ttl_seconds_after_finished: int | None = Field(
+        default=None,
+        ge=0,
+        le=10 * YEAR,
+        description=(
+            "Seconds after its end that the job itself is deleted, with its pods; what it has published stays in the bucket. Not for jobs "
+            "that a tool keeps applied, as with GitOps: it would create the job anew, which trains again. May be changed. Default: the job "
+            "stays until somebody deletes it. Example: 604800"
         ),
     )
     suspend: bool = Field(
@@ -399,6 +622,11 @@ class Spec(Model):
                 raise PydanticCustomError("rule", "{field}: every name must be unique", {"field": field})
         if self.stored_bytes() > TOTAL_LIMIT:
             raise PydanticCustomError("rule", TOO_MUCH)
+        brings = self.dependencies.archive or self.dependencies.files or (self.script.module and self.dependencies.requirements)
+        if self.script.is_brought and not brings:
+            raise PydanticCustomError("rule", NOTHING_BROUGHT)
+        if self.on_inactivity is not None and self.inactivity_seconds is None:
+            raise PydanticCustomError("rule", NO_INACTIVITY)
         return self
 
     def stored_bytes(self) -> int:
@@ -408,20 +636,28 @@ class Spec(Model):
             *(part for variable in self.env for part in (variable.name, variable.value)),
             *(entry.uri for entry in self.inputs),
             *(entry.path for entry in self.outputs),
-            *(file.uri for file in self.dependencies.files),
+            *(text for file in self.dependencies.files for text in (file.uri, file.into or "")),
         ]
         return sum(len(text.encode("utf-8", "replace")) for text in texts)
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        rules = [*_declared_inputs_rules(), _total_rule(), *_immutability_rules()]
+        rules = [*_declared_inputs_rules(), _total_rule(), _brought_rule(), _inactivity_rule(), *_immutability_rules()]
         return {**handler.resolve_ref_schema(handler(schema)), VALIDATIONS: rules}
 
 
 TOO_MUCH = (
     f"args, env and the URIs of inputs, outputs and files may take {TOTAL_LIMIT} bytes together: put large values into a file of the bucket"
 )
-MUTABLE = frozenset({"suspend", "active_deadline_seconds", "pending_deadline_seconds"})
+NOTHING_BROUGHT = (
+    "script.path and script.module name something in what dependencies bring: dependencies.files or dependencies.archive is needed with "
+    "them, or for a module dependencies.requirements"
+)
+NO_INACTIVITY = "onInactivity says what is done after inactivitySeconds, which is missing: add it, or leave onInactivity out"
+MUTABLE = frozenset(
+    {"suspend", "active_deadline_seconds", "pending_deadline_seconds", "pod_retention_seconds", "ttl_seconds_after_finished"}
+)
+_MUTABLE_WORDS = "suspend, activeDeadlineSeconds, pendingDeadlineSeconds, podRetentionSeconds and ttlSecondsAfterFinished"
 
 
 def _declared_inputs_rules() -> list[dict[str, str]]:
@@ -458,9 +694,26 @@ def _total_rule() -> dict[str, str]:
         "(has(self.env) ? self.env.map(e, size(e.name) + (has(e.value) ? size(bytes(e.value)) : 0)).sum() : 0)",
         "(has(self.inputs) ? self.inputs.map(i, size(bytes(i.uri))).sum() : 0)",
         "(has(self.outputs) ? self.outputs.map(o, size(bytes(o.path))).sum() : 0)",
-        "(has(self.dependencies) && has(self.dependencies.files) ? self.dependencies.files.map(f, size(bytes(f.uri))).sum() : 0)",
+        "(has(self.dependencies) && has(self.dependencies.files) ? "
+        "self.dependencies.files.map(f, size(bytes(f.uri)) + (has(f.into) ? size(bytes(f.into)) : 0)).sum() : 0)",
     ]
     return {"rule": f"{' + '.join(parts)} <= {TOTAL_LIMIT}", "message": TOO_MUCH}
+
+
+def _brought_rule() -> dict[str, str]:
+    def some(field: str) -> str:
+        return f"has(self.dependencies.{field}) && size(self.dependencies.{field}) > 0"
+
+    brings = f"has(self.dependencies.archive) || {some('files')} || has(self.script.module) && {some('requirements')}"
+    return {
+        "rule": f"!(has(self.script.path) || has(self.script.module)) || has(self.dependencies) && ({brings})",
+        "message": NOTHING_BROUGHT,
+        "fieldPath": ".script",
+    }
+
+
+def _inactivity_rule() -> dict[str, str]:
+    return {"rule": "!has(self.onInactivity) || has(self.inactivitySeconds)", "message": NO_INACTIVITY, "fieldPath": ".onInactivity"}
 
 
 def _immutability_rules() -> list[dict[str, str]]:
@@ -474,7 +727,7 @@ def _immutability_rules() -> list[dict[str, str]]:
                 "rule": f"has(self.{wire}) == has(oldSelf.{wire}) && (!has(self.{wire}) || self.{wire} == oldSelf.{wire})",
                 "message": (
                     f"{wire} cannot be changed after creation: what ran would no longer be what is written. Create a new TFTrainingJob; "
-                    "only suspend, activeDeadlineSeconds and pendingDeadlineSeconds can be changed"
+                    f"only {_MUTABLE_WORDS} can be changed"
                 ),
                 "fieldPath": f".{wire}",
             }

@@ -13,6 +13,9 @@ URI_TEXT = KEY_LIMIT + 176
 """Characters of a URI that a report may hold: `contract.Key`."""
 MESSAGE_LIMIT = 2048
 CONDITIONS_LIMIT = 16
+NOTES_LIMIT = 16
+EVIDENCE_LIMIT = 16
+ATTEMPTS_LIMIT = 8
 
 
 class Phase(enum.StrEnum):
@@ -22,9 +25,16 @@ class Phase(enum.StrEnum):
     FETCHING = "Fetching"
     RUNNING = "Running"
     PUBLISHING = "Publishing"
+    RESTARTING = "Restarting"
     SUSPENDED = "Suspended"
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
+
+
+class Because(enum.StrEnum):
+    """Why the operator itself ends an attempt: what is to become of the job then."""
+
+    SUSPEND = "Suspend"
 
 
 class ConditionType(enum.StrEnum):
@@ -76,6 +86,14 @@ class PodStatus(Model):
     node: Name = Field(default="", description="The node that it was placed on.")
 
 
+class EndingStatus(Model):
+    """That the operator itself ends an attempt: written before its pods are deleted, so that no process takes that for somebody else's."""
+
+    attempt: Count = Field(description="The attempt that is ended.")
+    because: Word = Field(description="Why: Suspend.")
+    since: Time = Field(description="When it began.")
+
+
 class PinnedObject(Model):
     """What an object was when it was fetched."""
 
@@ -121,7 +139,7 @@ class CheckpointStatus(Model):
     """What spec.checkpoints has done."""
 
     restored: Text = Field(default="", description="The checkpoint that the attempt has started from.")
-    saved: Text = Field(default="", description="The newest whole checkpoint in the bucket when the attempt had ended.")
+    saved: Text = Field(default="", description="The newest whole checkpoint in the bucket, some seconds old while the script runs.")
 
 
 class Outputs(Model):
@@ -133,6 +151,13 @@ class Outputs(Model):
     bytes: Count = Field(default=0, description="Their size in bytes.")
     skipped: Count = Field(
         default=0, description="Number of things that were not published: links out of the bucket, sockets, names that no key can have."
+    )
+    kept: Count = Field(
+        default=0,
+        description=(
+            "Number of files that are kept in the run's own folder of the bucket instead of under a key of their own: status.message says "
+            "which and why, and the manifest lists them."
+        ),
     )
 
 
@@ -151,7 +176,9 @@ class FailureStatus(Model):
     reason: Word = Field(description="What happened, in one word: ScriptRaised, ObjectNotFound, OutOfMemory, …")
     message: Sentence = Field(default="", description="What happened, in one sentence.")
     hint: Text = Field(default="", description="What to do about it.")
-    exit_code: int | None = Field(default=None, description="Exit code of the script; 128 + n for signal n.")
+    exit_code: int | None = Field(
+        default=None, description="Exit code of the script; 128 + n for signal n. Absent where the script did not run."
+    )
     exception: Text = Field(default="", description="The exception that the script raised.")
     file: Text = Field(default="", description="The user's file where it was raised.")
     line: Count | None = Field(default=None, description="The line in it.")
@@ -160,11 +187,99 @@ class FailureStatus(Model):
     pod: Name = Field(default="", description="The pod that failed.")
 
 
-class PendingStatus(Model):
-    """What a job that does not run yet is waiting for."""
+class PostMortemStatus(Model):
+    """What is known of the newest attempt that failed."""
 
-    reason: Word = Field(description="What it waits for, in one word: Unschedulable, ImageUnavailable, SecretNotFound, …")
+    attempt: Count = Field(description="Number of that attempt.")
+    uri: Location = Field(
+        default="",
+        description=(
+            "Object in the bucket with all that is known: evidence, what was used, the last lines of both streams, stacks, versions. "
+            "Absent where no publisher was left to write it."
+        ),
+    )
+    evidence: tuple[Text, ...] = Field(
+        default=(),
+        max_length=EVIDENCE_LIMIT,
+        json_schema_extra=_list("atomic"),
+        description="What the pod's status said at the end: its containers, phase and conditions, in sentences.",
+    )
+
+
+class UsageStatus(Model):
+    """What the attempts that have ended took of the cluster. Resources are held while fetching, running and publishing."""
+
+    attempts: Count = Field(default=0, description="Number of the attempts that are in these figures.")
+    queued_seconds: Count = Field(default=0, description="Waiting for a node, its image and containers, from creation or resume.")
+    fetching_seconds: Count = Field(default=0, description="Fetching code and data.")
+    running_seconds: Count = Field(default=0, description="Running the script.")
+    publishing_seconds: Count = Field(default=0, description="Publishing what it wrote.")
+    wasted_seconds: Count = Field(default=0, description="Holding resources in attempts that failed.")
+    gpu_seconds: Count = Field(default=0, description="Seconds of holding resources, times GPUs.")
+    wasted_gpu_seconds: Count = Field(default=0, description="The same in attempts that failed.")
+    cpu_seconds: Count = Field(default=0, description="Seconds of holding resources, times reserved CPUs.")
+    wasted_cpu_seconds: Count = Field(default=0, description="The same in attempts that failed.")
+    peak_memory: Count = Field(
+        default=0,
+        description="The most memory that a script held, in bytes, without what the kernel caches of files; looked at each second.",
+    )
+    advice: Text = Field(
+        default="", description="What to ask for next time, where the peak is below half of the memory or above 90 % of it."
+    )
+
+
+class AttemptStatus(Model):
+    """How an earlier attempt of the job failed."""
+
+    attempt: Count = Field(description="Its number.")
+    cause: Word = Field(default="", description="Who or what ended it.")
+    reason: Word = Field(description="What happened, in one word, as in failure.reason.")
+    message: Text = Field(default="", description="What happened, in one sentence.")
+    exception: Text = Field(default="", description="The exception that the script raised.")
+    file: Text = Field(default="", description="The user's file where it was raised.")
+    line: Count | None = Field(default=None, description="The line in it.")
+    exit_code: int | None = Field(default=None, description="Exit code of the script; absent where it did not run.")
+    pod: Name = Field(default="", description="Its pod, whose log is there as long as the pod is.")
+    logs: Location = Field(default="", description="Folder in the bucket with its log.")
+    ended_at: Time | None = Field(default=None, description="When it had failed.")
+
+
+class RetriesStatus(Model):
+    """How many retries have been used, by what the attempts before them failed of."""
+
+    user_error: Count = Field(default=0, description="After the script itself had failed.")
+    infrastructure: Count = Field(default=0, description="After the cluster had taken the pod away.")
+    preemption: Count = Field(default=0, description="After a pod of higher priority had taken the place.")
+    storage: Count = Field(default=0, description="After the object store had not answered.")
+    out_of_memory: Count = Field(default=0, description="After the script had needed too much memory.")
+
+
+class RestartStatus(Model):
+    """The retry that the current attempt is."""
+
+    attempt: Count = Field(description="The attempt that it is about.")
+    at: Time = Field(description="When it may start.")
+    begun: bool = Field(default=False, description="Whether it has started; written before its pod is made.")
+
+
+class NoteStatus(Model):
+    """Something that the job's containers had to tell while it went on."""
+
+    reason: Word = Field(description="What it is about, in one word: ArgumentHint, ProcessOutOfMemory, LastLinePassed, ScriptHung.")
+    message: Sentence = Field(default="", description="What it is and the remedy, in one sentence.")
+
+
+class PendingStatus(Model):
+    """What a job is waiting for."""
+
+    reason: Word = Field(
+        description="What it waits for, in one word: Unschedulable, TooLargeForAnyNode, ImageUnavailable, SecretNotFound, …"
+    )
     message: Sentence = Field(default="", description="What it waits for and the remedy, in one sentence.")
+    last_update_time: Time | None = Field(
+        default=None,
+        description="When the message was written; numbers that change by themselves are written anew after 30 s at the earliest.",
+    )
 
 
 class Status(Model):
@@ -175,9 +290,13 @@ class Status(Model):
     )
     phase: Phase | None = Field(
         default=None,
-        description="Pending, Fetching, Running, Publishing, Suspended, Succeeded or Failed. For people: programs read conditions.",
+        description=(
+            "Pending, Fetching, Running, Publishing, Restarting, Suspended, Succeeded or Failed. For people: programs read conditions."
+        ),
     )
-    message: Sentence = Field(default="", description="State, cause and remedy in one sentence.")
+    message: Sentence = Field(
+        default="", description="State, cause and remedy in one sentence; at the end also what has to be known of the outputs."
+    )
     attempt: Count | None = Field(default=None, description="Number of the attempt, from 0; while suspended, that of the next one.")
     runtime: Word = Field(
         default="", description="The runtime that the job uses; where spec.runtime names none, the default of its first attempt."
@@ -194,6 +313,17 @@ class Status(Model):
     pods: tuple[PodStatus, ...] = Field(
         default=(), max_length=64, json_schema_extra=_list("atomic"), description="The pods of the current attempt."
     )
+    attempts: tuple[AttemptStatus, ...] = Field(
+        default=(),
+        max_length=ATTEMPTS_LIMIT,
+        json_schema_extra=_list("atomic"),
+        description=f"How the attempts before the current one have failed, at most the last {ATTEMPTS_LIMIT}.",
+    )
+    retries: RetriesStatus | None = Field(default=None, description="How many retries have been used of each budget of spec.retry.")
+    restart: RestartStatus | None = Field(default=None, description="The retry that the current attempt is, and when it starts.")
+    ending: EndingStatus | None = Field(
+        default=None, description="That the operator itself ends the attempt, and why; the pods of it are on their way out."
+    )
     resolved_args: tuple[Location, ...] = Field(
         default=(), max_length=256, json_schema_extra=_list("atomic"), description="The arguments as the script saw them."
     )
@@ -202,9 +332,19 @@ class Status(Model):
         description="The code that runs, pinned when it was first fetched: with other code, a later attempt fails as CodeChanged.",
     )
     fetched: Fetched | None = Field(default=None, description="What was fetched before the attempt's script started.")
-    pending: PendingStatus | None = Field(default=None, description="What a job that does not run yet is waiting for.")
+    notes: tuple[NoteStatus, ...] = Field(
+        default=(),
+        max_length=NOTES_LIMIT,
+        json_schema_extra=_list("atomic"),
+        description="What the attempt's containers had to tell while it went on, though nothing had failed.",
+    )
+    pending: PendingStatus | None = Field(
+        default=None, description="What the job is waiting for: to run, or, while it runs, to be published."
+    )
     failure: FailureStatus | None = Field(default=None, description="Why the job failed.")
     model: PublishedModel | None = Field(default=None, description="The newest SavedModel that the run wrote.")
     checkpoint: CheckpointStatus | None = Field(default=None, description="What the attempt has started from, and what it has saved.")
     outputs: Outputs | None = Field(default=None, description="What the run left in the bucket.")
     logs: Logs | None = Field(default=None, description="Where the script's output is kept.")
+    post_mortem: PostMortemStatus | None = Field(default=None, description="What is known of the newest attempt that failed.")
+    usage: UsageStatus | None = Field(default=None, description="What the attempts that have ended took of the cluster.")

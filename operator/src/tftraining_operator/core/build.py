@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
-from tftrainer import contract, placeholders
+from tftrainer import placeholders
+from tftrainer.messages import contract
 
 from tftraining_operator.api import API_VERSION, KIND
-from tftraining_operator.api.spec import Spec
+from tftraining_operator.api.quantities import amount
+from tftraining_operator.api.spec import Spec, Variable
 from tftraining_operator.core import names, pins
 from tftraining_operator.core.configuration import Configuration, Runtime
-from tftraining_operator.core.quantities import amount
+from tftraining_operator.core.effective import SIDE_CPU, SIDE_REQUESTS, Effective, newer_fields
 from tftraining_operator.core.records import JobRecord, Raw
 
 USER: Final = 1000
@@ -24,6 +25,14 @@ WORKSPACE_SLACK: Final = 1.25
 """The launcher stops a script at the workspace's size; the kubelet's eviction, which loses the outputs, is only the backstop."""
 _SIDE_SPACE: Final = "1Gi"
 _SIDE_MEMORY: Final = "512Mi"
+THREADS: Final = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+)
+"""Variables by which libraries choose the number of threads that compute; left alone, they take one for each CPU of the node."""
 _LEAST_LOADING_MEMORY: Final = "1Gi"
 
 
@@ -31,55 +40,20 @@ class BuildError(ValueError):
     """A spec from which no pod can be made. The text names the field, its value and what was expected."""
 
 
-@dataclass(frozen=True, slots=True)
-class Effective:
-    """A spec with the configuration's defaults filled in. Times are seconds, sizes bytes unless they are quantities."""
+def objects(job: JobRecord, wanted: Effective, configuration: Configuration, attempt: int, *, new: bool) -> tuple[Raw, ...]:
+    """Return what an attempt needs, in the order in which it is created.
 
-    spec: Spec
-    runtime_name: str
-    runtime: Runtime
-    cpu: str
-    memory: str
-    workspace: str
-    shared_memory: str
-    gpu_resource: str
-    storage_secret: str
-    datasets_secret: str
-    grace_seconds: int
-    pending_seconds: int
+    Raises:
+        BuildError: the spec holds something that only shows when it is put together, such as an unknown placeholder.
 
-    @property
-    def workspace_bytes(self) -> int:
-        """Bytes that the script may store."""
-        return amount(self.workspace)
-
-    @property
-    def uses_datasets(self) -> bool:
-        """Whether anything names the dataset library, so that its credentials are needed."""
-        return any(f"${{{name}}}" in text for name in ("datasets", "ai_dataset_lib") for text in _texts_with_placeholders(self.spec))
-
-
-def effective(spec: Spec, configuration: Configuration, runtime_name: str, runtime: Runtime) -> Effective:
-    """Return the spec with defaults filled in."""
-    wanted, given = spec.resources, configuration.defaults
-    return Effective(
-        spec=spec,
-        runtime_name=runtime_name,
-        runtime=runtime,
-        cpu=wanted.cpu or given.resources.cpu,
-        memory=wanted.memory or given.resources.memory,
-        workspace=wanted.workspace or given.resources.workspace,
-        shared_memory=wanted.shared_memory or given.resources.shared_memory,
-        gpu_resource=wanted.gpu_resource or given.gpu_resource,
-        storage_secret=spec.storage.secret_name or given.storage_secret_name,
-        datasets_secret=spec.datasets.secret_name or given.datasets_secret_name,
-        grace_seconds=_either(spec.termination_grace_period_seconds, given.termination_grace_period_seconds),
-        pending_seconds=_either(spec.pending_deadline_seconds, given.pending_deadline_seconds),
-    )
+    """
+    made = pod(job, wanted, configuration, attempt, new=new)
+    script = configmap(job, wanted.spec, attempt)
+    return (made,) if script is None else (script, made)
 
 
 def configmap(job: JobRecord, spec: Spec, attempt: int) -> Raw | None:
-    """Return the ConfigMap of an inline script, None for a script that lies in a bucket."""
+    """Return the ConfigMap of an inline script with the script's digest in place of its text, None for a script that lies elsewhere."""
     if spec.script.inline is None or spec.script.name is None:
         return None
     return {
@@ -96,14 +70,14 @@ def configmap(job: JobRecord, spec: Spec, attempt: int) -> Raw | None:
     }
 
 
-def pod(job: JobRecord, wanted: Effective, configuration: Configuration, attempt: int) -> Raw:
-    """Return the pod of one attempt.
+def pod(job: JobRecord, wanted: Effective, configuration: Configuration, attempt: int, *, new: bool = True) -> Raw:
+    """Return the pod of one attempt; of a job that is not `new`, what URIs hold beside known placeholders is taken as it is written.
 
     Raises:
         BuildError: the spec holds something that only shows when it is put together, such as an unknown placeholder.
 
     """
-    plan = _plan(job, wanted, configuration, attempt)
+    plan = _plan(job, wanted, configuration, attempt, new=new)
     for number, argument in enumerate(plan.args):
         _resolved(argument, plan, f"spec.args[{number}]")
     try:
@@ -119,7 +93,12 @@ def pod(job: JobRecord, wanted: Effective, configuration: Configuration, attempt
             "name": name,
             "namespace": job.key.namespace,
             "labels": runtime.labels | names.labels(job.key.name, job.uid, names.CHIEF, 0, attempt),
-            "annotations": runtime.annotations | {"kubectl.kubernetes.io/default-container": contract.TRAINER, names.JOB: job.key.name},
+            "annotations": runtime.annotations
+            | {
+                "kubectl.kubernetes.io/default-container": contract.TRAINER,
+                names.JOB: job.key.name,
+                names.DEADLINE: str(wanted.spec.active_deadline_seconds or "none"),
+            },
             "ownerReferences": _owner(job),
         },
         "spec": {
@@ -137,13 +116,20 @@ def pod(job: JobRecord, wanted: Effective, configuration: Configuration, attempt
             },
             **_placement(runtime),
             "initContainers": [_fetch(wanted, encoded)],
-            "containers": [_trainer(wanted, plan, encoded), _publisher(wanted, encoded)],
-            "volumes": _volumes(job, wanted, attempt),
+            "containers": [_trainer(wanted, plan, encoded), _publisher(wanted, encoded, configuration.reports_url)],
+            "volumes": [*_volumes(job, wanted, attempt), *([_reports_token()] if configuration.reports_url else [])],
         },
     }
 
 
-def _plan(job: JobRecord, wanted: Effective, configuration: Configuration, attempt: int) -> contract.Plan:
+def _plan(job: JobRecord, wanted: Effective, configuration: Configuration, attempt: int, *, new: bool) -> contract.Plan:
+    try:
+        return placeholders.in_uris(_verbatim(job, wanted, configuration, attempt), strict=new)
+    except placeholders.PlaceholderError as error:
+        raise BuildError(str(error)) from error
+
+
+def _verbatim(job: JobRecord, wanted: Effective, configuration: Configuration, attempt: int) -> contract.Plan:
     spec = wanted.spec
     archive = spec.dependencies.archive
     script = spec.script
@@ -152,23 +138,37 @@ def _plan(job: JobRecord, wanted: Effective, configuration: Configuration, attem
         job=job.key.name,
         uid=job.uid,
         runtime=wanted.runtime_name,
-        script=contract.Script(name=script.name or (script.uri or "").rpartition("/")[2], uri=script.uri, sha256=script.sha256),
+        script=contract.Script(
+            name=script.name or script.path or "",
+            uri=script.uri,
+            # Of an inline script too: whoever may create ConfigMaps could have put another one into its place.
+            sha256=script.sha256 or (job.inline.sha256 if job.inline is not None else None),
+            path=script.path,
+            module=script.module,
+        ),
         attempt=attempt,
         image=wanted.runtime.image,
         archive=contract.Reference(uri=archive.uri, sha256=archive.sha256) if archive else None,
-        files=tuple(contract.Reference(uri=file.uri, sha256=file.sha256) for file in spec.dependencies.files),
+        files=tuple(contract.Reference(uri=file.uri, sha256=file.sha256, into=file.into or "") for file in spec.dependencies.files),
         requirements=spec.dependencies.requirements,
         package_index=configuration.package_index.url if spec.dependencies.requirements else "",
         inputs=tuple(contract.Input(name=entry.name, uri=entry.uri) for entry in spec.inputs),
-        outputs=tuple(entry.path for entry in spec.outputs),
+        outputs=tuple(contract.Output(path=entry.path, on_conflict=entry.on_conflict) for entry in spec.outputs),
         args=spec.args,
+        addresses=tuple(
+            contract.Variable(name=each.name, value=each.value) for each in spec.env if each.value.startswith(contract.S3_SCHEMES)
+        ),
+        secret_variables=tuple(variable.name for variable in spec.env if variable.value_from is not None),
         grace_seconds=wanted.grace_seconds,
         publish_seconds=PUBLISH_SECONDS,
         active_deadline_seconds=spec.active_deadline_seconds,
+        inactivity_seconds=spec.inactivity_seconds,
+        on_inactivity=spec.on_inactivity or contract.OnInactivity.FAIL,
         workspace_bytes=wanted.workspace_bytes,
         shared_memory_bytes=amount(wanted.shared_memory),
         gpus=spec.resources.gpus,
         implicit_fetch_bytes=configuration.implicit_fetch_bytes,
+        kept_bytes=amount(configuration.outputs.keep_outside_bucket),
         pins=pins.for_plan(job.status),
         model=contract.WantedModel(path=spec.model.path, required=spec.model.required) if spec.model else None,
         checkpoints=_checkpoints(spec),
@@ -187,13 +187,13 @@ def _placement(runtime: Runtime) -> dict[str, Any]:
     return placement
 
 
-def _container(name: str, command: str, runtime: Runtime, **rest: Any) -> dict[str, Any]:
+def _container(name: str, command: Sequence[str], runtime: Runtime, **rest: Any) -> dict[str, Any]:
     return {
         "name": name,
         "image": runtime.image,
         "imagePullPolicy": runtime.image_pull_policy,
         # -I keeps the user's files and variables away from our own start-up.
-        "command": ["python3", "-I", "-m", "tftrainer", command],
+        "command": ["python3", "-I", "-m", "tftrainer", *command],
         "securityContext": {
             "runAsNonRoot": True,
             "allowPrivilegeEscalation": False,
@@ -215,10 +215,10 @@ def _fetch(wanted: Effective, plan: str) -> dict[str, Any]:
         mounts.append(_mount("inline", contract.INLINE_FOLDER, read_only=True))
     return _container(
         contract.FETCH,
-        "fetch",
+        ["fetch", *(f"{contract.CONTRACT_OPTION}{each.contract}" for each in newer_fields(wanted.spec)[:1])],
         wanted.runtime,
         env=[*_own_environment(plan, gpus=0), *credentials],
-        resources=_side_resources(),
+        resources=_side_resources(wanted),
         volumeMounts=mounts,
     )
 
@@ -226,20 +226,18 @@ def _fetch(wanted: Effective, plan: str) -> dict[str, Any]:
 def _trainer(wanted: Effective, plan: contract.Plan, encoded: str) -> dict[str, Any]:
     gpus = wanted.spec.resources.gpus
     devices = {wanted.gpu_resource: str(gpus)} if gpus else {}
-    own = _own_environment(encoded, gpus)
-    users = [
-        {"name": variable.name, "value": _literal(_resolved(variable.value, plan, f"spec.env[{variable.name}]"))}
-        for variable in wanted.spec.env
-    ]
+    own = [*_own_environment(encoded, gpus), *_threads(wanted)]
+    limit = {"cpu": wanted.cpu_limit} if wanted.cpu_limit else {}
+    users = [_variable(variable, plan) for variable in wanted.spec.env]
     taken = {variable["name"] for variable in users}
     return _container(
         contract.TRAINER,
-        "run",
+        ["run"],
         wanted.runtime,
         env=[*(variable for variable in own if variable["name"] not in taken), *users],
         resources={
             "requests": {"cpu": wanted.cpu, "memory": wanted.memory, **devices},
-            "limits": {"memory": wanted.memory, **devices},
+            "limits": {**limit, "memory": wanted.memory, **devices},
         },
         volumeMounts=[
             _mount("workspace", contract.WORKSPACE),
@@ -253,17 +251,28 @@ def _trainer(wanted: Effective, plan: contract.Plan, encoded: str) -> dict[str, 
     )
 
 
-def _publisher(wanted: Effective, plan: str) -> dict[str, Any]:
+def _variable(variable: Variable, plan: contract.Plan) -> dict[str, Any]:
+    """Return one of the script's variables; what comes from a Secret only the kubelet ever reads."""
+    if variable.value_from is None:
+        return {"name": variable.name, "value": _literal(_resolved(variable.value, plan, f"spec.env[{variable.name}]"))}
+    source = variable.value_from.secret_key_ref
+    optional = {"optional": True} if source.optional else {}
+    return {"name": variable.name, "valueFrom": {"secretKeyRef": {"name": source.name, "key": source.key} | optional}}
+
+
+def _publisher(wanted: Effective, plan: str, reports_url: str) -> dict[str, Any]:
+    reports = [{"name": contract.REPORTS_VARIABLE, "value": reports_url}] if reports_url else []
     return _container(
         contract.PUBLISHER,
-        "publish",
+        ["publish"],
         wanted.runtime,
-        env=[*_own_environment(plan, gpus=0), *_record(wanted), *_credentials(contract.STORAGE_PREFIX, wanted.storage_secret)],
-        resources=_side_resources(_loading_memory(wanted) if wanted.spec.model else _SIDE_MEMORY),
+        env=[*_own_environment(plan, gpus=0), *reports, *_record(wanted), *_credentials(contract.STORAGE_PREFIX, wanted.storage_secret)],
+        resources=_side_resources(wanted, _loading_memory(wanted) if wanted.spec.model else _SIDE_MEMORY),
         volumeMounts=[
             _mount("workspace", contract.WORKSPACE),
             _mount("state", contract.STATE),
             _mount("tmp-publisher", "/tmp"),  # noqa: S108
+            *([_mount("reports-token", contract.REPORTS_TOKEN_FOLDER, read_only=True)] if reports else []),
         ],
     )
 
@@ -275,7 +284,8 @@ def _record(wanted: Effective) -> list[dict[str, Any]]:
     spec["script"].pop("inline", None)
     spec["runtime"] = wanted.runtime_name
     gpus = {"gpus": wanted.spec.resources.gpus, "gpuResource": wanted.gpu_resource} if wanted.spec.resources.gpus else {}
-    sizes = {"cpu": wanted.cpu, "memory": wanted.memory, "workspace": wanted.workspace, "sharedMemory": wanted.shared_memory}
+    limit = {"cpuLimit": wanted.cpu_limit} if wanted.cpu_limit else {}
+    sizes = {"cpu": wanted.cpu, **limit, "memory": wanted.memory, "workspace": wanted.workspace, "sharedMemory": wanted.shared_memory}
     spec["resources"] = {**sizes, **gpus}
     encoded = msgspec.json.encode(spec).decode()
     # As with the plan, one variable holds no more; what is left out is a record, and nothing depends on it.
@@ -342,6 +352,12 @@ def _volumes(job: JobRecord, wanted: Effective, attempt: int) -> list[dict[str, 
     return volumes
 
 
+def _reports_token() -> dict[str, Any]:
+    """Return the volume with the token by which the operator knows whose report it gets; no container but the publisher mounts it."""
+    token = {"audience": contract.REPORTS_AUDIENCE, "expirationSeconds": 3600, "path": contract.REPORTS_TOKEN_NAME}
+    return {"name": "reports-token", "projected": {"sources": [{"serviceAccountToken": token}]}}
+
+
 def _owner(job: JobRecord) -> list[dict[str, Any]]:
     return [
         {
@@ -356,19 +372,6 @@ def _owner(job: JobRecord) -> list[dict[str, Any]]:
     ]
 
 
-def _texts_with_placeholders(spec: Spec) -> Iterable[str]:
-    script = spec.script.uri or ""
-    archive = spec.dependencies.archive.uri if spec.dependencies.archive else ""
-    return (
-        *spec.args,
-        *(variable.value for variable in spec.env),
-        *(entry.uri for entry in spec.inputs),
-        *(file.uri for file in spec.dependencies.files),
-        script,
-        archive,
-    )
-
-
 def _checkpoints(spec: Spec) -> contract.WantedCheckpoints | None:
     wanted = spec.checkpoints
     return contract.WantedCheckpoints(path=wanted.path, interval_seconds=wanted.interval_seconds) if wanted else None
@@ -379,9 +382,11 @@ def _loading_memory(wanted: Effective) -> str:
     return wanted.memory if amount(wanted.memory) > amount(_LEAST_LOADING_MEMORY) else _LEAST_LOADING_MEMORY
 
 
-def _side_resources(memory: str = _SIDE_MEMORY) -> dict[str, Any]:
-    return {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": memory}}
+def _side_resources(wanted: Effective, memory: str = _SIDE_MEMORY) -> dict[str, Any]:
+    cpu = {"cpu": SIDE_CPU} if wanted.cpu_limit else {}
+    return {"requests": dict(SIDE_REQUESTS), "limits": {**cpu, "memory": memory}}
 
 
-def _either(value: int | None, default: int) -> int:
-    return default if value is None else value
+def _threads(wanted: Effective) -> list[dict[str, Any]]:
+    """Return the variables that keep the script to as many threads as it may use CPUs; without a limit idle CPUs are to be used."""
+    return [{"name": name, "value": str(amount(wanted.cpu_limit))} for name in THREADS] if wanted.cpu_limit else []

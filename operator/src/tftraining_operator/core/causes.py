@@ -6,69 +6,31 @@ a user runs beside the trainer's report, so that no report of it can claim to ha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Final, TypeVar
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
 
-from tftrainer.contract import (
+import msgspec
+from tftrainer.messages.contract import (
     FETCH,
+    OF_OUTPUTS,
     PUBLISHER,
     TRAINER,
+    USAGE_ERROR,
     Cause,
-    ContractError,
     Failure,
     FetchReport,
     PublishReport,
     Reason,
     RunReport,
-    decode_report,
-    run_prefix,
 )
 
-from tftraining_operator.core.build import Effective
+from tftraining_operator.api.spec import Budget
+from tftraining_operator.core.effective import SIDE_VOLUMES, Effective, newer_fields
+from tftraining_operator.core.observe import FORGOTTEN
+from tftraining_operator.core.reasons import REASONS
 from tftraining_operator.core.records import ContainerRecord, PodRecord
-
-CAUSES: Final[Mapping[Reason, Cause]] = {
-    Reason.SCRIPT_RAISED: Cause.USER_ERROR,
-    Reason.SCRIPT_EXITED: Cause.USER_ERROR,
-    Reason.SCRIPT_CRASHED: Cause.USER_ERROR,
-    Reason.SCRIPT_KILLED: Cause.UNKNOWN,
-    Reason.SYNTAX_ERROR: Cause.USER_ERROR,
-    Reason.IMPORT_MISSING: Cause.USER_ERROR,
-    Reason.INVALID_ARGUMENTS: Cause.USER_ERROR,
-    Reason.CODE_CHANGED: Cause.USER_ERROR,
-    Reason.INVALID_SPEC: Cause.SPEC,
-    Reason.UNKNOWN_RUNTIME: Cause.SPEC,
-    Reason.OBJECT_NOT_FOUND: Cause.USER_ERROR,
-    Reason.INPUT_TOO_LARGE: Cause.USER_ERROR,
-    Reason.INPUT_CONFLICT: Cause.USER_ERROR,
-    Reason.INVALID_ARCHIVE: Cause.USER_ERROR,
-    Reason.DIGEST_MISMATCH: Cause.USER_ERROR,
-    Reason.REQUIREMENTS_UNSATISFIABLE: Cause.USER_ERROR,
-    Reason.PACKAGE_INDEX_UNAVAILABLE: Cause.INFRASTRUCTURE,
-    Reason.OUT_OF_MEMORY: Cause.OUT_OF_MEMORY,
-    Reason.WORKSPACE_FULL: Cause.USER_ERROR,
-    Reason.DEADLINE_EXCEEDED: Cause.DEADLINE,
-    Reason.PENDING_DEADLINE_EXCEEDED: Cause.DEADLINE,
-    Reason.STORAGE_DENIED: Cause.STORAGE,
-    Reason.BUCKET_NOT_FOUND: Cause.STORAGE,
-    Reason.STORAGE_UNAVAILABLE: Cause.STORAGE,
-    Reason.STORAGE_MISCONFIGURED: Cause.STORAGE,
-    Reason.PUBLISH_FAILED: Cause.PUBLISH,
-    Reason.MODEL_MISSING: Cause.USER_ERROR,
-    Reason.MODEL_UNLOADABLE: Cause.USER_ERROR,
-    Reason.TERMINATED: Cause.INFRASTRUCTURE,
-    Reason.POD_DELETED: Cause.INFRASTRUCTURE,
-    Reason.EVICTED: Cause.INFRASTRUCTURE,
-    Reason.PREEMPTED: Cause.PREEMPTION,
-    Reason.NODE_LOST: Cause.INFRASTRUCTURE,
-    Reason.IMAGE_UNAVAILABLE: Cause.IMAGE,
-    Reason.CONTAINER_NOT_STARTED: Cause.INFRASTRUCTURE,
-    Reason.NAME_CONFLICT: Cause.SPEC,
-    Reason.TRAINER_ERROR: Cause.INFRASTRUCTURE,
-    Reason.UNKNOWN: Cause.UNKNOWN,
-}
-"""The budget that a retry of each reason is taken from."""
+from tftraining_operator.core.reports import published, report
 
 NOT_STARTED: Final = frozenset({"StartError", "ContainerCannotRun", "CreateContainerError", "RunContainerError"})
 """Reasons with which a kubelet gives up starting a container."""
@@ -79,6 +41,7 @@ _RUN_MAY_SAY: Final = _OWN_END | {
     Reason.SCRIPT_KILLED,
     Reason.OUT_OF_MEMORY,
     Reason.WORKSPACE_FULL,
+    Reason.SCRIPT_HUNG,
     Reason.DEADLINE_EXCEEDED,
     Reason.TERMINATED,
     Reason.TRAINER_ERROR,
@@ -112,24 +75,32 @@ _DISRUPTIONS: Final = {
     "EvictionByEvictionAPI": (Reason.EVICTED, "it was evicted, as when a node is drained"),
     "DeletionByTaintManager": (Reason.NODE_LOST, "its node was lost or tainted"),
     "DeletionByPodGC": (Reason.NODE_LOST, "its node no longer exists"),
+    "WorkloadEvictedDueToPreempted": (Reason.PREEMPTED, "a workload of higher priority took its place in the queue"),
 }
 _RUN_AGAIN: Final = "the job itself is not at fault: create it again"
-
-ReportT = TypeVar("ReportT", FetchReport, RunReport, PublishReport)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Why a run failed. `exit_code` is that of the container that failed, None where none did."""
+    """Why a run failed. `exit_code` is that of the script, None where it did not run.
+
+    `own_signal` tells of a script that was killed that it, or what it started, has sent the signal: another attempt would do the same.
+    """
 
     failure: Failure
     exit_code: int | None = None
     pod: str = ""
+    own_signal: bool = False
+
+    @property
+    def budget(self) -> Budget | None:
+        """What another attempt is taken from, None where none follows."""
+        return Budget.USER_ERROR if self.own_signal else REASONS[self.failure.reason].budget
 
     @property
     def cause(self) -> Cause:
-        """The budget that a retry would be taken from."""
-        return CAUSES[self.failure.reason]
+        """The kind of failure that it is."""
+        return REASONS[self.failure.reason].cause
 
 
 def verdict(reason: Reason, message: str, hint: str = "", *, exit_code: int | None = None, pod: str = "") -> Verdict:
@@ -137,29 +108,12 @@ def verdict(reason: Reason, message: str, hint: str = "", *, exit_code: int | No
     return Verdict(Failure(reason=reason, message=message[:1024], hint=hint[:1024]), exit_code, pod)
 
 
-def report(container: ContainerRecord | None, kind: type[ReportT]) -> ReportT | None:
-    """Return what a terminated container left as its last word, None where that is nothing, or not what it should be."""
-    if container is None or container.state != "terminated" or not container.message:
-        return None
-    try:
-        return decode_report(container.message, kind)
-    except ContractError:
-        return None
-
-
-def published(pod: PodRecord, namespace: str, job: str, uid: str) -> PublishReport | None:
-    """Return the publisher's report if it says that this very attempt's manifest lies in the bucket, None otherwise."""
-    final = report(pod.container(PUBLISHER), PublishReport)
-    place = run_prefix(namespace, job, uid, pod.attempt)
-    return final if final is not None and f"/{place}" in f"/{final.manifest_uri}" else None
-
-
 def failed(pod: PodRecord, wanted: Effective) -> Verdict:
-    """Return why the pod, which has ended without success, failed: the first rule that knows an answer. Never raises."""
-    for rule in RULES:
-        found = rule(pod, wanted)
+    """Return why the pod, which has ended without success, failed: by the first evidence that says anything. Never raises."""
+    for judge in _EVIDENCE:
+        found = judge(pod, wanted)
         if found is not None:
-            return Verdict(found.failure, found.exit_code, pod.name)
+            return replace(found, exit_code=_of_script(pod), pod=pod.name)
     return verdict(
         Reason.UNKNOWN,
         f"pod {pod.name} ended in phase {pod.phase} and nothing says why{_said(pod)}",
@@ -168,18 +122,41 @@ def failed(pod: PodRecord, wanted: Effective) -> Verdict:
     )
 
 
-def _script_ended_by_itself(pod: PodRecord, _: Effective) -> Verdict | None:
-    """Blame a script that raised or exited, also if its pod was disrupted afterwards."""
+def _of_script(pod: PodRecord) -> int | None:
+    """Return the exit code of the script, None where it did not run or nobody knows."""
     trainer = pod.container(TRAINER)
-    if trainer is None or _killed_for_memory(trainer):
+    return trainer.exit_code if trainer is not None and trainer.reason not in NOT_STARTED else None
+
+
+def _script_ended_by_itself(pod: PodRecord, _: Effective) -> Verdict | None:
+    """Blame a script that raised or exited, also if its pod was disrupted afterwards.
+
+    The kubelet calls a container OOMKilled in which any process was killed for want of memory, however long before its end: a launcher
+    that lives to say how the script ended has counted that.
+    """
+    trainer = pod.container(TRAINER)
+    if trainer is None:
         return None
     told = _told(trainer)
-    return Verdict(told, trainer.exit_code) if told is not None and told.reason in _OWN_END else None
+    return Verdict(told) if told is not None and told.reason in _OWN_END else None
+
+
+def _outputs_were_judged(pod: PodRecord, _: Effective) -> Verdict | None:
+    """Let a judgement stand that lies in the bucket with its manifest, also if the pod was disrupted afterwards, as with a success."""
+    trainer, publisher = pod.container(TRAINER), pod.container(PUBLISHER)
+    if trainer is None or trainer.exit_code != 0 or publisher is None:
+        return None
+    told = published(pod, pod.key.namespace, pod.key.name, pod.owner_uid)
+    if told is None or told.failure is None or told.failure.reason not in OF_OUTPUTS:
+        return None
+    return Verdict(told.failure)
 
 
 def _space_ran_out(pod: PodRecord, wanted: Effective) -> Verdict | None:
     """Tell a full volume from a full node: a kubelet evicts for both alike, and only its message says which."""
     text = f"{pod.message} {_disruption(pod)[1]}"
+    if (own := next((name for name in SIDE_VOLUMES if f'"{name}"' in text), None)) is not None:
+        return verdict(Reason.TRAINER_ERROR, f"the pod's own volume {own} is full: {text.strip()}", "report this with the job's manifest")
     if "emptydir volume" not in text.lower() and "local storage" not in text.lower() and "ephemeral storage" not in text.lower():
         return None
     if '"shm"' in text:
@@ -210,6 +187,12 @@ def _ended_by_node(pod: PodRecord, _: Effective) -> Verdict | None:
     """Read the pod's own reason, where a kubelet says that it evicts, shuts down or refuses a pod."""
     if not pod.reason or pod.reason in {"Completed", "Error", "OOMKilled"}:
         return None
+    if pod.reason == "DeadlineExceeded":
+        return verdict(
+            Reason.DEADLINE_EXCEEDED,
+            f"pod {pod.name} was active for longer than its own deadline, which somebody has put on it{_detail(pod.message)}",
+            "ask an admin which admission policy limits the time of pods; spec.activeDeadlineSeconds is not kept by that",
+        )
     if pod.reason == "NodeLost":
         return verdict(Reason.NODE_LOST, f"the node {pod.node} of pod {pod.name} was lost", _RUN_AGAIN)
     if pod.reason in {"Evicted", "Preempting", "NodeShutdown", "Terminated", "Shutdown"}:
@@ -223,7 +206,20 @@ def _ended_by_node(pod: PodRecord, _: Effective) -> Verdict | None:
     return None
 
 
-def _fetch_failed(pod: PodRecord, _: Effective) -> Verdict | None:
+def _forgotten_by_node(pod: PodRecord, _: Effective) -> Verdict | None:
+    """Say that nobody knows how a container has ended which the kubelet did not find any more, instead of believing what it made up."""
+    lost = [container.name for container in pod.containers if container.state == "terminated" and container.reason == FORGOTTEN]
+    if not lost or pod.deleted_at is not None:
+        return None
+    return verdict(
+        Reason.NODE_LOST,
+        f"node {pod.node or 'unknown'} has lost container {lost[0]} of pod {pod.name}, so that nobody knows how it ended, as when a node "
+        "starts anew",
+        _RUN_AGAIN,
+    )
+
+
+def _fetch_failed(pod: PodRecord, wanted: Effective) -> Verdict | None:
     """Take what fetch says for the whole story: without code and data the script never starts."""
     fetch = pod.container(FETCH)
     if fetch is None or fetch.state != "terminated" or fetch.exit_code == 0:
@@ -233,15 +229,14 @@ def _fetch_failed(pod: PodRecord, _: Effective) -> Verdict | None:
             Reason.TRAINER_ERROR,
             "fetching took more memory than its container has",
             "report this with the job's manifest",
-            exit_code=fetch.exit_code,
         )
     told = report(fetch, FetchReport)
     failure = told.failure if told is not None else None
     if pod.deleted_at is not None and (_deliberate(fetch) or (failure is not None and failure.reason is Reason.TERMINATED)):
         return deleted(pod.name)
     if failure is not None and failure.reason not in _CLUSTER_ONLY:
-        return Verdict(failure, fetch.exit_code)
-    return _not_started(fetch) or _broke(fetch, pod, "fetching code and data")
+        return Verdict(failure)
+    return _not_started(fetch) or _older_image(fetch, wanted) or _broke(fetch, pod, "fetching code and data")
 
 
 def _deleted_from_outside(pod: PodRecord, _: Effective) -> Verdict | None:
@@ -250,7 +245,7 @@ def _deleted_from_outside(pod: PodRecord, _: Effective) -> Verdict | None:
         return None
     trainer, publisher = pod.container(TRAINER), pod.container(PUBLISHER)
     told = _told(trainer) if trainer is not None else None
-    if trainer is not None and trainer.exit_code == 0 and (publisher is None or publisher.state != "terminated"):
+    if trainer is not None and trainer.exit_code == 0 and report(publisher, PublishReport) is None:
         return deleted(pod.name)
     if told is not None:
         stopped = told.reason in {Reason.TERMINATED, Reason.SCRIPT_KILLED}
@@ -264,21 +259,21 @@ def _trainer_failed(pod: PodRecord, wanted: Effective) -> Verdict | None:
     trainer = pod.container(TRAINER)
     if trainer is None or trainer.state != "terminated" or trainer.exit_code == 0:
         return None
-    if _killed_for_memory(trainer):
-        return _out_of_memory(trainer, wanted)
     told = _told(trainer)
+    if _killed_for_memory(trainer):
+        return _out_of_memory(wanted, told)
     if told is None:
         return _not_started(trainer) or by_exit_code(trainer.exit_code)
     if told.reason is Reason.OUT_OF_MEMORY:
-        return _out_of_memory(trainer, wanted)
+        return _out_of_memory(wanted, told)
     if told.reason is Reason.WORKSPACE_FULL and not told.hint:
         return verdict(
             told.reason,
             told.message,
             f"raise spec.resources.workspace ({wanted.workspace}), or let the script write less",
-            exit_code=trainer.exit_code,
         )
-    return Verdict(told, trainer.exit_code)
+    # A launcher that lives to say so has seen no signal from outside its container.
+    return Verdict(told, own_signal=told.reason is Reason.SCRIPT_KILLED)
 
 
 def _publisher_failed(pod: PodRecord, wanted: Effective) -> Verdict | None:
@@ -288,14 +283,13 @@ def _publisher_failed(pod: PodRecord, wanted: Effective) -> Verdict | None:
         return None
     told = report(publisher, PublishReport)
     if told is not None and told.failure is not None and told.failure.reason not in _CLUSTER_ONLY:
-        return Verdict(told.failure, publisher.exit_code)
+        return Verdict(told.failure)
     if _killed_for_memory(publisher) and wanted.spec.model is not None:
         return verdict(
             Reason.PUBLISH_FAILED,
             f"the script ended, but loading its model, which spec.model asks for, took more memory than spec.resources.memory "
             f"({wanted.memory}) gives it",
             "raise spec.resources.memory; the outputs are in the bucket, without a manifest",
-            exit_code=publisher.exit_code,
         )
     if _killed_for_memory(publisher):
         why = "publishing took more memory than its container has"
@@ -305,16 +299,16 @@ def _publisher_failed(pod: PodRecord, wanted: Effective) -> Verdict | None:
         Reason.PUBLISH_FAILED,
         f"the script ended, but {why}",
         f"look at kubectl logs {pod.name} -c {PUBLISHER}",
-        exit_code=publisher.exit_code,
     )
 
 
-Rule = Callable[[PodRecord, Effective], Verdict | None]
-RULES: Final[tuple[Rule, ...]] = (
+_EVIDENCE: Final[tuple[Callable[[PodRecord, Effective], Verdict | None], ...]] = (
     _script_ended_by_itself,
+    _outputs_were_judged,
     _space_ran_out,
     _disrupted,
     _ended_by_node,
+    _forgotten_by_node,
     _fetch_failed,
     _deleted_from_outside,
     _trainer_failed,
@@ -325,10 +319,10 @@ RULES: Final[tuple[Rule, ...]] = (
 def by_exit_code(code: int | None) -> Verdict:
     """Return the verdict on a script of which nothing but the exit code is known."""
     if code is None or not 0 < code <= 255:
-        return verdict(Reason.UNKNOWN, f"the script ended and its exit code is unknown ({code})", "look at the log", exit_code=code)
+        return verdict(Reason.UNKNOWN, f"the script ended and its exit code is unknown ({code})", "look at the log")
     number = code - 128
     if number == 15:
-        return verdict(Reason.TERMINATED, "the script was told to stop from outside (exit code 143, SIGTERM)", _RUN_AGAIN, exit_code=code)
+        return verdict(Reason.TERMINATED, "the script was told to stop from outside (exit code 143, SIGTERM)", _RUN_AGAIN)
     if 0 < number <= 64:
         signal = _SIGNALS.get(number, f"signal {number}")
         if number in _CRASHES:
@@ -336,15 +330,13 @@ def by_exit_code(code: int | None) -> Verdict:
                 Reason.SCRIPT_CRASHED,
                 f"the script crashed in native code ({signal}, exit code {code})",
                 "look at the end of the log",
-                exit_code=code,
             )
         return verdict(
             Reason.SCRIPT_KILLED,
             f"the script was killed by {signal} (exit code {code}); nothing says by whom",
             "look at the end of the log",
-            exit_code=code,
         )
-    return verdict(Reason.SCRIPT_EXITED, f"the script ended with exit code {code}", "look at the end of the log", exit_code=code)
+    return verdict(Reason.SCRIPT_EXITED, f"the script ended with exit code {code}", "look at the end of the log")
 
 
 def deleted(pod_name: str, otherwise: str = "") -> Verdict:
@@ -373,13 +365,12 @@ def _deliberate(container: ContainerRecord) -> bool:
     return container.exit_code in {None, 130, 137, 143}
 
 
-def _out_of_memory(trainer: ContainerRecord, wanted: Effective) -> Verdict:
-    return verdict(
-        Reason.OUT_OF_MEMORY,
-        f"the script needed more memory than spec.resources.memory ({wanted.memory}) gives it",
-        "raise spec.resources.memory, or let the script use less: a smaller batch, data read in pieces",
-        exit_code=trainer.exit_code,
-    )
+def _out_of_memory(wanted: Effective, told: Failure | None) -> Verdict:
+    message = f"the script needed more memory than spec.resources.memory ({wanted.memory}) gives it"
+    hint = "raise spec.resources.memory, or let the script use less: a smaller batch, fewer worker processes, data read in pieces"
+    if told is None or told.reason is not Reason.OUT_OF_MEMORY:
+        return verdict(Reason.OUT_OF_MEMORY, message, hint)
+    return Verdict(msgspec.structs.replace(told, message=f"{message}. {told.message}"[:1024], hint=hint))
 
 
 def _not_started(container: ContainerRecord) -> Verdict | None:
@@ -389,7 +380,19 @@ def _not_started(container: ContainerRecord) -> Verdict | None:
         Reason.CONTAINER_NOT_STARTED,
         f"container {container.name} could not be started ({container.reason}){_detail(container.message)}",
         "the runtime's image does not fit: an admin has to look at the runtime catalogue",
-        exit_code=container.exit_code,
+    )
+
+
+def _older_image(fetch: ContainerRecord, wanted: Effective) -> Verdict | None:
+    """Tell that the image refuses what it was asked, because the operator is newer: they are installed apart."""
+    fields = newer_fields(wanted.spec)
+    if fetch.exit_code != USAGE_ERROR or fetch.message or not fields:
+        return None
+    return verdict(
+        Reason.IMAGE_UNAVAILABLE,
+        f"the image {wanted.runtime.image} of the runtime {wanted.runtime_name} is older than the operator, "
+        f"and does not know {fields[0].field}",
+        f"an admin has to update runtimes.{wanted.runtime_name}.image of the chart; then create the job again",
     )
 
 
@@ -398,13 +401,13 @@ def _broke(container: ContainerRecord, pod: PodRecord, doing: str) -> Verdict:
         Reason.TRAINER_ERROR,
         f"{doing} ended with exit code {container.exit_code} and without a report",
         f"look at kubectl logs {pod.name} -c {container.name}",
-        exit_code=container.exit_code,
     )
 
 
 def _disruption(pod: PodRecord) -> tuple[str, str]:
-    status, reason, message = (pod.conditions or {}).get("DisruptionTarget", ("", "", ""))
-    return (reason or "unknown", message) if status == "True" else ("", "")
+    # The second is a queue's (Kueue), which ends a pod without the first.
+    found = next((each for kind in ("DisruptionTarget", "TerminationTarget") if (each := pod.condition(kind)).status == "True"), None)
+    return (found.reason or "unknown", found.message) if found is not None else ("", "")
 
 
 def _detail(text: str) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from tftrainer.contract import FETCH, PUBLISHER, TRAINER, PublishReport, Reason, run_prefix
+from tftrainer.messages.contract import FETCH, PUBLISHER, TRAINER, PublishReport, Reason
 
 from tftraining_operator.api.status import ConditionType, Phase
-from tftraining_operator.core.causes import published
-from tftraining_operator.core.conditions import read
-from tftraining_operator.core.observe import integer, mapping, text, timestamp
+from tftraining_operator.core import recorded
+from tftraining_operator.core.observe import mapping, text, timestamp
 from tftraining_operator.core.records import JobRecord, PodRecord
+from tftraining_operator.core.reports import published
 
 OPERATORS_OWN: Final = frozenset(
     {
@@ -26,32 +26,28 @@ OPERATORS_OWN: Final = frozenset(
     }
 )
 """Ends that the operator itself brings about, also while a pod still lives."""
-_REASONS: Final = frozenset(reason.value for reason in Reason)
 
 
 def end(job: JobRecord) -> Phase | None:
-    """Return the end that the status claims, None where it claims none or is not whole, as one that somebody made up."""
-    true = {entry["type"] for entry in read(job.status) if entry["status"] == "True"}
-    if ConditionType.FINISHED not in true or timestamp(job.status.get("completionTime")) is None:
-        return None
+    """Return the end that the status claims, None where it claims none or is not whole, as one that somebody made up.
+
+    An end has a shape: `Finished`, the time, and one of the pair. Its words and places may be those of another version: a job that has
+    ended must not run again because nobody here knows the reason.
+    """
+    true = {entry["type"] for entry in recorded.conditions(job.status) if entry["status"] == "True"}
     ends = true & {ConditionType.SUCCEEDED, ConditionType.FAILED}
-    if ends == {ConditionType.FAILED}:
-        return Phase.FAILED if _claimed_reason(job) in _REASONS else None
-    if ends != {ConditionType.SUCCEEDED}:
+    if ConditionType.FINISHED not in true or len(ends) != 1 or timestamp(job.status.get("completionTime")) is None:
         return None
-    attempt = integer(job.status.get("attempt")) or 0
-    place = run_prefix(job.key.namespace, job.key.name, job.uid, attempt)
-    return Phase.SUCCEEDED if place in text(mapping(job.status.get("outputs")).get("manifest"), 2048) else None
+    return Phase.SUCCEEDED if ConditionType.SUCCEEDED in ends else Phase.FAILED
 
 
 def credible(job: JobRecord, claimed: Phase, pod: PodRecord | None) -> bool:
-    """Tell whether the current pod, as far as there still is one, bears the claimed end out."""
+    """Tell whether the current pod, as far as there still is one, does not contradict the claimed end."""
     if pod is None or pod.deleted_at is not None:
         return True
-    proven = success(job, pod) is not None
     if claimed is Phase.SUCCEEDED:
-        return proven
-    return _claimed_reason(job) in OPERATORS_OWN or (ended(pod) and not proven)
+        return all(container is not None and container.exit_code == 0 for container in map(pod.container, (TRAINER, PUBLISHER)))
+    return _claimed_reason(job) in OPERATORS_OWN or (ended(pod) and success(job, pod) is None)
 
 
 def ended(pod: PodRecord) -> bool:
@@ -62,6 +58,12 @@ def ended(pod: PodRecord) -> bool:
     if fetch is not None and fetch.state == "terminated" and fetch.exit_code != 0:
         return True
     return all(container is not None and container.state == "terminated" for container in (trainer, publisher))
+
+
+def ended_at(pod: PodRecord | None) -> float | None:
+    """Return the Unix second at which the last of the pod's containers ended, None where none has, or nobody knows."""
+    ends = [container.finished_at for container in pod.containers if container.finished_at is not None] if pod is not None else []
+    return max(ends, default=None)
 
 
 def success(job: JobRecord, pod: PodRecord) -> PublishReport | None:

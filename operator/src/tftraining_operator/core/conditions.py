@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from tftrainer.contract import TRAINER
+from tftrainer.messages.contract import TRAINER
 
 from tftraining_operator.api.status import ConditionType, Phase
-from tftraining_operator.core.observe import mapping, sequence, text, timestamp
+from tftraining_operator.core import recorded
 from tftraining_operator.core.records import Raw
 from tftraining_operator.core.situation import Situation
 
-SUSPENDING: Final = "Suspending"
-"""Reason of Suspended while the pod is still on its way out: it remembers who deleted it."""
-_STARTING: Final = frozenset({Phase.PENDING, Phase.FETCHING})
+_STARTING: Final = frozenset({Phase.PENDING, Phase.FETCHING, Phase.RESTARTING})
 _LATEST: Final = 253_402_300_799.0
 
 
@@ -38,17 +36,8 @@ def rfc3339(seconds: float) -> str:
 
 def conditions(situation: Situation, previous: Raw, now: float) -> list[dict[str, Any]]:
     """Return all conditions of the job, dated against those of the `previous` status."""
-    before = {entry["type"]: entry for entry in read(previous)}
+    before = {entry["type"]: entry for entry in recorded.conditions(previous)}
     return [_dated(fact, before.get(fact.type, {}), now) for fact in _facts(situation, before)]
-
-
-def read(status: Raw) -> Iterator[dict[str, str]]:
-    """Yield the well-formed conditions of a status, which anyone with the right to may have written."""
-    for entry in map(mapping, sequence(status.get("conditions"))):
-        kind, state = text(entry.get("type")), text(entry.get("status"))
-        at = text(entry.get("lastTransitionTime"))
-        if kind and state in {"True", "False", "Unknown"} and timestamp(at) is not None:
-            yield {"type": kind, "status": state, "reason": text(entry.get("reason")), "lastTransitionTime": at}
 
 
 def _facts(situation: Situation, before: Mapping[str, Any]) -> Iterator[Fact]:
@@ -64,8 +53,8 @@ def _facts(situation: Situation, before: Mapping[str, Any]) -> Iterator[Fact]:
         yield _running(situation)
     if phase is Phase.SUSPENDED:
         yield Fact(ConditionType.SUSPENDED, "True", "Suspended", message)
-    elif situation.suspending:
-        yield Fact(ConditionType.SUSPENDED, "False", SUSPENDING, message)
+    elif situation.ending is not None:
+        yield Fact(ConditionType.SUSPENDED, "False", recorded.SUSPENDING, message)
     elif ConditionType.SUSPENDED in before and not situation.finished:
         yield Fact(ConditionType.SUSPENDED, "False", "Resumed")
     if situation.finished:
@@ -80,8 +69,8 @@ def _facts(situation: Situation, before: Mapping[str, Any]) -> Iterator[Fact]:
 
 
 def _scheduled(situation: Situation) -> Fact:
-    pod = situation.pod
-    if pod is not None and (pod.node or (pod.conditions or {}).get("PodScheduled", ("",))[0] == "True"):
+    pod = situation.attempt.chief.last
+    if pod is not None and (pod.node or pod.condition("PodScheduled").status == "True"):
         return Fact(ConditionType.SCHEDULED, "True", "Scheduled", f"on node {pod.node}" if pod.node else "")
     return Fact(ConditionType.SCHEDULED, "False", situation.reason, situation.message)
 
@@ -91,7 +80,8 @@ def _running(situation: Situation) -> Fact:
         return Fact(ConditionType.RUNNING, "Unknown", situation.reason, situation.message)
     if situation.phase is not Phase.RUNNING:
         return Fact(ConditionType.RUNNING, "False", situation.reason)
-    trainer = situation.pod.container(TRAINER) if situation.pod is not None else None
+    pod = situation.attempt.chief.last
+    trainer = pod.container(TRAINER) if pod is not None else None
     return Fact(ConditionType.RUNNING, "True", situation.reason, situation.message, trainer.started_at if trainer else None)
 
 

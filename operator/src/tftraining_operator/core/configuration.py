@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from tftraining_operator.api.quantities import amount
+
 QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$"
-Quantity = Annotated[str, Field(pattern=QUANTITY_PATTERN)]
+_MOST = 2**62
+"""What a plan can carry as a number of bytes."""
+
+
+def _countable(quantity: str) -> str:
+    if amount(quantity) >= _MOST:
+        raise ValueError(f"{quantity} is too much, expected less than {_MOST // 1024**4}Ti")
+    return quantity
+
+
+def _digits(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Quantity = Annotated[str, Field(pattern=QUANTITY_PATTERN), AfterValidator(_countable)]
 
 
 class Frozen(BaseModel):
@@ -40,9 +56,10 @@ class Runtime(Frozen):
 
 
 class Resources(Frozen):
-    """What a trainer container gets where the job does not say: Kubernetes quantities."""
+    """What a trainer container gets where the job does not say: Kubernetes quantities. An empty `cpu_limit` is none."""
 
     cpu: Quantity = "1"
+    cpu_limit: Quantity | Literal[""] = ""
     memory: Quantity = "2560Mi"
     workspace: Quantity = "10Gi"
     shared_memory: Quantity = "64Mi"
@@ -57,6 +74,19 @@ class Defaults(Frozen):
     datasets_secret_name: str = "tftraining-datasets"  # noqa: S105  the name of one
     pending_deadline_seconds: int = Field(default=3600, ge=1)
     termination_grace_period_seconds: int = Field(default=30, ge=0)
+    pod_retention_seconds: int = Field(default=86400, ge=0)
+
+
+class Outputs(Frozen):
+    """What becomes of files that a script writes outside of the bucket's folder: of them all, how many bytes are kept; 0 keeps none."""
+
+    keep_outside_bucket: Annotated[Quantity, BeforeValidator(_digits)] = "1Gi"
+
+
+class Retries(Frozen):
+    """Bounds of what jobs ask for with `spec.retry`. An empty `max_memory`, which memory grows to at most, is none."""
+
+    max_memory: Quantity | Literal[""] = ""
 
 
 class PackageIndex(Frozen):
@@ -66,10 +96,17 @@ class PackageIndex(Frozen):
 
 
 class Configuration(Frozen):
-    """All that `decide` needs to know of the installation. `implicit_fetch_bytes` bounds what an argument alone makes fetched."""
+    """All that `decide` needs to know of the installation.
+
+    `implicit_fetch_bytes` bounds what an argument alone makes fetched. `reports_url` is where pods find this operator's `/v1/reports`,
+    empty where they are to report nothing while a script runs.
+    """
 
     default_runtime: str
     runtimes: dict[str, Runtime] = Field(min_length=1)
     defaults: Defaults = Defaults()
     implicit_fetch_bytes: int = Field(default=2 * 1024**3, ge=0)
+    outputs: Outputs = Outputs()
+    retries: Retries = Retries()
     package_index: PackageIndex = PackageIndex()
+    reports_url: str = Field(default="", max_length=1024, pattern=r"^(http://[^\s/]+/\S*)?$")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import dataclass
 from typing import Final
 
 LABEL_PREFIX: Final = "tftraining.dev/"
@@ -14,13 +15,25 @@ INDEX: Final = f"{LABEL_PREFIX}index"
 ATTEMPT: Final = f"{LABEL_PREFIX}attempt"
 JOB: Final = f"{LABEL_PREFIX}job"
 """Annotation with the job's full name: a label holds 63 characters, a name 253."""
+DEADLINE: Final = f"{LABEL_PREFIX}active-deadline-seconds"
+"""Annotation of a pod with the deadline that its launcher keeps, `none` without one: that of the job may be changed afterwards."""
 CHIEF: Final = "chief"
+ROLES: Final = (CHIEF,)
+"""The roles that pods of a job have."""
 
 _LIMIT: Final = 63
 """Characters of a label value, and of a pod's name where it is the hostname too."""
 _HASH: Final = 10
-_CLAIM: Final = re.compile(rf"(.+)-{CHIEF}-0(?:-r[1-9][0-9]*)?")
-_ATTEMPT_SUFFIX: Final = re.compile(r"-r([1-9][0-9]{0,5})$")
+_POD: Final = re.compile(rf"(?P<job>.+)-(?P<role>{'|'.join(ROLES)})-(?P<index>0|[1-9][0-9]{{0,3}})(?:-r(?P<attempt>[1-9][0-9]{{0,5}}))?")
+
+
+@dataclass(frozen=True, slots=True)
+class PodName:
+    """What the name of a pod says of it. Labels can be edited, names cannot."""
+
+    role: str
+    index: int
+    attempt: int
 
 
 def pod_name(job: str, role: str, index: int, attempt: int) -> str:
@@ -32,17 +45,19 @@ def pod_name(job: str, role: str, index: int, attempt: int) -> str:
     return _fitted(job, _LIMIT - len(suffix), dots=False) + suffix
 
 
-def attempt_of(job: str, name: str) -> int | None:
-    """Return the attempt whose chief has this pod name, None where the job has no pod of that name."""
-    match = _ATTEMPT_SUFFIX.search(name)
-    attempt = int(match[1]) if match else 0
-    return attempt if name == pod_name(job, CHIEF, 0, attempt) else None
+def parse(job: str, name: str) -> PodName | None:
+    """Return which pod of the job has this name, None where the job has no pod of that name."""
+    match = _POD.fullmatch(name)
+    if match is None:
+        return None
+    found = PodName(match["role"], int(match["index"]), int(match["attempt"] or 0))
+    return found if name == pod_name(job, found.role, found.index, found.attempt) else None
 
 
 def claimed_job(name: str) -> str:
     """Return the job whose pod a pod of this name would be, empty where the name is none of ours. A shortened name keeps its digest."""
-    match = _CLAIM.fullmatch(name)
-    return match[1] if match else ""
+    match = _POD.fullmatch(name)
+    return match["job"] if match else ""
 
 
 def script_name(job: str, uid: str, attempt: int) -> str:

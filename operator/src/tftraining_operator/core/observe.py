@@ -6,17 +6,20 @@ Every string is bounded, so that one object cannot grow the process.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from tftrainer.contract import MESSAGE_LIMIT
+from tftrainer.messages.contract import MESSAGE_LIMIT
 
 from tftraining_operator.core import names
-from tftraining_operator.core.records import ContainerRecord, JobRecord, Key, PodRecord
+from tftraining_operator.core.records import ContainerRecord, InlineScript, JobRecord, Key, PodCondition, PodRecord
 
 UNKNOWN: Final = "Unknown"
+FORGOTTEN: Final = "ContainerStatusUnknown"
+"""Reason of a container's end of which the kubelet knows nothing; the exit code beside it is made up."""
 _TEXT_LIMIT: Final = 1024
 _LIST_LIMIT: Final = 64
 _PHASES: Final = frozenset({"Pending", "Running", "Succeeded", "Failed"})
@@ -29,17 +32,28 @@ def job_record(raw: Any) -> JobRecord | None:
     namespace, name, uid = (text(metadata.get(field)) for field in ("namespace", "name", "uid"))
     if not (namespace and name and uid):
         return None
+    spec, script = mapping(mapping(raw).get("spec")), inline_script(raw)
+    inline = InlineScript(hashlib.sha256(script.encode("utf-8", "surrogatepass")).hexdigest(), len(script)) if script else None
+    if inline is not None:
+        spec = {**spec, "script": {**spec["script"], "inline": inline.sha256}}
     return JobRecord(
         key=Key(namespace, name),
         uid=uid,
         generation=integer(metadata.get("generation")) or 0,
         created_at=timestamp(metadata.get("creationTimestamp")) or 0.0,
         resource_version=text(metadata.get("resourceVersion")),
-        spec=mapping(mapping(raw).get("spec")),
+        spec=spec,
         status=mapping(mapping(raw).get("status")),
         deleted_at=timestamp(metadata.get("deletionTimestamp")),
         orphaning="orphan" in sequence(metadata.get("finalizers")),
+        inline=inline,
     )
+
+
+def inline_script(raw: Any) -> str:
+    """Return the text of a TFTrainingJob's inline script, empty where it has none."""
+    script = mapping(mapping(mapping(raw).get("spec")).get("script")).get("inline")
+    return script if isinstance(script, str) else ""
 
 
 def pod_record(raw: Any) -> PodRecord | None:
@@ -63,18 +77,17 @@ def pod_record(raw: Any) -> PodRecord | None:
         name=name,
         uid=uid,
         owner_uid=owner_uid,
-        role=text(labels.get(names.ROLE)) or UNKNOWN,
-        index=_decimal(labels.get(names.INDEX)),
-        attempt=_decimal(labels.get(names.ATTEMPT)),
         phase=phase if phase in _PHASES else UNKNOWN,
         created_at=timestamp(metadata.get("creationTimestamp")) or 0.0,
         resource_version=text(metadata.get("resourceVersion")),
         reason=text(status.get("reason")),
         message=text(status.get("message")),
         node=text(mapping(mapping(raw).get("spec")).get("nodeName")),
+        nominated_node=text(status.get("nominatedNodeName")),
         deleted_at=timestamp(metadata.get("deletionTimestamp")),
         conditions=_conditions(status.get("conditions")),
         containers=tuple(_containers(status)),
+        deadline_seconds=_deadline(annotations.get(names.DEADLINE)),
     )
 
 
@@ -119,13 +132,20 @@ def _owner(metadata: Mapping[str, Any]) -> tuple[str, str]:
     return "", ""
 
 
-def _decimal(value: Any) -> int:
-    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 9 else 0
+def _deadline(value: Any) -> float | None:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 9:
+        return float(value)
+    return math.inf if value == "none" else None
 
 
-def _conditions(value: Any) -> dict[str, tuple[str, str, str]]:
+def _conditions(value: Any) -> dict[str, PodCondition]:
     return {
-        kind: (text(condition.get("status")), text(condition.get("reason")), text(condition.get("message")))
+        kind: PodCondition(
+            text(condition.get("status")),
+            text(condition.get("reason")),
+            text(condition.get("message")),
+            timestamp(condition.get("lastTransitionTime")),
+        )
         for condition in map(mapping, sequence(value))
         if (kind := text(condition.get("type")))
     }
@@ -136,11 +156,10 @@ def _containers(status: Mapping[str, Any]) -> Iterator[ContainerRecord]:
         for container in map(mapping, sequence(status.get(field))):
             name = text(container.get("name"))
             if name:
-                yield _container(name, container)
+                yield _container(name, mapping(container.get("state")))
 
 
-def _container(name: str, raw: Mapping[str, Any]) -> ContainerRecord:
-    states = mapping(raw.get("state"))
+def _container(name: str, states: Mapping[str, Any]) -> ContainerRecord:
     # An empty state is what the API documents as waiting.
     state = next((kind for kind in _STATES if isinstance(states.get(kind), Mapping)), "waiting")
     detail = mapping(states.get(state))
@@ -149,9 +168,7 @@ def _container(name: str, raw: Mapping[str, Any]) -> ContainerRecord:
         state=state,
         reason=text(detail.get("reason")),
         message=text(detail.get("message"), MESSAGE_LIMIT),
-        exit_code=integer(detail.get("exitCode")),
-        signal=integer(detail.get("signal")),
+        exit_code=integer(detail.get("exitCode")) if detail.get("reason") != FORGOTTEN else None,
         started_at=timestamp(detail.get("startedAt")),
         finished_at=timestamp(detail.get("finishedAt")),
-        restart_count=integer(raw.get("restartCount")) or 0,
     )

@@ -1,121 +1,51 @@
-"""Why a job does not run yet, in words that name the field and the remedy."""
+"""What a job waits for that does not run yet, and when it is worth telling anew."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from tftraining_operator.core.build import Effective
-from tftraining_operator.core.records import ContainerRecord, PodRecord
+from tftraining_operator.api.status import MESSAGE_LIMIT
+from tftraining_operator.core.observe import mapping, text, timestamp
+from tftraining_operator.core.records import Raw
 
-_IMAGE: Final = frozenset(
-    {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable", "ImageInspectError", "SignatureValidationFailed"}
-)
-_ORDINARY: Final = frozenset({"", "ContainerCreating", "PodInitializing"})
-_KEYS: Final = "endpoint, bucket, accessKey and secretKey"
-"""What a Secret of the job must have. The kubelet tells of one missing key at a time."""
-_SECRET: Final = re.compile(r'secret "([^"]{1,253})" not found')
-_KEY: Final = re.compile(r"couldn't find key (\S{1,253}) in Secret [^/\s]{1,63}/(\S{1,253})")
+RESTLESS_SECONDS: Final = 30.0
+"""How long the words about one and the same wait stay, however often a scheduler, a quota or a registry says it otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """What a job waits for. `certain` means that waiting will not help: the job can be ended at once."""
+    """What a job waits for. `certain` means that waiting will not help: the job can be ended at once.
+
+    `restless` marks words of one who says them again and again, with other numbers. `partial` marks those that say less than what was
+    told of the same reason before. `told_at` is the Unix second of the message, None for one that is new.
+    """
 
     reason: str
     message: str
     certain: bool = False
+    restless: bool = False
+    partial: bool = False
+    told_at: float | None = None
 
 
-def pending(pod: PodRecord, wanted: Effective) -> Pending | None:
-    """Return what keeps the pod from running, None where nothing but time does."""
-    scheduled, reason, message = (pod.conditions or {}).get("PodScheduled", ("", "", ""))
-    if scheduled == "False":
-        return _unplaced(reason, message, wanted)
-    for container in pod.containers:
-        if container.state == "waiting" and container.reason not in _ORDINARY:
-            return _waiting(container, pod, wanted)
-    return None
+def steadied(found: Pending, status: Raw, now: float) -> tuple[Pending, float | None]:
+    """Return what is to be told of a wait, given what the status tells already, and when there will be more to tell, None for never.
+
+    Another reason is told at once.
+    """
+    before = mapping(status.get("pending"))
+    kept, told_at = text(before.get("message"), MESSAGE_LIMIT), timestamp(before.get("lastUpdateTime"))
+    new = replace(found, message=text(found.message, MESSAGE_LIMIT), told_at=now)
+    if text(before.get("reason")) != found.reason or not kept or told_at is None or told_at > now:
+        return new, None
+    if found.partial or kept == new.message:
+        return replace(found, message=kept, told_at=told_at), None
+    if found.restless and now < told_at + RESTLESS_SECONDS:
+        return replace(found, message=kept, told_at=told_at), told_at + RESTLESS_SECONDS
+    return new, None
 
 
-def refused(message: str) -> Pending:
-    """Return what a job waits for whose pod the API server does not accept, as under a quota."""
-    return Pending(
-        "PodRefused",
-        f"the cluster does not accept the job's pod: {_short(message)}; it is tried again until spec.pendingDeadlineSeconds are over",
-    )
-
-
-def _unplaced(reason: str, message: str, wanted: Effective) -> Pending:
-    if reason == "SchedulingGated":
-        return Pending("SchedulingGated", "the pod waits for a scheduling gate to be lifted, as by a queue")
-    resources = wanted.spec.resources
-    asked = f"cpu {wanted.cpu}, memory {wanted.memory}"
-    if resources.gpus:
-        asked += f", {resources.gpus} of {wanted.gpu_resource}"
-    # What follows is about other pods that might make room, and there are none.
-    why = message.partition(" preemption:")[0].replace(" no new claims to deallocate,", "")
-    return Pending(
-        "Unschedulable",
-        f"no node can take the pod now (spec.resources asks for {asked}): {_short(why) or 'no reason given'}; "
-        "it starts when one can: wait, ask for less, or let an admin add a node",
-    )
-
-
-def _waiting(container: ContainerRecord, pod: PodRecord, wanted: Effective) -> Pending:
-    image = wanted.runtime.image
-    if container.reason == "InvalidImageName":
-        return Pending(
-            "InvalidImageName",
-            f"the image {image} of runtime {wanted.runtime_name} has no valid name: an admin has to correct the runtime catalogue",
-            certain=True,
-        )
-    if container.reason in _IMAGE:
-        return Pending(
-            "ImageUnavailable",
-            f"the image {image} of runtime {wanted.runtime_name} cannot be pulled on node {pod.node or 'unknown'}: "
-            f"{_pull_error(container.message)}; an admin has to provide it or correct the runtime catalogue",
-        )
-    if container.reason == "CreateContainerConfigError":
-        return _configuration(container.message, pod, wanted)
-    return Pending(
-        container.reason[:64],
-        f"container {container.name} cannot be started ({container.reason}): {_short(container.message) or 'no reason given'}",
-    )
-
-
-def _configuration(message: str, pod: PodRecord, wanted: Effective) -> Pending:
-    namespace = pod.key.namespace
-    if (missing := _SECRET.search(message)) is not None:
-        return Pending(
-            "SecretNotFound",
-            f"the Secret {missing[1]}, which {_field(missing[1], wanted)} names, does not exist in namespace {namespace}: create it "
-            f"with the keys {_KEYS}, and the job goes on by itself; its node keeps its place free",
-        )
-    if (missing := _KEY.search(message)) is not None:
-        return Pending(
-            "SecretKeyNotFound",
-            f"the Secret {missing[2]}, which {_field(missing[2], wanted)} names, has no key {missing[1]} in namespace {namespace}: "
-            f"add it ({_KEYS} are all needed), and the job goes on by itself; its node keeps its place free",
-        )
-    return Pending("ContainerConfigError", f"the pod cannot be started: {_short(message) or 'no reason given'}")
-
-
-def _field(secret: str, wanted: Effective) -> str:
-    # With one Secret for both, the storage Secret is the one that every job needs.
-    if secret == wanted.storage_secret:
-        return "spec.storage.secretName"
-    return "spec.datasets.secretName" if secret == wanted.datasets_secret else "the pod"
-
-
-def _pull_error(message: str) -> str:
-    """Keep only what went wrong, so that a pull and the back-off after it read the same and the status does not flap."""
-    detail = message.split("ErrImagePull: ", 1)[-1]
-    if detail.startswith("Back-off pulling image") or not detail:
-        return "pulling failed"
-    return _short(detail)
-
-
-def _short(text: str) -> str:
+def short(text: str) -> str:
+    """Return the beginning of what somebody else has said, as one line without a stop at its end."""
     return " ".join(text.split())[:600].rstrip(". ")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pydantic import ValidationError
-from tftrainer.contract import CodePins, FetchReport, Pinned
+from tftrainer.messages.contract import CodePins, FetchReport, Pinned
 
 from tftraining_operator.api.status import Code, PinnedObject
 from tftraining_operator.core.observe import mapping, sequence, text

@@ -7,8 +7,12 @@ seconds as the API server or a container stated them, never "now".
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+from tftrainer.messages.contract import LiveReport
+
+from tftraining_operator.core.nodes import Need, Nodes
 
 Raw = Mapping[str, Any]
 """An object as the API server sent it."""
@@ -30,36 +34,48 @@ class ContainerRecord:
     reason: str = ""
     message: str = ""
     exit_code: int | None = None
-    signal: int | None = None
     started_at: float | None = None
     finished_at: float | None = None
-    restart_count: int = 0
+
+
+class PodCondition(NamedTuple):
+    """A condition of a pod; `since` is the Unix second of its last change, None where nobody says."""
+
+    status: str = ""
+    reason: str = ""
+    message: str = ""
+    since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PodRecord:
     """A pod that claims to be a job's: what `decide` needs of it and nothing else.
 
-    `owner_uid` is the uid of the controlling owner reference, empty without one. `conditions` maps a condition's type to
-    (status, reason, message). `deleted_at` is the deletion timestamp of a pod that is going.
+    `owner_uid` is the uid of the controlling owner reference, empty without one. `conditions` are those of the pod by their types.
+    `deleted_at` is the deletion timestamp of a pod that is going. `nominated_node` is where the scheduler ends other pods to make room
+    for this one. `deadline_seconds` is after how many seconds its launcher ends the script, infinite for never, None where it does not
+    say.
     """
 
     key: Key
     name: str
     uid: str
     owner_uid: str
-    role: str
-    index: int
-    attempt: int
     phase: str
     created_at: float
     resource_version: str
     reason: str = ""
     message: str = ""
     node: str = ""
+    nominated_node: str = ""
     deleted_at: float | None = None
-    conditions: Mapping[str, tuple[str, str, str]] | None = None
+    conditions: Mapping[str, PodCondition] = field(default_factory=dict)
     containers: tuple[ContainerRecord, ...] = ()
+    deadline_seconds: float | None = None
+
+    def condition(self, kind: str) -> PodCondition:
+        """Return the condition of that type, an empty one where the pod has none."""
+        return self.conditions.get(kind, PodCondition())
 
     def container(self, name: str) -> ContainerRecord | None:
         """Return the container of that name, None where the kubelet has not reported it yet."""
@@ -67,10 +83,19 @@ class PodRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class InlineScript:
+    """What is known of an inline script without its text: the SHA-256 of its UTF-8 form, and its length in characters."""
+
+    sha256: str
+    characters: int
+
+
+@dataclass(frozen=True, slots=True)
 class JobRecord:
     """A TFTrainingJob as it was last seen: identity, the raw spec (checked when it is used), and the status as it stands.
 
-    `orphaning` marks one whose deletion is meant to leave its pods where they are.
+    The text of an inline script is not kept, thousands of jobs could have one of 256 KiB: in `spec` its SHA-256 stands in its place, and
+    `inline` has its length too. `orphaning` marks a job whose deletion is meant to leave its pods where they are.
     """
 
     key: Key
@@ -82,6 +107,7 @@ class JobRecord:
     status: Raw
     deleted_at: float | None = None
     orphaning: bool = False
+    inline: InlineScript | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,22 +116,31 @@ class Observed:
 
     `pods` are those whose labels or names claim the job, foreign ones included. `gone` are the last records of pods of this job (by
     owner uid) that were seen and then deleted, as long as the process remembers them. `refusal` is what the API server said when it
-    last refused to create the job's pod (quota, admission), empty when it did not or has not been asked.
+    last refused to create the job's pod (quota, admission), empty when it did not or has not been asked. `live` are the newest reports
+    of running pods by the pods' uids, as far as this process has heard them. `nodes` are the cluster's nodes as they were last seen,
+    None where nobody has looked, or may; `nodes_awaited` tells that the job's question about them is answered in a moment.
     """
 
     job: JobRecord
     pods: tuple[PodRecord, ...] = ()
     gone: tuple[PodRecord, ...] = ()
     refusal: str = ""
+    live: Mapping[str, LiveReport] = field(default_factory=dict)
+    nodes: Nodes | None = None
+    nodes_awaited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
-    """A Kubernetes event about the job: `type` is Normal or Warning, `reason` a CamelCase word, `message` a sentence."""
+class Event:
+    """A Kubernetes event about the job: `type` is Normal or Warning, `reason` a CamelCase word, `message` a sentence.
+
+    Events of the same reason and `topic` are one that repeats itself, whatever their messages; without one, the message is the topic.
+    """
 
     type: str
     reason: str
     message: str
+    topic: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,21 +149,22 @@ class Deletion:
 
     name: str
     uid: str
-    grace_seconds: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do about a job, in this order: create `configmaps`, create `pods`, write `status`, post `notes`, `deletions`.
+    """What to do about a job, in this order: `creates`, one after the other, write `status`, post `events`, `deletions`.
 
     `status` is the whole desired status, None when it stays as it is. `requeue_at` is the Unix second at which the job has to be looked
-    at again although nothing changed, None for never. `rule` names the rule that decided, for the log.
+    at again although nothing changed, None for never. `rule` names the rule that decided, for the log. `need` is what the job's pod
+    needs of a node where none takes it: to say more of that, the nodes have to be seen.
     """
 
     rule: str
-    configmaps: tuple[Raw, ...] = ()
-    pods: tuple[Raw, ...] = ()
+    creates: tuple[Raw, ...] = ()
     deletions: tuple[Deletion, ...] = ()
     status: Raw | None = None
-    notes: tuple[Note, ...] = ()
+    events: tuple[Event, ...] = ()
     requeue_at: float | None = None
+    expires: bool = False
+    need: Need | None = None

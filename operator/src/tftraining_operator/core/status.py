@@ -2,85 +2,69 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
-from pydantic import ValidationError
-from tftrainer import contract
+from tftrainer.messages import contract
 
-from tftraining_operator.api.status import MESSAGE_LIMIT, Phase, Status
-from tftraining_operator.core import pins
-from tftraining_operator.core.causes import Verdict, published, report
+from tftraining_operator.api.status import ATTEMPTS_LIMIT, MESSAGE_LIMIT, Phase
+from tftraining_operator.core import pins, recorded
+from tftraining_operator.core.attempts import Attempt
+from tftraining_operator.core.causes import Verdict
 from tftraining_operator.core.conditions import conditions, rfc3339
-from tftraining_operator.core.observe import mapping, text, timestamp
+from tftraining_operator.core.observe import text, timestamp
 from tftraining_operator.core.pending import Pending
+from tftraining_operator.core.recorded import Ending
 from tftraining_operator.core.records import JobRecord, PodRecord, Raw
+from tftraining_operator.core.reports import published, report
 from tftraining_operator.core.situation import Situation
+from tftraining_operator.core.words import line, plain, sentence
 
+_SHOWN_NOTES: Final = 4
+"""How many of the notes of a run its message has room for: the newest."""
 _LEFT: Final = ("resolvedArgs", "fetched", "logs", "outputs", "model", "checkpoint")
-_NUMBERS: Final = re.compile(r"[0-9]+")
-_WORD: Final = re.compile(r"[a-z]+(?=[\s,;']|:(?!/)|$)")
-_TERMINAL: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-def render(situation: Situation, job: JobRecord, now: float, runtime: str) -> dict[str, Any]:
-    """Return the status that the job should have; `runtime` is empty where nobody can tell which it would be."""
-    steady = _steady(situation, job.status)
-    pod = steady.pod
+def render(situation: Situation, job: JobRecord, now: float, runtime: str, ended: Raw) -> dict[str, Any]:
+    """Return the status that the job should have; `runtime` is empty where nobody can tell which it would be.
+
+    `ended` are the fields about attempts that have ended.
+    """
+    number, pod, left = situation.attempt.number, situation.attempt.chief.last, _last(situation)
     found: dict[str, Any] = {
         "observedGeneration": job.generation,
-        "phase": steady.phase.value,
-        "message": steady.message,
-        "attempt": steady.attempt,
+        "phase": situation.phase.value,
+        "message": _message(situation),
+        "attempt": number,
         "runtime": runtime,
-        "startTime": _time(_started(pod, contract.FETCH), job.status, "startTime", steady),
-        "runningTime": _time(_started(pod, contract.TRAINER), job.status, "runningTime", steady),
-        "completionTime": rfc3339(min(steady.ended_at or now, now)) if steady.finished else None,
-        "conditions": conditions(steady, job.status, now),
-        "pods": [_pod(pod)] if pod is not None else None,
-        "pending": _pending(steady.pending),
-        "failure": _failure(steady.verdict, steady.attempt),
-        "code": pins.render(job, _fetched(pod)),
-        **_left(steady, job),
+        "startTime": _time(_started(pod, contract.FETCH), job.status, "startTime", situation),
+        "runningTime": _time(_started(pod, contract.TRAINER), job.status, "runningTime", situation),
+        "completionTime": rfc3339(min(situation.ended_at or now, now)) if situation.finished else None,
+        "conditions": conditions(situation, job.status, now),
+        "pods": [_pod(replica.last) for replica in situation.attempt.replicas if replica.last is not None],
+        **_tried(situation, job.status),
+        "ending": _ending(situation.ending),
+        "pending": _pending(situation.pending),
+        "failure": _failure(situation.verdict, number) if situation.finished else None,
+        "notes": [{"reason": note.reason.value, "message": line(note.message)} for note in situation.notes],
+        "code": pins.render(job, _fetched(left)),
+        **_left(left, situation, job),
+        **ended,
     }
     cleaned: dict[str, Any] = _clean(found)
     return cleaned
 
 
-def _steady(situation: Situation, previous: Raw) -> Situation:
-    """Keep a pending message that differs in its numbers only: a scheduler counts nodes anew whenever one of them changes."""
-    before = mapping(previous.get("pending"))
-    found = situation.pending
-    if found is None or text(before.get("reason")) != found.reason:
-        return situation
-    kept = text(before.get("message"), MESSAGE_LIMIT)
-    if _NUMBERS.sub("", kept) != _NUMBERS.sub("", found.message):
-        return situation
-    message = sentence(kept) if situation.message == sentence(found.message) else situation.message
-    return replace(situation, pending=replace(found, message=kept), message=message)
-
-
-def sentence(*parts: str) -> str:
-    """Return parts as sentences of one line, each with a capital at its start, unless a name such as `train.py` is there, and a stop."""
-    ended = []
-    for part in parts:
-        stripped = line(part)
-        if stripped:
-            begin = stripped[0].upper() if _WORD.match(stripped) else stripped[0]
-            ended.append(begin + stripped[1:] + ("" if stripped[-1] in ".!?" else "."))
-    return " ".join(ended)[:MESSAGE_LIMIT]
-
-
-def plain(text: str) -> str:
-    """Return a text without what a terminal would obey: a library's colours, or somebody's mischief."""
-    return _TERMINAL.sub("", text)
-
-
-def line(text: str) -> str:
-    """Return a text as one plain line."""
-    return " ".join(plain(text).split())
+def _message(situation: Situation) -> str:
+    """Return the message, at an end with what there is to say of the outputs, for which there is always room: `failure` has the rest."""
+    if situation.phase is Phase.RUNNING:
+        return sentence(situation.message, *(note.message for note in situation.notes[-_SHOWN_NOTES:]))
+    note = sentence(situation.note) if situation.finished else ""
+    if not note:
+        return situation.message
+    room = MESSAGE_LIMIT - len(note) - 1
+    before = situation.message if len(situation.message) <= room else f"{situation.message[: room - 1]}…"
+    return f"{before} {note}"
 
 
 def _started(pod: PodRecord | None, name: str) -> float | None:
@@ -92,7 +76,7 @@ def _time(seen: float | None, previous: Raw, field: str, situation: Situation) -
     if seen is not None:
         return rfc3339(seen)
     # Of a pod that is gone without a trace, our own earlier word is all there is.
-    kept = text(previous.get(field)) if situation.pod is None and situation.finished else ""
+    kept = text(previous.get(field)) if situation.attempt.chief.last is None and situation.finished else ""
     return kept if timestamp(kept) is not None and len(kept) <= 32 else None
 
 
@@ -110,8 +94,43 @@ def _pod_phase(pod: PodRecord) -> str:
     return pod.phase
 
 
+def _tried(situation: Situation, previous: Raw) -> dict[str, Any]:
+    """Return what is known of earlier attempts and of the retry that the current one is."""
+    again, restart = situation.again, situation.restart or recorded.restart(previous)
+    attempts = [each.model_dump(by_alias=True, exclude_defaults=True, mode="json") for each in recorded.attempts(previous)]
+    if again is not None and situation.before is not None and situation.verdict is not None:
+        attempts.append(_failed_attempt(situation.before, situation.verdict, situation.ended_at))
+        restart = again.restart
+    if restart is not None and restart.attempt != situation.attempt.number:
+        restart = None
+    used = again.used if again is not None else recorded.retries(previous)
+    return {
+        "attempts": attempts[-ATTEMPTS_LIMIT:],
+        "retries": {budget.value: count for budget, count in used.items() if count},
+        "restart": {"attempt": restart.attempt, "at": rfc3339(restart.at), "begun": restart.begun or None} if restart is not None else None,
+    }
+
+
+def _failed_attempt(attempt: Attempt, verdict: Verdict, ended_at: float | None) -> dict[str, Any]:
+    failed = _failure(verdict, attempt.number) or {}
+    last = attempt.chief.last
+    final = report(last.container(contract.PUBLISHER), contract.PublishReport) if last is not None else None
+    return {
+        **{field: failed[field] for field in ("attempt", "cause", "reason", "message", "exception", "file", "line", "exitCode", "pod")},
+        "logs": final.logs_uri if final is not None else "",
+        "endedAt": rfc3339(ended_at) if ended_at is not None else None,
+    }
+
+
+def _ending(ending: Ending | None) -> dict[str, Any] | None:
+    return None if ending is None else {"attempt": ending.attempt, "because": ending.because.value, "since": rfc3339(ending.since)}
+
+
 def _pending(pending: Pending | None) -> dict[str, Any] | None:
-    return None if pending is None else {"reason": pending.reason, "message": pending.message[:MESSAGE_LIMIT]}
+    if pending is None:
+        return None
+    told_at = rfc3339(pending.told_at) if pending.told_at is not None else None
+    return {"reason": pending.reason, "message": pending.message[:MESSAGE_LIMIT], "lastUpdateTime": told_at}
 
 
 def _failure(verdict: Verdict | None, attempt: int) -> dict[str, Any] | None:
@@ -133,25 +152,25 @@ def _failure(verdict: Verdict | None, attempt: int) -> dict[str, Any] | None:
     }
 
 
-def _left(situation: Situation, job: JobRecord) -> dict[str, Any]:
-    """Return what the attempt, or the one that was suspended, has left behind."""
-    pod = situation.pod or situation.stopped
+def _last(situation: Situation) -> PodRecord | None:
+    """Return the pod of the attempt, or of the one before one that is still to come."""
+    return situation.attempt.chief.last or (situation.before.chief.last if situation.before is not None else None)
+
+
+def _left(pod: PodRecord | None, situation: Situation, job: JobRecord) -> dict[str, Any]:
+    """Return what the pod has left behind."""
     if pod is not None:
-        return _reported(pod, job)
-    return _kept(job.status) if situation.phase is Phase.SUSPENDED else {}
+        return _reported(pod, job, situation.saved)
+    return _kept(job.status) if situation.phase in {Phase.SUSPENDED, Phase.RESTARTING} else {}
 
 
 def _kept(previous: Raw) -> dict[str, Any]:
     """Return what the status says already of a pod that nobody remembers, as far as it could be our own word."""
-    try:
-        left = Status.model_validate({field: previous[field] for field in _LEFT if field in previous})
-    except (ValidationError, RecursionError):
-        return {}
-    found: dict[str, Any] = left.model_dump(by_alias=True, exclude_unset=True, mode="json")
+    found: dict[str, Any] = recorded.part(previous, *_LEFT).model_dump(by_alias=True, exclude_unset=True, mode="json")
     return found
 
 
-def _reported(pod: PodRecord, job: JobRecord) -> dict[str, Any]:
+def _reported(pod: PodRecord, job: JobRecord, saved: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     fetched = _fetched(pod)
     if fetched is not None:
@@ -167,7 +186,8 @@ def _reported(pod: PodRecord, job: JobRecord) -> dict[str, Any]:
     found["logs"] = {"uri": place} if place else None
     found["checkpoint"] = {
         "restored": line(fetched.restored) if fetched is not None else None,
-        "saved": line(final.checkpoint) if final is not None else None,
+        # Of a publisher that could not do its work, what was told before is all there is.
+        "saved": line(final.checkpoint if final is not None and final.manifest_uri else saved),
     }
     if published(pod, job.key.namespace, job.key.name, job.uid) is not None and final is not None:
         found["outputs"] = {
@@ -176,6 +196,7 @@ def _reported(pod: PodRecord, job: JobRecord) -> dict[str, Any]:
             "objects": final.objects,
             "bytes": final.bytes,
             "skipped": final.skipped or None,
+            "kept": final.kept or None,
         }
         found["model"] = None if final.model is None else msgspec.to_builtins(final.model)
     return found

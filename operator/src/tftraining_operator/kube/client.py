@@ -7,17 +7,18 @@ created pod is what the operator waits for (figures in docs/design/0005-http-cli
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Protocol
 
 import aiohttp
 
-from tftraining_operator.kube.credentials import Credentials
+from tftraining_operator.kube.credentials import Credentials, tls
 from tftraining_operator.kube.errors import ApiError, UnavailableError, error_of
 
 Raw = Mapping[str, Any]
-PAGE = 100
-"""Objects of one page of a list."""
+PAGE = 25
+"""Objects of one page of a list: of jobs with the longest inline scripts, some 25 MB of text."""
 _TIMEOUT_SECONDS = 30.0
 
 
@@ -36,20 +37,30 @@ class KubeApi(Protocol):
     async def set_status(self, path: str, status: Raw, *, resource_version: str) -> Raw:
         """Replace an object's status if it is still in that version, and return the object."""
 
-    async def delete(self, path: str, *, uid: str, grace_seconds: int | None = None) -> None:
-        """Delete an object if it still is the one with that uid."""
+    async def delete(self, path: str, *, uid: str, resource_version: str = "") -> None:
+        """Delete an object if it still is the one with that uid, and in that version where one is named."""
 
-    def pages(self, path: str, selector: str = "") -> AsyncIterator[tuple[str, list[Raw]]]:
-        """Yield the list's version and items, page by page."""
+    def pages(self, path: str, selector: str = "", *, fields: str = "") -> AsyncIterator[tuple[str, list[Raw]]]:
+        """Yield the list's version and items, page by page; `selector` is of labels, `fields` of fields."""
 
 
 class KubeClient:
-    """A `KubeApi` over one pool of connections. `count` is told the verb and HTTP code of every request."""
+    """A `KubeApi` over one pool of connections.
 
-    def __init__(self, credentials: Credentials, user_agent: str, count: Callable[[str, int], None] = lambda *_: None) -> None:
+    `count` is told the verb and HTTP code of every request, `dated` each answer's date and the monotonic seconds of request and answer.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        user_agent: str,
+        count: Callable[[str, int], None] = lambda *_: None,
+        dated: Callable[[str, float, float], None] = lambda *_: None,
+    ) -> None:
         self._credentials = credentials
         self._count = count
-        connector = aiohttp.TCPConnector(ssl=credentials.tls(), limit=32)
+        self._dated = dated
+        connector = aiohttp.TCPConnector(ssl=tls(credentials), limit=32)
         self._session = aiohttp.ClientSession(
             connector=connector, headers={"User-Agent": user_agent}, timeout=aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS)
         )
@@ -82,21 +93,22 @@ class KubeClient:
         ]
         return await self._request("PATCH", f"{path}/status", patch, "application/json-patch+json")
 
-    async def delete(self, path: str, *, uid: str, grace_seconds: int | None = None) -> None:
-        """Delete an object if it still is the one with that uid."""
-        options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
-        if grace_seconds is not None:
-            options["gracePeriodSeconds"] = grace_seconds
+    async def delete(self, path: str, *, uid: str, resource_version: str = "") -> None:
+        """Delete an object if it still is the one with that uid, and in that version where one is named."""
+        conditions = {"uid": uid} | ({"resourceVersion": resource_version} if resource_version else {})
+        options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": conditions}
         await self._request("DELETE", path, options)
 
-    async def pages(self, path: str, selector: str = "") -> AsyncIterator[tuple[str, list[Raw]]]:
-        """Yield the list's version and items, page by page."""
+    async def pages(self, path: str, selector: str = "", *, fields: str = "") -> AsyncIterator[tuple[str, list[Raw]]]:
+        """Yield the list's version and items, page by page; `selector` is of labels, `fields` of fields."""
         proceed = ""
         while True:
-            query = {"limit": str(PAGE)} | ({"labelSelector": selector} if selector else {}) | ({"continue": proceed} if proceed else {})
+            narrowed = {"labelSelector": selector, "fieldSelector": fields, "continue": proceed}
+            query = {"limit": str(PAGE)} | {name: value for name, value in narrowed.items() if value}
             answer = await self._request("GET", path, query=query)
             metadata = answer.get("metadata") or {}
             yield str(metadata.get("resourceVersion", "")), list(answer.get("items") or [])
+            del answer  # One page at a time: it may hold long scripts.
             proceed = str(metadata.get("continue") or "")
             if not proceed:
                 return
@@ -107,9 +119,11 @@ class KubeClient:
         token = self._credentials.token()
         headers = {"Content-Type": kind} | ({"Authorization": f"Bearer {token}"} if token else {})
         data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+        sent = time.monotonic()
         try:
             async with self._session.request(verb, self._credentials.server + path, data=data, params=query, headers=headers) as response:
                 self._count(verb, response.status)
+                self._dated(response.headers.get("Date", ""), sent, time.monotonic())
                 content = await response.read()
                 answer = _decoded(content)
                 if response.status >= 400:

@@ -1,77 +1,55 @@
-"""Where the API server is and how to be known to it: found and kept fresh by the official client's configuration code."""
+"""Where the API server is and how to be known to it."""
 
 from __future__ import annotations
 
 import ssl
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-
-import yaml
-from kubernetes.aio.client.configuration import Configuration
-from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+from typing import Protocol
 
 
 class CredentialsError(RuntimeError):
     """There is no usable way to the API server. The text says where it was looked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """The way to the API server. `configuration` is the official client's, read from `kubeconfig` or the pod's service account."""
-
-    configuration: Configuration
-    kubeconfig: Path | None = None
+class Credentials(Protocol):
+    """The way to the API server. Paths are None where there is no such file."""
 
     @property
     def server(self) -> str:
         """URL of the server, without a trailing slash."""
-        return str(self.configuration.host).rstrip("/")
+
+    @property
+    def authority_path(self) -> str | None:
+        """File with the certificates that the server's is checked against; None for those of the system."""
+
+    @property
+    def certificate_path(self) -> str | None:
+        """File with the client's certificate."""
+
+    @property
+    def key_path(self) -> str | None:
+        """File with the key of the client's certificate."""
+
+    @property
+    def insecure(self) -> bool:
+        """Whether the server's certificate is not to be checked."""
 
     def token(self) -> str | None:
         """Return the bearer token as it is now: a service account's changes about once an hour."""
-        if self.configuration.refresh_api_key_hook is not None:
-            # A file that cannot be read just now leaves the token that there is, which is good for a while yet.
-            with suppress(ConfigException, OSError):
-                self.configuration.refresh_api_key_hook(self.configuration)
-        key = self.configuration.api_key.get("BearerToken")
-        return str(key).partition(" ")[2].strip() if key else None
 
     async def renew(self) -> None:
-        """Read the credentials again: a kubeconfig's token may come from a program and have expired.
+        """Read the credentials again. Raises CredentialsError where they cannot be used."""
 
-        Raises:
-            CredentialsError: they cannot be used.
 
-        """
-        try:
-            if self.kubeconfig is not None:
-                self.kubeconfig.open().close()
-                await load_kube_config(config_file=str(self.kubeconfig), client_configuration=self.configuration)  # type: ignore[no-untyped-call]
-            else:
-                load_incluster_config(client_configuration=self.configuration)  # type: ignore[no-untyped-call]
-        except (ConfigException, OSError) as error:
-            raise CredentialsError(f"no way to the API server from {self._source}: {error}") from error
-        except (ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
-            # The official client does not check what it reads.
-            finding = " ".join(str(error).split())
-            raise CredentialsError(f"no way to the API server from {self._source}: it is no kubeconfig: {finding}") from error
-
-    @property
-    def _source(self) -> str:
-        if self.kubeconfig is None:
-            return "the pod's service account (outside of a cluster, name a --kubeconfig)"
-        return f"the kubeconfig {self.kubeconfig}"
-
-    def tls(self) -> ssl.SSLContext:
-        """Return the TLS context: the server's authority and, if there is one, the client's certificate."""
-        context = ssl.create_default_context(cafile=self.configuration.ssl_ca_cert)
-        if not self.configuration.verify_ssl:
-            # A kubeconfig that says insecure-skip-tls-verify means it.
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        if self.configuration.cert_file:
-            context.load_cert_chain(self.configuration.cert_file, self.configuration.key_file)
-        return context
+def tls(credentials: Credentials) -> ssl.SSLContext:
+    """Return the TLS context: the server's authority and, if there is one, the client's certificate."""
+    context = ssl.create_default_context(cafile=credentials.authority_path)
+    if credentials.insecure:
+        # A kubeconfig that says insecure-skip-tls-verify means it.
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if credentials.certificate_path is not None:
+        context.load_cert_chain(credentials.certificate_path, credentials.key_path)
+    return context
 
 
 async def find_credentials(kubeconfig: Path | None) -> Credentials:
@@ -81,6 +59,14 @@ async def find_credentials(kubeconfig: Path | None) -> Credentials:
         CredentialsError: neither can be used.
 
     """
-    credentials = Credentials(Configuration(), kubeconfig)
+    if kubeconfig is None:
+        from tftraining_operator.kube.service_account import ServiceAccount
+
+        credentials: Credentials = ServiceAccount()
+    else:
+        # Imported only here: the official client takes eleven megabytes.
+        from tftraining_operator.kube.kubeconfig import Kubeconfig
+
+        credentials = Kubeconfig(kubeconfig)
     await credentials.renew()
     return credentials

@@ -6,8 +6,10 @@ from urllib.parse import quote
 
 JOBS = ("/apis/tftraining.dev/v1alpha1", "tftrainingjobs")
 PODS = ("/api/v1", "pods")
+NODES = ("/api/v1", "nodes")
 CONFIGMAPS = ("/api/v1", "configmaps")
 EVENTS = ("/apis/events.k8s.io/v1", "events")
+TOKEN_REVIEWS = ("/apis/authentication.k8s.io/v1", "tokenreviews")
 LEASES = ("/apis/coordination.k8s.io/v1", "leases")
 
 

@@ -32,13 +32,13 @@ class LeaseLostError(RuntimeError):
 
 
 @dataclass(slots=True)
-class Sighting:
+class ObservedRecord:
     """The Lease's record as last seen, and since when (monotonic seconds) it has looked like that."""
 
     record: tuple[str, str] = ("", "")
     since: float = 0.0
 
-    def look(self, spec: Mapping[str, Any], now: float) -> None:
+    def observe(self, spec: Mapping[str, Any], now: float) -> None:
         """Note what the record is now."""
         record = (str(spec.get("holderIdentity") or ""), str(spec.get("renewTime") or ""))
         if record != self.record:
@@ -62,21 +62,15 @@ class Lease:
         self._identity = identity
         self._clock = clock
         self._wall = wall
-        self._sighting = Sighting()
+        self._observed = ObservedRecord()
         self._stored: Mapping[str, Any] | None = None
         self._lost = False
-        self._acquired_at = 0.0
         self._renewed_at: float | None = None
 
     @property
     def age_seconds(self) -> float | None:
         """For how long the Lease has not been renewed; None while it is not held."""
         return None if self._renewed_at is None else self._clock() - self._renewed_at
-
-    @property
-    def held_seconds(self) -> float:
-        """For how long the Lease has been held; 0 while it is not."""
-        return 0.0 if self._renewed_at is None else self._clock() - self._acquired_at
 
     @property
     def valid(self) -> bool:
@@ -88,7 +82,6 @@ class Lease:
         """Wait until the Lease is held."""
         while not await self._attempt(RENEW_DEADLINE_SECONDS):  # noqa: ASYNC110  another process's release cannot be waited for by an event
             await asyncio.sleep(RETRY_SECONDS)
-        self._acquired_at = self._clock()
         _log.info("lease held", lease=self._name, namespace=self._namespace, identity=self._identity)
 
     async def keep(self) -> None:
@@ -106,7 +99,7 @@ class Lease:
             if await self._attempt(max(min(left, RENEW_DEADLINE_SECONDS / 2), RETRY_SECONDS)):
                 continue
             if self._lost:
-                raise LeaseLostError(f"{lease} is held by {self._sighting.record[0]}")
+                raise LeaseLostError(f"{lease} is held by {self._observed.record[0]}")
             if not self.valid:
                 raise LeaseLostError(f"{lease} was not renewed for {RENEW_DEADLINE_SECONDS} s")
 
@@ -155,8 +148,8 @@ class Lease:
         except NotFoundError:
             return await self._create()
         spec = found.get("spec") or {}
-        self._sighting.look(spec, self._clock())
-        if not self._sighting.free_for(self._identity, self._clock()):
+        self._observed.observe(spec, self._clock())
+        if not self._observed.free_for(self._identity, self._clock()):
             self._lost = True
             return None
         return await self._api.replace(self._path, self._body(found))

@@ -4,31 +4,46 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Final
 
 import structlog
 
-from tftraining_operator.core import claims, names
+from tftraining_operator.core import attempts
 from tftraining_operator.core.configuration import Configuration
 from tftraining_operator.core.decide import decide
-from tftraining_operator.core.observe import job_record, mapping, pod_record, sequence, text
+from tftraining_operator.core.observe import inline_script, job_record, pod_record
 from tftraining_operator.core.records import Deletion, JobRecord, Key, Observed, Plan, Raw
 from tftraining_operator.kube import paths
 from tftraining_operator.kube.client import KubeApi
 from tftraining_operator.kube.errors import AlreadyExistsError, ApiError, ConflictError, NotFoundError, RefusedError
+from tftraining_operator.runtime.guard import NotLeadingError
 from tftraining_operator.runtime.metrics import Metrics
 from tftraining_operator.runtime.recorder import Recorder
+from tftraining_operator.runtime.rivals import Rivals
 from tftraining_operator.runtime.store import Store
+from tftraining_operator.runtime.survey import NodeSurvey
 from tftraining_operator.runtime.workqueue import WorkQueue
 
 _log = structlog.get_logger()
-_NOT_LEADING_SECONDS = 1.0
+_COLLECTIONS: Final[Mapping[str, tuple[str, str]]] = {"ConfigMap": paths.CONFIGMAPS, "Pod": paths.PODS}
+_EVEN_BESIDE_A_RIVAL: Final = frozenset({"being_deleted", "suspend"})
+"""Rules whose deletions of pods are done whoever else works there: a rival does the same, and a forged one must not keep pods running."""
+_NOT_NOW_SECONDS = 1.0
+_DELETED_SECONDS = 2.0
+"""After which a watch should have told of a pod that was deleted. One that began only after it was gone never will: it is asked for."""
+REFUSED_SECONDS = 9.0
+"""How long a pod that was refused waits at most, with jitter under 10: nobody tells when a quota has room again."""
+REFUSED_PER_SECOND = 25.0
+"""How many pods are tried in a second that were refused before, of all jobs together: the API server has other work."""
 
 
 class Reconciler:
-    """Makes what is what should be, one job at a time for each worker. `clock` gives Unix seconds.
+    """Makes what is what should be, one job at a time for each worker. `clock` gives the API server's Unix seconds.
 
-    `may_write` tells whether this process still leads.
+    `may_act` tells whether this process leads, and what it knows is of now.
     """
 
     def __init__(
@@ -40,7 +55,9 @@ class Reconciler:
         configuration: Configuration,
         clock: Callable[[], float],
         metrics: Metrics,
-        may_write: Callable[[], bool],
+        may_act: Callable[[], bool],
+        survey: NodeSurvey,
+        rivals: Rivals,
     ) -> None:
         self._api = api
         self._store = store
@@ -49,7 +66,9 @@ class Reconciler:
         self._configuration = configuration
         self._clock = clock
         self._metrics = metrics
-        self._may_write = may_write
+        self._may_act = may_act
+        self._survey = survey
+        self._rivals = rivals
 
     async def work(self) -> None:
         """Look at one job after the other until cancelled. A job that fails comes again, later each time."""
@@ -57,10 +76,12 @@ class Reconciler:
             key = await self._queue.get()
             begin = time.perf_counter()
             try:
-                if self._may_write():
+                if self._may_act():
                     await self.reconcile(key)
                 else:
-                    self._queue.add_after(key, _NOT_LEADING_SECONDS)
+                    self._queue.add_after(key, _NOT_NOW_SECONDS)
+            except NotLeadingError:
+                self._queue.add_after(key, _NOT_NOW_SECONDS)
             except ApiError as error:
                 self._again(key, error, error.retry_after or 0.0)
             except Exception as error:
@@ -83,12 +104,36 @@ class Reconciler:
         if observed is None:
             self._queue.forget(key)
             return
-        plan = decide(observed, self._configuration, self._clock())
+        plan = self._decide(observed)
+        seconds = self._rivals.seconds_to_give_way(key.namespace)
+        if seconds and not (plan.rule in _EVEN_BESIDE_A_RIVAL and plan.deletions):
+            self._queue.add_after(key, seconds)
+            return
         self._metrics.reconciles.labels(plan.rule).inc()
         await self._act(observed, plan)
         self._queue.forget(key)
+        if not plan.creates:
+            # Ended or suspended it wants no pod, and counts no longer among those that are refused.
+            self._store.refuse(key, "")
         if plan.rule == "finished":
-            self._store.lighten(observed.job)
+            self._store.drop_report(key)
+        self._look_again(key, plan)
+
+    def _decide(self, observed: Observed) -> Plan:
+        known = replace(observed, nodes=self._survey.seen, nodes_awaited=self._survey.awaits(observed.job.key))
+        return decide(known, self._configuration, self._clock())
+
+    def _look_again(self, key: Key, plan: Plan) -> None:
+        """Have the job looked at when it has to be. What this look has written is no news when a watch tells of it later."""
+        observed = self._store.observe(key) if plan.creates or plan.status is not None else None
+        if observed is not None and not plan.deletions:
+            plan = self._decide(observed)
+            if plan.creates or plan.status is not None or plan.deletions or plan.expires:
+                self._queue.add(key)
+        if plan.need is not None:
+            self._survey.ask(key, plan.need)
+        if plan.deletions:
+            self._queue.add_after(key, _DELETED_SECONDS)
         if plan.requeue_at is not None:
             self._queue.add_after(key, plan.requeue_at - self._clock())
 
@@ -96,10 +141,13 @@ class Reconciler:
         observed = self._store.observe(key)
         if observed is None:
             return None
-        doubtful = {pod.name: pod.uid for pod in observed.pods if pod.owner_uid != observed.job.uid}
-        doubtful |= dict.fromkeys(_unseen(observed), "")
+        if attempts.ahead(observed):
+            await self._refresh(observed.job)
+            observed = self._store.observe(key)
+            if observed is None:
+                return None
+        doubtful = attempts.doubtful(observed)
         for name, uid in doubtful.items():
-            # A stranger need not carry our labels, and a watch may be behind: before anybody concludes anything, the server is asked.
             try:
                 await self._look_at(key, name)
             except NotFoundError:
@@ -108,57 +156,81 @@ class Reconciler:
 
     async def _act(self, observed: Observed, plan: Plan) -> None:
         job = observed.job
-        refusal = await self._create(job, plan)
+        refusal = await self._create_all(job, plan.creates)
         if plan.status is not None and not await self._write_status(job, plan.status):
             return
-        for note in plan.notes:
-            self._recorder.post(job, note)
+        for event in plan.events:
+            self._recorder.post(job, event)
         # Why a pod goes is written down first: killed in between, the next process would take it for deleted by somebody else.
         for deletion in plan.deletions:
             await self._delete_pod(job, deletion)
-        if (plan.pods and refusal is None) or plan.deletions or plan.status is not None:
-            _tell(job, plan, created=refusal is None)
+        if plan.expires:
+            await self._delete_job(job)
+        if (plan.creates and refusal is None) or plan.deletions or plan.status is not None or plan.expires:
+            _log_decision(job, plan, created=refusal is None)
         if refusal is not None:
             raise refusal
 
-    async def _create(self, job: JobRecord, plan: Plan) -> RefusedError | None:
-        """Create what the plan wants. A refusal is returned, so that the job's status can still tell of it."""
+    async def _create_all(self, job: JobRecord, bodies: Sequence[Raw]) -> RefusedError | None:
+        """Create one after the other. A refusal is returned, so that the job's status can still tell of it."""
         try:
-            for body in plan.configmaps:
-                await self._create_configmap(job, body)
-            for body in plan.pods:
-                await self._create_pod(job, body)
+            for body in bodies:
+                await self._create(job, body)
         except RefusedError as error:
             self._store.refuse(job.key, error.message)
             return error
         return None
 
-    async def _create_configmap(self, job: JobRecord, body: Raw) -> None:
-        try:
-            await self._api.create(paths.collection(paths.CONFIGMAPS, job.key.namespace), body)
-        except AlreadyExistsError:
-            # Its name holds the job's uid, and it is immutable: it can only be what an earlier look at the job made.
+    async def _create(self, job: JobRecord, body: Raw) -> None:
+        name, path = str(body["metadata"]["name"]), paths.collection(_COLLECTIONS[body["kind"]], job.key.namespace)
+        if body["kind"] == "ConfigMap":
+            await self._create_configmap(job, name, path, body)
             return
-
-    async def _create_pod(self, job: JobRecord, body: Raw) -> None:
         try:
-            created = pod_record(await self._api.create(paths.collection(paths.PODS, job.key.namespace), body))
+            created = pod_record(await self._api.create(path, body))
         except AlreadyExistsError:
             # What was decided, was decided without it; a failure's delay keeps a name that stays taken from becoming a hot loop.
-            await self._look_at(job.key, str(body["metadata"]["name"]))
+            await self._look_at(job.key, name)
             raise
         self._store.refuse(job.key, "")
+        # There was room, perhaps for one more.
+        for key in self._store.refused(job.key.namespace, 1):
+            self._queue.add(key)
         if created is not None:
             # The watch may be late; the answer is not.
             self._store.put_pod(created)
 
+    async def _create_configmap(self, job: JobRecord, name: str, path: str, body: Raw) -> None:
+        """Create the ConfigMap of an inline script. The text is the job's, asked for now and kept nowhere in this process."""
+        if self._store.has_configmap(job.key, name):
+            return
+        found, known = await self._refresh(job), self._store.observe(job.key)
+        if found is None or known is None or known.job.inline != job.inline:
+            raise ConflictError(409, "Conflict", f"job {job.key.name} is not the one that was decided about")
+        # Its name holds the job's uid, and the pod's plan the script's digest: what is there already is an earlier look's, or of no use.
+        with suppress(AlreadyExistsError):
+            await self._api.create(path, {**body, "data": dict.fromkeys(body["data"], inline_script(found))})
+        self._store.put_configmap(job.key, name)
+
     async def _delete_pod(self, job: JobRecord, deletion: Deletion) -> None:
         try:
-            await self._api.delete(
-                paths.item(paths.PODS, job.key.namespace, deletion.name), uid=deletion.uid, grace_seconds=deletion.grace_seconds
-            )
+            await self._api.delete(paths.item(paths.PODS, job.key.namespace, deletion.name), uid=deletion.uid)
         except (NotFoundError, ConflictError):
-            return
+            # A watch that has missed its end would not tell of it any more.
+            self._store.forget_pod(job.key, deletion.name, deletion.uid)
+            self._queue.add(job.key)
+
+    async def _delete_job(self, job: JobRecord) -> None:
+        """Delete a job whose time has come, if it still is what was decided about; what it owns goes with it."""
+        path = paths.item(paths.JOBS, job.key.namespace, job.key.name)
+        try:
+            await self._api.delete(path, uid=job.uid, resource_version=job.resource_version)
+        except NotFoundError:
+            self._store.drop_job(job.key, job.uid)
+        except ConflictError:
+            # Somebody may have given it more time; the watch that should tell of that may be broken.
+            await self._refresh(job)
+            raise
 
     async def _write_status(self, job: JobRecord, status: Raw) -> bool:
         """Write the status and tell whether there still is a job."""
@@ -172,19 +244,23 @@ class Reconciler:
             # The decision was made on an older version; the newest one is fetched, because the watch that should bring it may be broken.
             await self._refresh(job)
             raise
+        self._metrics.changed(job, status)
         record = job_record(written)
         if record is not None:
             self._store.put_job(record)
         return True
 
-    async def _refresh(self, job: JobRecord) -> None:
+    async def _refresh(self, job: JobRecord) -> Raw | None:
+        """Return the job as the server has it now, whose newest version the store then has; None if this very job is gone."""
         try:
-            record = job_record(await self._api.get(paths.item(paths.JOBS, job.key.namespace, job.key.name)))
+            found = await self._api.get(paths.item(paths.JOBS, job.key.namespace, job.key.name))
         except NotFoundError:
             self._store.drop_job(job.key, job.uid)
-            return
+            return None
+        record = job_record(found)
         if record is not None:
             self._store.put_job(record)
+        return found if record is not None and record.uid == job.uid else None
 
     async def _look_at(self, key: Key, name: str) -> None:
         record = pod_record(await self._api.get(paths.item(paths.PODS, key.namespace, name)))
@@ -192,27 +268,22 @@ class Reconciler:
             self._store.adopt(key, record)
 
     def _again(self, key: Key, error: Exception, at_least: float) -> None:
-        delay = self._queue.retry(key, at_least)
+        if isinstance(error, RefusedError):
+            spread = self._store.refused_count / REFUSED_PER_SECOND
+            delay = self._queue.retry(key, at_least, REFUSED_SECONDS, spread)
+        else:
+            delay = self._queue.retry(key, at_least)
         self._metrics.failures.labels(type(error).__name__).inc()
         if not isinstance(error, ConflictError | AlreadyExistsError):
             _log.warning("tried again", namespace=key.namespace, job=key.name, error=str(error), seconds=round(delay, 2))
 
 
-def _unseen(observed: Observed) -> list[str]:
-    """Return the pods that the job's status tells of and that nobody has seen, neither there nor gone."""
-    if claims.end(observed.job) is not None:
-        return []
-    seen = {pod.name for pod in (*observed.pods, *observed.gone)}
-    told = {text(mapping(item).get("name")) for item in sequence(observed.job.status.get("pods"))}
-    return sorted(name for name in told - seen if names.attempt_of(observed.job.key.name, name) is not None)
-
-
-def _tell(job: JobRecord, plan: Plan, *, created: bool) -> None:
+def _log_decision(job: JobRecord, plan: Plan, *, created: bool) -> None:
     """Log a decision that changed something."""
     status = plan.status or job.status
     said = {
         "attempt": status.get("attempt", 0),
-        "created": [body["metadata"]["name"] for body in plan.pods if created] or None,
+        "created": [body["metadata"]["name"] for body in plan.creates if created] or None,
         "deleted": [item.name for item in plan.deletions] or None,
         "phase": plan.status.get("phase") if plan.status is not None else None,
         "why": plan.status.get("message") if plan.status is not None else None,

@@ -10,39 +10,53 @@ import itertools
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 
-from tftraining_operator.core.records import JobRecord, Note
+from tftraining_operator.core.records import Event, JobRecord
 from tftraining_operator.kube import paths
 from tftraining_operator.kube.client import KubeApi
 from tftraining_operator.kube.errors import ApiError
 from tftraining_operator.runtime.metrics import Metrics
 
 _log = structlog.get_logger()
+POSTERS = 4
+"""How many events are posted at a time."""
+FRESH_SECONDS = 2.0
+"""How long a Normal event may wait: after that it is no news any more, and the status tells it anyway."""
 _WAITING = 1000
 _NOTE_LIMIT = 1024
 _NAME_LIMIT = 200
 _REMEMBERED = 4096
-_DRAIN_SECONDS = 0.5
+_DRAIN_SECONDS = 0.8
 REPEAT_SECONDS = 600.0
 """For how long the same event about the same job is only counted."""
 CONTROLLER = "tftraining.dev/operator"
 
 
 @dataclass(slots=True)
-class _Told:
+class _Posted:
     """When an event was last posted (Unix seconds), and how often it has happened by now."""
 
     posted_at: float
     count: int = 1
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class _Waiting:
+    """An event that is to be posted: Warnings come before all others, each in their order. `since` are Unix seconds."""
+
+    normal: bool
+    serial: int
+    since: float = field(compare=False)
+    body: dict[str, Any] = field(compare=False)
+
+
 class Recorder:
-    """Posts events one after the other. What cannot be posted is dropped and counted: an event is news, not truth.
+    """Posts events. What cannot be posted, or waits for too long, is dropped and counted: an event is news, not truth.
 
     An event that repeats itself is posted again only after ten minutes, then with the number of times it has happened: a state that
     flaps costs no writes. `clock` gives Unix seconds.
@@ -53,34 +67,44 @@ class Recorder:
         self._identity = identity
         self._clock = clock
         self._metrics = metrics
-        self._waiting: asyncio.Queue[tuple[JobRecord, dict[str, Any]]] = asyncio.Queue(_WAITING)
-        self._told: OrderedDict[tuple[str, str, str], _Told] = OrderedDict()
+        self._waiting: asyncio.PriorityQueue[_Waiting] = asyncio.PriorityQueue()
+        self._posted: OrderedDict[tuple[str, str, str], _Posted] = OrderedDict()
         self._serial = itertools.count()
 
-    def post(self, job: JobRecord, note: Note) -> None:
+    def post(self, job: JobRecord, note: Event) -> None:
         """Have an event posted soon."""
         now = self._clock()
-        told = self._count(job, note, now)
-        if told.count > 1 and now - told.posted_at < REPEAT_SECONDS:
+        posted = self._count(job, note, now)
+        if posted.count > 1 and now - posted.posted_at < REPEAT_SECONDS:
             self._metrics.events_dropped.labels("repeated").inc()
             return
-        told.posted_at = now
-        try:
-            self._waiting.put_nowait((job, event(job, note, now, self._identity, serial=next(self._serial), count=told.count)))
-        except asyncio.QueueFull:
+        posted.posted_at = now
+        normal, serial = note.type == "Normal", next(self._serial)
+        if self._waiting.qsize() >= (_WAITING if normal else 2 * _WAITING):
             self._metrics.events_dropped.labels("too many").inc()
+            return
+        body = event(job, note, now, self._identity, serial=serial, count=posted.count)
+        self._waiting.put_nowait(_Waiting(normal, serial, now, body))
 
     async def run(self) -> None:
-        """Post events until cancelled."""
+        """Post events until cancelled, as one of several that do."""
         while True:
-            job, body = await self._waiting.get()
+            waiting = await self._waiting.get()
             try:
-                await self._api.create(paths.collection(paths.EVENTS, job.key.namespace), body)
-            except ApiError as error:
-                self._metrics.events_dropped.labels("refused").inc()
-                _log.warning("event not posted", job=job.key.name, namespace=job.key.namespace, reason=body["reason"], error=str(error))
+                if waiting.normal and self._clock() - waiting.since > FRESH_SECONDS:
+                    self._metrics.events_dropped.labels("late").inc()
+                else:
+                    await self._create(waiting.body)
             finally:
                 self._waiting.task_done()
+
+    async def _create(self, body: dict[str, Any]) -> None:
+        job = body["regarding"]
+        try:
+            await self._api.create(paths.collection(paths.EVENTS, job["namespace"]), body)
+        except ApiError as error:
+            self._metrics.events_dropped.labels("refused").inc()
+            _log.warning("event not posted", job=job["name"], namespace=job["namespace"], reason=body["reason"], error=str(error))
 
     async def drain(self) -> None:
         """Wait for the events that are still to be posted, but not for long."""
@@ -88,20 +112,20 @@ class Recorder:
             async with asyncio.timeout(_DRAIN_SECONDS):
                 await self._waiting.join()
 
-    def _count(self, job: JobRecord, note: Note, now: float) -> _Told:
-        identity = (job.uid, note.reason, note.message)
-        told = self._told.get(identity)
-        if told is None:
-            told = self._told[identity] = _Told(now)
-            if len(self._told) > _REMEMBERED:
-                self._told.popitem(last=False)
+    def _count(self, job: JobRecord, note: Event, now: float) -> _Posted:
+        identity = (job.uid, note.reason, note.topic or note.message)
+        posted = self._posted.get(identity)
+        if posted is None:
+            posted = self._posted[identity] = _Posted(now)
+            if len(self._posted) > _REMEMBERED:
+                self._posted.popitem(last=False)
         else:
-            told.count += 1
-            self._told.move_to_end(identity)
-        return told
+            posted.count += 1
+            self._posted.move_to_end(identity)
+        return posted
 
 
-def event(job: JobRecord, note: Note, at: float, identity: str, *, serial: int = 0, count: int = 1) -> dict[str, Any]:
+def event(job: JobRecord, note: Event, at: float, identity: str, *, serial: int = 0, count: int = 1) -> dict[str, Any]:
     """Return the Event object; `at` are Unix seconds, `serial` tells events of one instant apart, `count` is how often it has happened."""
     stamp = datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     body: dict[str, Any] = {

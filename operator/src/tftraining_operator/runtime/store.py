@@ -6,24 +6,36 @@ Own code, because kopf's index starts in quadratic time and keeps what was delet
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from itertools import islice
+
+from tftrainer.messages.contract import LiveReport
 
 from tftraining_operator.core.records import JobRecord, Key, Observed, PodRecord
+from tftraining_operator.runtime.compact import Compact, compact_job, compact_pod, whole_job, whole_pod
 
 _REMEMBERED = 4096
 """Deleted jobs, and deleted pods, that are remembered, so that a late event or list does not bring one back to life."""
 
 
 class Store:
-    """Records by job. Takes events in any order, doubled or late: the newest version of each object stays."""
+    """Records by job. Takes events in any order, doubled or late: the newest version of each object stays.
 
-    def __init__(self) -> None:
-        self._jobs: dict[Key, JobRecord] = {}
-        self._pods: dict[Key, dict[str, PodRecord]] = {}
-        self._gone: OrderedDict[str, PodRecord] = OrderedDict()
-        self._gone_of: dict[Key, dict[str, PodRecord]] = {}
+    `deleted` is told, once, of each job that was known and is there no more.
+    """
+
+    def __init__(self, deleted: Callable[[JobRecord], object] = lambda _: None) -> None:
+        self._deleted = deleted
+        self._jobs: dict[Key, JobRecord | Compact] = {}
+        self._pods: dict[Key, dict[str, PodRecord | Compact]] = {}
+        self._key_of: dict[str, Key] = {}
+        self._gone: OrderedDict[str, PodRecord | Compact] = OrderedDict()
+        self._gone_of: dict[Key, dict[str, PodRecord | Compact]] = {}
         self._refusals: dict[Key, str] = {}
+        self._refused_in: dict[str, dict[Key, None]] = {}
+        self._configmaps: dict[Key, str] = {}
+        self._live: dict[Key, dict[str, LiveReport]] = {}
         self._gone_jobs: OrderedDict[str, None] = OrderedDict()
 
     def __len__(self) -> int:
@@ -34,86 +46,137 @@ class Store:
         job = self._jobs.get(key)
         if job is None:
             return None
-        pods = tuple(self._pods.get(key, {}).values())
-        return Observed(job, pods, tuple(self._gone_of.get(key, {}).values()), self._refusals.get(key, ""))
+        pods = tuple(map(whole_pod, self._pods.get(key, {}).values()))
+        gone = tuple(map(whole_pod, self._gone_of.get(key, {}).values()))
+        return Observed(whole_job(job), pods, gone, self._refusals.get(key, ""), self._live.get(key, {}))
 
-    def jobs(self) -> Iterator[JobRecord]:
-        """Iterate over all jobs as they are now."""
+    def __iter__(self) -> Iterator[Key]:
+        """Iterate over the keys of all jobs that there are now."""
+        return iter(list(self._jobs))
+
+    def jobs(self) -> Iterator[JobRecord | Compact]:
+        """Iterate over all jobs that there are now, those that have ended in the form they are kept in."""
         return iter(list(self._jobs.values()))
 
-    def put_job(self, job: JobRecord) -> None:
-        """Keep what was seen of a job, unless something newer is known, also a successor of its name, or it was deleted already."""
-        known = self._jobs.get(job.key)
-        if job.uid in self._gone_jobs or (known is not None and _older(job.resource_version, known.resource_version)):
-            return
-        if known is not None and known.uid != job.uid:
-            self._bury(known.uid)
-            self._forget(job.key)
-        self._jobs[job.key] = job
+    def put_job(self, job: JobRecord) -> bool:
+        """Keep what was seen of a job and tell whether it is news.
 
-    def lighten(self, job: JobRecord) -> None:
-        """Drop the inline script of a job that has ended: thousands of them are kept, of up to 256 KiB each, and none runs again."""
-        script = job.spec.get("script")
-        if self._jobs.get(job.key) is job and isinstance(script, dict) and script.get("inline"):
-            self._jobs[job.key] = replace(job, spec={**job.spec, "script": {**script, "inline": ""}})
+        It is none where as much or more is known, also of a successor of its name, or where it was deleted already.
+        """
+        known = self._jobs.get(job.key)
+        if job.uid in self._gone_jobs or (known is not None and not _newer(job.resource_version, known.resource_version)):
+            return False
+        if known is not None and known.uid != job.uid:
+            self._mark_deleted(known.uid)
+            self._forget(job.key)
+            self._deleted(whole_job(known))
+        self._jobs[job.key] = compact_job(job)
+        return True
+
+    def drop_report(self, key: Key) -> None:
+        """Forget what the pod of a job has told of itself."""
+        self._live.pop(key, None)
 
     def drop_job(self, key: Key, uid: str) -> None:
         """Forget a job that was deleted; one of the same name that came after it stays."""
-        self._bury(uid)
+        self._mark_deleted(uid)
         known = self._jobs.get(key)
         if known is not None and known.uid == uid:
             del self._jobs[key]
             self._forget(key)
+            self._deleted(whole_job(known))
 
-    def put_pod(self, pod: PodRecord) -> None:
-        """Keep what was seen of a pod, unless something newer is known or it was deleted already."""
-        if pod.uid in self._gone:
-            return
-        pods = self._pods.setdefault(pod.key, {})
-        known = pods.get(pod.name)
-        if known is not None and _older(pod.resource_version, known.resource_version):
-            return
-        pods[pod.name] = pod
+    def put_pod(self, pod: PodRecord) -> tuple[Key, ...]:
+        """Keep what was seen of a pod and return the keys of the jobs that it is news for.
 
-    def drop_pod(self, pod: PodRecord) -> None:
-        """Remember a pod as gone, as it was at its end."""
-        pods = self._pods.get(pod.key, {})
-        known = pods.get(pod.name)
-        if known is not None and known.uid == pod.uid:
-            del pods[pod.name]
-            if not pods:
-                self._pods.pop(pod.key, None)
-        self._gone[pod.uid] = pod
+        It is none where as much or more is known, or where it was deleted already. A pod whose owner was changed is news for both.
+        """
+        before = self._key_of.get(pod.uid, pod.key)
+        known = self._pods.get(before, {}).get(pod.name)
+        if pod.uid in self._gone or (known is not None and not _newer(pod.resource_version, known.resource_version)):
+            return ()
+        self._file(pod)
+        return (pod.key,) if before == pod.key else (pod.key, before)
+
+    def drop_pod(self, pod: PodRecord) -> tuple[Key, ...]:
+        """Remember a pod as gone, as it was at its end, and return the keys of the jobs that it is news for."""
+        known = self._gone.get(pod.uid)
+        if known is not None and not _newer(pod.resource_version, known.resource_version):
+            return ()
+        key = self._key_of.get(pod.uid)
+        if key is not None:
+            self._take_out(key, pod.name)
+            # Where it was known is where it is missed, whatever was written on it at the end.
+            pod = replace(pod, key=key)
+        self._gone[pod.uid] = record = compact_pod(pod)
+        if pod.uid in self._live.get(pod.key, {}):
+            del self._live[pod.key]
         if pod.key in self._jobs:
-            self._gone_of.setdefault(pod.key, {})[pod.uid] = pod
+            self._gone_of.setdefault(pod.key, {})[pod.uid] = record
         while len(self._gone) > _REMEMBERED:
             uid, oldest = self._gone.popitem(last=False)
             self._gone_of.get(oldest.key, {}).pop(uid, None)
+        return (pod.key,)
 
     def forget_pod(self, key: Key, name: str, uid: str) -> None:
         """Remember as gone a pod that the server has just said is not there, unless another has taken its name meanwhile."""
         known = self._pods.get(key, {}).get(name)
         if known is not None and known.uid == uid:
-            self.drop_pod(known)
+            self.drop_pod(whole_pod(known))
+
+    def has_pod(self, uid: str) -> bool:
+        """Whether a pod with that uid is known."""
+        return uid in self._key_of
+
+    def is_going_on(self, uid: str) -> bool:
+        """Whether the pod with that uid is known and had not ended when it was last seen."""
+        pods = self._pods.get(self._key_of[uid], {}) if uid in self._key_of else {}
+        return any(pod.uid == uid and not isinstance(pod, Compact) for pod in pods.values())
+
+    def put_report(self, pod: str, report: LiveReport) -> Key | None:
+        """Keep what the pod with that uid tells of itself, and return the key of its job; None where no such pod is known."""
+        key = self._key_of.get(pod)
+        if key is None or key not in self._jobs:
+            return None
+        self._live[key] = {pod: report}
+        return key
 
     @property
     def pod_count(self) -> int:
         """How many pods are known."""
-        return sum(map(len, self._pods.values()))
+        return len(self._key_of)
+
+    @property
+    def refused_count(self) -> int:
+        """How many jobs wait whose pod the API server has refused."""
+        return len(self._refusals)
 
     def refuse(self, key: Key, message: str) -> None:
         """Remember what the API server said when it refused the job's pod; empty when it took it."""
         if message:
             self._refusals[key] = message
+            self._refused_in.setdefault(key.namespace, {})[key] = None
         else:
-            self._refusals.pop(key, None)
+            self._forget_refusal(key)
+
+    def refused(self, namespace: str, count: int) -> list[Key]:
+        """Return the jobs of a namespace whose pods have been refused for the longest time, `count` at most."""
+        return list(islice(self._refused_in.get(namespace, ()), count))
+
+    def put_configmap(self, key: Key, name: str) -> None:
+        """Remember that the API server has the ConfigMap of that name of a job's pod that is still to be created."""
+        self._configmaps[key] = name
+
+    def has_configmap(self, key: Key, name: str) -> bool:
+        """Whether the API server has the ConfigMap of that name, as far as it is known."""
+        return self._configmaps.get(key) == name
 
     def prune_jobs(self, present: Iterable[str], listed_at: str, namespace: str | None) -> list[Key]:
         """Drop the jobs that a list of that version did not have, and return their keys."""
         uids = set(present)
         ghosts = [
             job
-            for job in self.jobs()
+            for job in list(self._jobs.values())
             if job.uid not in uids and (namespace is None or job.key.namespace == namespace) and not _older(listed_at, job.resource_version)
         ]
         for job in ghosts:
@@ -130,7 +193,7 @@ class Store:
             if pod.uid not in uids and (namespace is None or pod.key.namespace == namespace) and not _older(listed_at, pod.resource_version)
         ]
         for pod in ghosts:
-            self.drop_pod(pod)
+            self.drop_pod(whole_pod(pod))
         return [pod.key for pod in ghosts]
 
     def adopt(self, key: Key, pod: PodRecord) -> None:
@@ -142,18 +205,48 @@ class Store:
         if gone is not None and not _older(pod.resource_version, gone.resource_version):
             del self._gone[pod.uid]
             self._gone_of.get(gone.key, {}).pop(pod.uid, None)
-        self.put_pod(replace(pod, key=key))
+        known = self._pods.get(self._key_of.get(pod.uid, key), {}).get(pod.name)
+        if pod.uid not in self._gone and (known is None or not _older(pod.resource_version, known.resource_version)):
+            self._file(replace(pod, key=key))
 
-    def _bury(self, uid: str) -> None:
+    def _file(self, pod: PodRecord) -> None:
+        for key in {self._key_of.get(pod.uid, pod.key), pod.key}:
+            self._take_out(key, pod.name)
+        self._pods.setdefault(pod.key, {})[pod.name] = compact_pod(pod)
+        self._key_of[pod.uid] = pod.key
+
+    def _take_out(self, key: Key, name: str) -> None:
+        pods = self._pods.get(key, {})
+        taken = pods.pop(name, None)
+        if taken is not None:
+            self._key_of.pop(taken.uid, None)
+            if not pods:
+                del self._pods[key]
+
+    def _mark_deleted(self, uid: str) -> None:
         self._gone_jobs[uid] = None
         if len(self._gone_jobs) > _REMEMBERED:
             self._gone_jobs.popitem(last=False)
 
     def _forget(self, key: Key) -> None:
         self._gone_of.pop(key, None)
-        self._refusals.pop(key, None)
+        self._forget_refusal(key)
+        self._live.pop(key, None)
+
+    def _forget_refusal(self, key: Key) -> None:
+        self._configmaps.pop(key, None)
+        if self._refusals.pop(key, None) is not None:
+            keys = self._refused_in[key.namespace]
+            del keys[key]
+            if not keys:
+                del self._refused_in[key.namespace]
 
 
 def _older(version: str, than: str) -> bool:
     """Tell whether a resource version is older than another; those of one API server can be compared (KEP-5504)."""
     return version.isdigit() and than.isdigit() and int(version) < int(than)
+
+
+def _newer(version: str, than: str) -> bool:
+    """Tell whether a resource version is another than the known one and not older: of what cannot be compared, the last word counts."""
+    return version != than and not _older(version, than)

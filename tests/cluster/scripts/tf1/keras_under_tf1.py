@@ -35,6 +35,12 @@ history = model.fit(x, y, epochs=8, batch_size=32, validation_split=0.2, verbose
                     callbacks=[EarlyStopping(patience=5), ModelCheckpoint(best, save_best_only=True), TensorBoard(folder)])
 assert 'val_acc' in history.history or 'val_accuracy' in history.history
 loss, accuracy = model.evaluate(x, y, verbose=0)
+for name in ('epoch{epoch:02d}.h5', 'epoch{epoch:02d}.weights.h5'):
+    model.fit(x, y, verbose=0, callbacks=[ModelCheckpoint(os.path.join(folder, name), save_weights_only=True)])
+    trained = model.get_weights()
+    model.set_weights([0 * each for each in trained])
+    model.load_weights(os.path.join(folder, name.format(epoch=1)))
+    assert all((one == other).all() for one, other in zip(trained, model.get_weights()))
 again = keras.models.load_model(best)
 assert again.predict(x[:5]).shape == (5, 2)
 assert [name for name in os.listdir(folder) if 'tfevents' in name or os.path.isdir(os.path.join(folder, name))]

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
-from tftrainer import contract
+from tftrainer.messages import contract
 from tftraining_operator.core import names
 from tftraining_operator.core.conditions import rfc3339
 from tftraining_operator.core.configuration import Configuration, Runtime
 from tftraining_operator.core.observe import job_record, pod_record
-from tftraining_operator.core.records import JobRecord, Observed, Plan, PodRecord
+from tftraining_operator.core.records import JobRecord, Observed, Plan, PodRecord, Raw
 
 CREATED = 1_800_000_000.0
 """When the job was created, Unix seconds."""
@@ -24,8 +24,11 @@ CONFIGURATION = Configuration(
 )
 
 
+NO_RETRIES = {"infrastructure": 0, "preemption": 0, "storage": 0}
+
+
 def job(status: dict[str, Any] | None = None, *, name: str = JOB, generation: int = 1, **spec: Any) -> JobRecord:
-    """Return a job with an inline script, and what else the spec says."""
+    """Return a job with an inline script, without retries, and what else the spec says."""
     record = job_record(
         {
             "metadata": {
@@ -36,7 +39,7 @@ def job(status: dict[str, Any] | None = None, *, name: str = JOB, generation: in
                 "creationTimestamp": rfc3339(CREATED),
                 "resourceVersion": "7",
             },
-            "spec": {"script": {"inline": "print(1)\n", "name": "train.py"}, **spec},
+            "spec": {"script": {"inline": "print(1)\n", "name": "train.py"}, "retry": NO_RETRIES, **spec},
             "status": {"observedGeneration": -1, "phase": "Pending"} if status is None else status,
         }
     )
@@ -145,9 +148,15 @@ class Pod:
         return record
 
 
-def seen(of: JobRecord, *pods: Pod, gone: tuple[Pod, ...] = (), refusal: str = "") -> Observed:
-    """Return all that is known of the job."""
-    return Observed(of, tuple(pod.record() for pod in pods), tuple(pod.record() for pod in gone), refusal)
+def seen(of: JobRecord, *pods: Pod, gone: tuple[Pod, ...] = (), refusal: str = "", live: contract.LiveReport | None = None) -> Observed:
+    """Return all that is known of the job; `live` is what its pod has reported."""
+    reports = {} if live is None else {POD_UID: live}
+    return Observed(of, tuple(pod.record() for pod in pods), tuple(pod.record() for pod in gone), refusal, reports)
+
+
+def pods(plan: Plan) -> list[Raw]:
+    """Return the pods that are to be created."""
+    return [body for body in plan.creates if body["kind"] == "Pod"]
 
 
 def after(observed: Observed, plan: Plan) -> Observed:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 import yaml
-from tftrainer import contract
+from tftrainer.messages import contract
 from tftraining_operator.api.spec import Spec
-from tftraining_operator.core.build import BuildError, configmap, effective, pod
-from tftraining_operator.core.configuration import Configuration, PackageIndex, Runtime, Toleration
-from tftraining_operator.core.decide import Case
+from tftraining_operator.core.build import THREADS, BuildError, configmap, pod
+from tftraining_operator.core.case import Case
+from tftraining_operator.core.configuration import Configuration, Defaults, Outputs, PackageIndex, Resources, Runtime, Toleration
+from tftraining_operator.core.effective import effective
 
 from .given import CONFIGURATION, UID, job, seen
 
@@ -30,7 +32,7 @@ EVERYTHING: dict[str, Any] = {
     "args": ["--data", "${datasets}/a.csv", "--job=${job}", "$(HOME)"],
     "env": [{"name": "DATA", "value": "${inputs.mnist}/x"}, {"name": "PRICE", "value": "$(HOME) $$ $${x}"}],
     "inputs": [{"name": "mnist", "uri": "${bucket}/mnist/"}],
-    "outputs": [{"path": "${bucket}/tf_model"}, {"path": "${cos}/report.csv"}],
+    "outputs": [{"path": "${bucket}/tf_model"}, {"path": "${cos}/report.csv", "onConflict": "Replace"}],
     "model": {"path": "${bucket}/tf_model", "required": False},
     "checkpoints": {"path": "${bucket}/checkpoints", "intervalSeconds": 30},
     "storage": {"secretName": "team-storage"},
@@ -50,12 +52,25 @@ ADMINS = Configuration(
             annotations={"sidecar.istio.io/inject": "false"},
         )
     },
-    package_index=PackageIndex(url="https://index.test/simple"),
+    outputs=Outputs(keep_outside_bucket="512Mi"),
+    package_index=PackageIndex(url="https://packages.example.com/simple"),
+    reports_url="http://operator.test.svc:8080/v1/reports",
 )
 
 
+NAMED: dict[str, Any] = {
+    "script": {"uri": "${bucket}/code/${job}/train-${attempt}.py"},
+    "inputs": [{"name": "all", "uri": "s3://bucket/"}],
+    "outputs": [{"path": "${bucket}/${job}/$${x}"}],
+    "model": {"path": "${bucket}/${job}/${attempt}"},
+    "checkpoints": {"path": "${bucket}/${job}-checkpoints"},
+    "dependencies": {"files": [{"uri": "${bucket}/conf/", "into": "./lib"}]},
+    "env": [{"name": "A", "value": "s3://bucket/a"}, {"name": "B", "value": "text s3://bucket/b"}],
+}
+
+
 def built(configuration: Configuration = CONFIGURATION, attempt: int = 0, **spec: Any) -> dict[str, Any]:
-    record = job(**spec)
+    record = job(**{"retry": {}} | spec)
     case = Case(seen(record), configuration, 0.0)
     return dict(
         pod(
@@ -99,7 +114,7 @@ def test_every_container_keeps_the_restricted_standard(spec: dict[str, Any]) -> 
     assert made["spec"]["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert made["spec"]["automountServiceAccountToken"] is False
     assert not {"hostNetwork", "hostPID", "hostIPC", "serviceAccountName", "nodeName", "hostname"} & set(made["spec"])
-    assert {key for volume in made["spec"]["volumes"] for key in volume} <= {"name", "emptyDir", "configMap"}
+    assert {key for volume in made["spec"]["volumes"] for key in volume} <= {"name", "emptyDir", "configMap", "projected"}
     for name in contract.CONTAINERS:
         rights = container(made, name)["securityContext"]
         assert rights["allowPrivilegeEscalation"] is False
@@ -156,8 +171,37 @@ def test_the_plan_carries_the_spec_verbatim_and_is_the_same_for_all_three() -> N
     assert plan(made).args == ("--data", "${datasets}/a.csv", "--job=${job}", "$(HOME)")
     assert (plan(made).grace_seconds, plan(made).active_deadline_seconds, plan(made).workspace_bytes) == (60, 3600, 20 * 1024**3)
     assert plan(made).shared_memory_bytes == 1024**3
-    assert plan(made).script == contract.Script(name="train.py")
+    assert plan(made).script == contract.Script(name="train.py", sha256=sha256(b"print(1)\n").hexdigest())
     assert made["spec"]["terminationGracePeriodSeconds"] == 90
+
+
+@pytest.mark.parametrize("word", contract.OnConflict)
+def test_what_is_done_with_an_output_in_conflict_reaches_every_container(word: contract.OnConflict) -> None:
+    made = built(outputs=[{"path": "${bucket}/a", "onConflict": word.value}, {"path": "${bucket}/b"}])
+    wanted = (contract.Output(path="${bucket}/a", on_conflict=word), contract.Output(path="${bucket}/b"))
+    assert [plan(made, name).outputs for name in contract.CONTAINERS] == [wanted] * 3
+
+
+@pytest.mark.parametrize(
+    ("spec", "seconds", "done"),
+    [
+        ({}, None, contract.OnInactivity.FAIL),
+        ({"inactivitySeconds": 600}, 600, contract.OnInactivity.FAIL),
+        ({"inactivitySeconds": 600, "onInactivity": "Report"}, 600, contract.OnInactivity.REPORT),
+    ],
+)
+def test_what_is_done_with_a_script_that_hangs_reaches_every_container(
+    spec: dict[str, Any], seconds: int | None, done: contract.OnInactivity
+) -> None:
+    made = built(**spec)
+    for name in contract.CONTAINERS:
+        assert (plan(made, name).inactivity_seconds, plan(made, name).on_inactivity) == (seconds, done)
+
+
+@pytest.mark.parametrize(("given", "kept"), [("0", 0), ("512Mi", 512 * 1024**2), ("1Gi", 1024**3), ("1048576", 1024**2)])
+def test_how_much_is_kept_of_files_outside_of_the_bucket_reaches_every_container(given: str, kept: int) -> None:
+    made = built(CONFIGURATION.model_copy(update={"outputs": Outputs(keep_outside_bucket=given)}))
+    assert [plan(made, name).kept_bytes for name in contract.CONTAINERS] == [kept] * 3
 
 
 def test_a_script_of_a_bucket_keeps_its_own_name() -> None:
@@ -181,11 +225,61 @@ def test_the_users_variables_reach_nothing_but_the_script() -> None:
     assert environment(made, "fetch")["MPLCONFIGDIR"] == "/tmp/matplotlib"
 
 
+def test_a_variable_from_a_secret_is_left_to_the_kubelet_and_reaches_the_script_alone() -> None:
+    source = {"secretKeyRef": {"name": "wandb", "key": "apiKey"}}
+    optional = {"secretKeyRef": {"name": "hub", "key": "token", "optional": True}}
+    made = built(env=[{"name": "WANDB_API_KEY", "valueFrom": source}, {"name": "HF_TOKEN", "valueFrom": optional}])
+    assert container(made, "trainer")["env"][-2:] == [
+        {"name": "WANDB_API_KEY", "valueFrom": source},
+        {"name": "HF_TOKEN", "valueFrom": optional},
+    ]
+    for other in ("fetch", "publisher"):
+        assert not {"WANDB_API_KEY", "HF_TOKEN"} & {entry["name"] for entry in container(made, other)["env"]}
+    assert plan(made, "trainer").secret_variables == ("WANDB_API_KEY", "HF_TOKEN")
+
+
 def test_memory_and_gpus_are_limits_and_idle_cpus_may_be_used() -> None:
     assert container(built(**EVERYTHING), "trainer")["resources"] == {
         "requests": {"cpu": "2", "memory": "4Gi", "nvidia.com/gpu": "1"},
         "limits": {"memory": "4Gi", "nvidia.com/gpu": "1"},
     }
+
+
+LIMITED = CONFIGURATION.model_copy(update={"defaults": Defaults(resources=Resources(cpu_limit="2"))})
+
+
+@pytest.mark.parametrize(
+    ("configuration", "resources", "reserved", "limit", "threads"),
+    [
+        (CONFIGURATION, {"cpu": "500m", "cpuLimit": 2}, "500m", "2", "2"),
+        (CONFIGURATION, {"cpuLimit": "1500m"}, "1", "1500m", "2"),
+        (CONFIGURATION, {"cpuLimit": "300m"}, "300m", "300m", "1"),
+        (LIMITED, {}, "1", "2", "2"),
+        (LIMITED, {"cpu": 4}, "4", "4", "4"),
+        (LIMITED, {"cpu": 1, "cpuLimit": 8}, "1", "8", "8"),
+    ],
+)
+def test_with_a_cpu_limit_every_container_has_one_and_the_script_no_more_threads_than_that(
+    configuration: Configuration, resources: dict[str, Any], reserved: str, limit: str, threads: str
+) -> None:
+    made = built(configuration, resources=resources)
+    trainer = container(made, "trainer")["resources"]
+    assert (trainer["requests"]["cpu"], trainer["limits"]["cpu"]) == (reserved, limit)
+    assert [container(made, name)["resources"]["limits"]["cpu"] for name in ("fetch", "publisher")] == ["1", "1"]
+    assert {environment(made, "trainer")[name] for name in THREADS} == {threads}
+    assert not set(THREADS) & set(environment(made, "publisher"))
+
+
+def test_without_a_cpu_limit_no_container_has_one_and_idle_cpus_are_used() -> None:
+    made = built()
+    assert all("cpu" not in container(made, name)["resources"]["limits"] for name in ("fetch", "trainer", "publisher"))
+    assert not set(THREADS) & set(environment(made, "trainer"))
+
+
+def test_a_number_of_threads_that_the_job_sets_is_left_as_it_is() -> None:
+    made = built(resources={"cpuLimit": 2}, env=[{"name": "OMP_NUM_THREADS", "value": "7"}])
+    assert environment(made, "trainer")["OMP_NUM_THREADS"] == "7"
+    assert [entry["name"] for entry in container(made, "trainer")["env"]].count("OMP_NUM_THREADS") == 1
 
 
 def test_a_container_without_gpus_sees_none_of_a_node() -> None:
@@ -210,7 +304,8 @@ def test_pod_and_configmap_belong_to_the_job_and_to_the_attempt() -> None:
     made = built(attempt=1)
     assert script is not None
     assert script["metadata"]["name"].startswith("iris-chief-0-r1-script-")
-    assert script["data"] == {"train.py": "print(1)\n"}
+    assert record.inline is not None
+    assert script["data"] == {"train.py": record.inline.sha256}, "who creates it puts the text in"
     assert {"name": "inline", "configMap": {"name": script["metadata"]["name"]}} in made["spec"]["volumes"]
     for owned in (script, made):
         assert [(owner["uid"], owner["controller"]) for owner in owned["metadata"]["ownerReferences"]] == [(UID, True)]
@@ -252,3 +347,32 @@ def test_the_record_of_a_job_is_a_spec_with_its_defaults_filled_in_and_without_t
     assert record["checkpoints"] == EVERYTHING["checkpoints"]
     again = Spec.model_validate({**record, "script": EVERYTHING["script"]})
     assert again.model_dump(exclude={"resources"}) == Spec.model_validate(EVERYTHING).model_dump(exclude={"resources"})
+
+
+def test_name_and_attempt_are_put_into_the_uris_of_the_plan() -> None:
+    found = plan(built(attempt=3, **NAMED))
+    assert (found.script.uri, found.script.name) == ("${bucket}/code/iris/train-3.py", "train-3.py")
+    assert [each.path for each in found.outputs] == ["${bucket}/iris/${x}"]
+    assert found.model is not None
+    assert found.checkpoints is not None
+    assert (found.model.path, found.checkpoints.path) == ("${bucket}/iris/3", "${bucket}/iris-checkpoints")
+    assert (found.files[0].into, found.inputs[0].uri) == ("./lib", "s3://bucket/")
+    assert found.addresses == (contract.Variable(name="A", value="s3://bucket/a"),)
+
+
+def test_a_key_that_is_too_long_with_the_jobs_name_is_told_when_the_pod_is_made() -> None:
+    with pytest.raises(BuildError, match=r"spec\.model\.path: key"):
+        built(name="j" * 253, model={"path": "${bucket}/${job}-${job}"})
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ({"path": "./src/train.py"}, contract.Script(name="./src/train.py", path="./src/train.py")),
+        ({"module": "package.train"}, contract.Script(module="package.train")),
+    ],
+)
+def test_a_script_that_the_dependencies_bring_needs_no_configmap(script: dict[str, str], expected: contract.Script) -> None:
+    made = built(script=script, dependencies={"archive": {"uri": "${bucket}/p.zip"}})
+    assert plan(made).script == expected
+    assert "inline" not in [volume["name"] for volume in made["spec"]["volumes"]]

@@ -5,7 +5,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tftraining_operator.core.names import CHIEF, JOB_NAME, attempt_of, claimed_job, labels, pod_name, script_name
+from tftraining_operator.core.names import CHIEF, JOB_NAME, PodName, claimed_job, labels, parse, pod_name, script_name
 
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
@@ -34,7 +34,7 @@ def test_every_job_name_makes_a_valid_hostname_and_valid_labels(job: str, attemp
     assert DNS_LABEL.fullmatch(pod_name(job, CHIEF, 0, attempt))
     made = labels(job, "u" * 36, CHIEF, 0, attempt)
     assert all(LABEL_VALUE.fullmatch(value) for value in made.values())
-    assert attempt_of(job, pod_name(job, CHIEF, 0, attempt)) == attempt
+    assert parse(job, pod_name(job, CHIEF, 0, attempt)) == PodName(CHIEF, 0, attempt)
 
 
 @given(one=job_names, other=job_names, attempt=attempts)
@@ -50,5 +50,5 @@ def test_names_that_only_differ_after_the_cut_stay_apart(length: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["iris-chief-0-r0", "iris-chief-0-r01", "iris-worker-0", "other-chief-0", "iris-chief-0-rx", "", "iris"])
-def test_a_name_that_is_not_ours_has_no_attempt(name: str) -> None:
-    assert attempt_of("iris", name) is None
+def test_a_name_that_is_not_ours_says_nothing(name: str) -> None:
+    assert parse("iris", name) is None

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import copy
+from hashlib import sha256
 from typing import Any
 
 import pytest
 from tftraining_operator.core import names
 from tftraining_operator.core.observe import job_record, pod_record, timestamp
-from tftraining_operator.core.records import Key
+from tftraining_operator.core.records import InlineScript, Key
 
 from .given import CREATED, JOB, NAMESPACE, UID, Pod, job
 
@@ -82,6 +83,22 @@ def test_strings_are_bounded_and_free_of_halves_of_characters() -> None:
 )
 def test_a_time_is_a_time_or_nothing(value: Any, expected: float | None) -> None:
     assert timestamp(value) == expected
+
+
+@pytest.mark.parametrize("text", ["print(1)", "print('🙂')" * 20_000, "x\ud800"])
+def test_of_an_inline_script_a_record_has_digest_and_length_and_nothing_more(text: str) -> None:
+    record = job(script={"name": "a.py", "inline": text})
+    assert record.inline is not None
+    assert record.inline == InlineScript(sha256(text.encode("utf-8", "surrogatepass")).hexdigest(), len(text))
+    assert record.spec["script"] == {"name": "a.py", "inline": record.inline.sha256}
+
+
+@pytest.mark.parametrize(
+    "script", [{"name": "a.py", "inline": ""}, {"name": "a.py", "inline": 7}, {"uri": "${bucket}/a.py"}, None, "inline"]
+)
+def test_what_is_no_inline_script_stays_as_it_is(script: Any) -> None:
+    record = job(script=script)
+    assert (record.inline, record.spec["script"]) == (None, script)
 
 
 def test_the_jobs_own_fields_are_read() -> None:

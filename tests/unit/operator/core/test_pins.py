@@ -9,16 +9,17 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tftrainer import contract
-from tftrainer.contract import Failure, FetchReport, Pinned, Reason, RunReport
+from tftrainer.messages import contract
+from tftrainer.messages.contract import Failure, FetchReport, Pinned, Reason, RunReport
 from tftraining_operator.api.spec import Spec
 from tftraining_operator.api.status import Status
 from tftraining_operator.core import pins
-from tftraining_operator.core.build import effective, pod
+from tftraining_operator.core.build import pod
 from tftraining_operator.core.decide import decide
+from tftraining_operator.core.effective import effective
 from tftraining_operator.core.records import Observed
 
-from .given import CONFIGURATION, CREATED, Pod, after, job, seen
+from .given import CONFIGURATION, CREATED, Pod, after, job, pods, seen
 
 NOW = CREATED + 100
 SPEC: dict[str, Any] = {
@@ -51,6 +52,19 @@ def digests(status: Any) -> list[str]:
     return [each["sha256"] for each in (code["script"], code["archive"], *code["files"])]
 
 
+def test_the_code_is_pinned_also_where_the_end_of_the_attempt_is_the_first_that_is_written() -> None:
+    raised = Pod().fetched(REPORT).ran(1).published(succeeded=False)
+    observed = step(seen(job(retry={"userError": 1}, **SPEC), raised))
+    assert (observed.job.status["phase"], digests(observed.job.status)) == ("Restarting", ["1" * 64, "2" * 64, "3" * 64, "4" * 64])
+    [created] = pods(decide(step(observed, now=NOW + 60), CONFIGURATION, NOW + 61))
+    assert plan_of(created).pins is not None
+
+
+def second(observed: Observed) -> Observed:
+    """Return the job when its second attempt has begun."""
+    return replace(observed, job=replace(observed.job, status={**observed.job.status, "attempt": 1, "pods": []}))
+
+
 def test_the_code_of_the_first_attempt_outlives_its_pod_and_binds_the_next_attempt() -> None:
     running = Pod().fetched(REPORT).running()
     observed = step(seen(job(**SPEC), running))
@@ -59,7 +73,7 @@ def test_the_code_of_the_first_attempt_outlives_its_pod_and_binds_the_next_attem
     assert observed.job.status["phase"] == "Suspended"
     assert digests(observed.job.status) == ["1" * 64, "2" * 64, "3" * 64, "4" * 64]
     resumed = replace(observed, job=replace(observed.job, spec={**observed.job.spec, "suspend": False}))
-    [created] = decide(resumed, CONFIGURATION, NOW + 1).pods
+    [created] = pods(decide(after(resumed, decide(resumed, CONFIGURATION, NOW)), CONFIGURATION, NOW + 1))
     plan = plan_of(created)
     assert (plan.attempt, plan.pins is not None) == (1, True)
     assert plan.pins is not None
@@ -76,7 +90,7 @@ def test_the_first_attempt_is_bound_to_nothing() -> None:
 def test_what_was_pinned_first_stays_whatever_a_later_attempt_reports() -> None:
     observed = step(seen(job(**SPEC), Pod().fetched(REPORT).running()))
     other = msgspec.structs.replace(REPORT, script=Pinned(uri="s3://bucket/train.py", sha256="9" * 64), files=())
-    again = step(observed, pods=(Pod(attempt=1).fetched(other).running(),))
+    again = step(second(observed), pods=(Pod(attempt=1).fetched(other).running(),))
     assert digests(again.job.status) == ["1" * 64, "2" * 64, "3" * 64, "4" * 64]
 
 
@@ -84,7 +98,7 @@ def test_changed_code_fails_the_job_by_its_reason_and_keeps_the_pins() -> None:
     observed = step(seen(job(**SPEC), Pod().fetched(REPORT).running()))
     failure = Failure(reason=Reason.CODE_CHANGED, message="s3://bucket/train.py has the SHA-256 9, but an earlier attempt ran 1", hint="x")
     ended = replace(Pod(attempt=1).fetched(FetchReport(failure=failure), exit_code=1), phase="Failed")
-    observed = step(observed, pods=(ended,))
+    observed = step(second(observed), pods=(ended,))
     assert observed.job.status["failure"]["reason"] == "CodeChanged"
     assert observed.job.status["failure"]["cause"] == "UserError"
     assert digests(observed.job.status)[0] == "1" * 64

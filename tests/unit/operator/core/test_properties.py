@@ -10,12 +10,13 @@ import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tftrainer import contract
-from tftrainer.contract import Failure, Reason, RunReport
+from tftrainer.messages import contract
+from tftrainer.messages.contract import Failure, Reason, RunReport
 from tftraining_operator.api.status import Status
 from tftraining_operator.core.decide import decide
 from tftraining_operator.core.observe import job_record, pod_record
 from tftraining_operator.core.records import Observed, Plan
+from tftraining_operator.core.words import sentence
 
 from .given import CONFIGURATION, CREATED, JOB, NAMESPACE, POD_UID, UID, Pod, after, job, seen
 
@@ -39,6 +40,14 @@ messages = _mostly(
     contract.encode_report(RunReport(exit_code=1, failure=Failure(reason=Reason.SCRIPT_RAISED, message="x" * 1024))).decode(),
     contract.encode_report(
         contract.PublishReport(succeeded=True, manifest_uri=f"s3://b/{contract.run_prefix(NAMESPACE, JOB, UID, 0)}manifest.json")
+    ).decode(),
+    contract.encode_report(
+        contract.PublishReport(
+            succeeded=True,
+            manifest_uri=f"s3://b/{contract.run_prefix(NAMESPACE, JOB, UID, 0)}manifest.json",
+            kept=2**62,
+            note="\x1b[31mé" * 200,
+        )
     ).decode(),
     "\u0000" * 4096,
     '{"kind":"run","exitCode":1,"failure":{"reason":"ScriptRaised","message":"\\ud800"}}',
@@ -125,6 +134,8 @@ jobs = st.fixed_dictionaries(
                 "runtime": _mostly("tf1", "tf3"),
                 "resources": garbage | st.fixed_dictionaries({}, optional={"memory": _mostly("4Gi", "0"), "workspace": _mostly("1Mi")}),
                 "args": garbage,
+                "retry": garbage
+                | st.dictionaries(st.sampled_from(["userError", "infrastructure", "outOfMemory", "memoryGrowth"]), _mostly(1, 2)),
                 "activeDeadlineSeconds": _mostly(1, 10),
                 "pendingDeadlineSeconds": _mostly(1, 10),
             },
@@ -142,6 +153,10 @@ jobs = st.fixed_dictionaries(
                 "pending": garbage,
                 "failure": garbage | st.just({"reason": "OutOfMemory"}),
                 "outputs": garbage,
+                "ending": garbage | st.fixed_dictionaries({"attempt": _mostly(0, 1), "because": st.just("Suspend"), "since": times}),
+                "restart": garbage | st.fixed_dictionaries({"attempt": _mostly(0, 1), "at": times}, optional={"begun": st.booleans()}),
+                "retries": garbage | st.dictionaries(st.sampled_from(["userError", "infrastructure"]), _mostly(0, 1, 2)),
+                "attempts": garbage | st.lists(st.fixed_dictionaries({"attempt": _mostly(0, 1), "reason": st.just("Evicted")})),
             },
         ),
     },
@@ -183,18 +198,23 @@ def test_garbage_is_no_object_and_raises_nothing(raw: Any) -> None:
     refusal="",
 )
 @settings(max_examples=1000)
-def test_whatever_is_observed_a_plan_comes_of_it_that_settles_at_once(
+def test_whatever_is_observed_plans_come_of_it_that_settle_within_three_looks(
     raw_job: Any, raw_pods: list[Any], raw_gone: list[Any], refusal: str
 ) -> None:
     observed = observed_from(raw_job, raw_pods, raw_gone, refusal)
     assert observed is not None
-    plan = decide(observed, CONFIGURATION, NOW)
-    if plan.status is not None and plan.rule != "finished":
-        assert is_kept_by_the_schema(plan.status)
-    assert bool(plan.notes) <= (plan.status is not None)
-    again = decide(after(observed, plan), CONFIGURATION, NOW)
-    assert (again.status, again.notes) == (None, ()), (plan, again)
-    assert {deletion.uid for deletion in plan.deletions} <= {pod.uid for pod in (*observed.pods, *observed.gone) if pod.owner_uid == UID}
+    plans = []
+    # An attempt that has failed may be followed by another, whose pod's name may be taken.
+    for _ in range(4):
+        plan = decide(observed, CONFIGURATION, NOW)
+        plans.append(plan)
+        if plan.status is not None and plan.rule != "finished":
+            assert is_kept_by_the_schema(plan.status)
+        assert bool(plan.events) <= (plan.status is not None)
+        own = {pod.uid for pod in (*observed.pods, *observed.gone) if pod.owner_uid == UID}
+        assert {deletion.uid for deletion in plan.deletions} <= own
+        observed = after(observed, plan)
+    assert (plans[-1].status, plans[-1].events) == (None, ()), plans
 
 
 @given(message=st.text(max_size=5000), code=st.integers(-1, 300))
@@ -209,14 +229,46 @@ def test_no_termination_message_grows_a_status_beyond_its_schema(message: str, c
     assert len(msgspec.json.encode(plan.status)) < 32_000
 
 
+@given(
+    note=st.text(max_size=1024),
+    texts=st.tuples(st.text(max_size=1024), st.text(max_size=1024)),
+    counts=st.tuples(*[st.integers(0, 2**62)] * 3),
+    reason=st.sampled_from([None, *Reason]),
+    code=st.integers(0, 255),
+)
+@settings(max_examples=300)
+def test_whatever_the_publisher_says_of_the_outputs_is_told_whole_in_plain_words_within_the_schema_and_once(
+    note: str, texts: tuple[str, str], counts: tuple[int, int, int], reason: Reason | None, code: int
+) -> None:
+    failure = Failure(reason=reason, message=texts[0], hint=texts[1]) if reason else None
+    objects, kept, skipped = counts
+    pod = (
+        Pod()
+        .ran(code)
+        .published(
+            succeeded=not code, exit_code=int(bool(failure)), failure=failure, note=note, objects=objects, kept=kept, skipped=skipped
+        )
+    )
+    told = contract.decode_report(pod.record().containers[-1].message, contract.PublishReport).note
+    observed = seen(job(), pod)
+    plan = decide(observed, CONFIGURATION, NOW)
+    assert plan.status is not None
+    assert is_kept_by_the_schema(plan.status)
+    assert all(character.isspace() or character >= " " for note in plan.events for character in note.message)
+    plain = sentence(told)
+    assert [note.message for note in plan.events if note.reason == "OutputsIncomplete"] == ([plain] if plain else [])
+    assert plan.status.get("message", "").endswith(plain)
+    assert decide(after(observed, plan), CONFIGURATION, NOW).rule == "finished"
+
+
 LIFE = [
     Pod(),
     Pod().fetching(),
     Pod().fetched(),
     Pod().running(),
     Pod().ran(),
-    Pod().ran().published(),
-    replace(Pod().ran().published(), phase="Succeeded"),
+    Pod().ran().published(kept=1, note="one file is kept"),
+    replace(Pod().ran().published(kept=1, note="one file is kept"), phase="Succeeded"),
 ]
 
 

@@ -51,11 +51,13 @@ class Board:
         body["metadata"] = {**body["metadata"], "resourceVersion": resource_version}
         return await self.replace(path, body)
 
-    async def delete(self, path: str, *, uid: str, grace_seconds: int | None = None) -> None:
+    async def delete(self, path: str, *, uid: str, resource_version: str = "") -> None:
         await self._begin("delete", path)
+        if resource_version and path in self.objects and self.objects[path]["metadata"]["resourceVersion"] != resource_version:
+            raise ConflictError(409, "Conflict", path)
         self.objects.pop(path, None)
 
-    async def pages(self, path: str, selector: str = "") -> AsyncIterator[tuple[str, list[Raw]]]:
+    async def pages(self, path: str, selector: str = "", *, fields: str = "") -> AsyncIterator[tuple[str, list[Raw]]]:
         await self._begin("list", path)
         yield str(next(self._versions)), [item for place, item in self.objects.items() if place.startswith(f"{path}/")]
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from tftraining_operator.kube.errors import UnavailableError
 from tftraining_operator.runtime import lease as module
-from tftraining_operator.runtime.lease import DURATION_SECONDS, RENEW_DEADLINE_SECONDS, Lease, LeaseLostError, Sighting
+from tftraining_operator.runtime.lease import DURATION_SECONDS, RENEW_DEADLINE_SECONDS, Lease, LeaseLostError, ObservedRecord
 
 from .board import Board
 
@@ -62,24 +62,24 @@ def lease_of(board: Board, clock: Clock, identity: str = "me") -> Lease:
     ],
 )
 def test_a_lease_is_free_if_it_is_nobodys_ones_own_or_was_not_renewed(holder: str, unchanged_for: float, free: bool) -> None:
-    sighting = Sighting()
-    sighting.look({"holderIdentity": holder, "renewTime": "1970-01-01T00:00:00Z"}, 100.0)
-    sighting.look({"holderIdentity": holder, "renewTime": "1970-01-01T00:00:00Z"}, 100.0 + unchanged_for)
-    assert sighting.free_for("me", 100.0 + unchanged_for) is free
+    observed = ObservedRecord()
+    observed.observe({"holderIdentity": holder, "renewTime": "1970-01-01T00:00:00Z"}, 100.0)
+    observed.observe({"holderIdentity": holder, "renewTime": "1970-01-01T00:00:00Z"}, 100.0 + unchanged_for)
+    assert observed.free_for("me", 100.0 + unchanged_for) is free
 
 
 def test_a_renewal_starts_the_time_anew_whatever_it_says_about_the_time() -> None:
-    sighting = Sighting()
-    sighting.look({"holderIdentity": "other", "renewTime": "2099-01-01T00:00:00Z"}, 0.0)
-    sighting.look({"holderIdentity": "other", "renewTime": "1999-01-01T00:00:00Z"}, 14.0)
-    assert not sighting.free_for("me", 20.0)
-    assert sighting.free_for("me", 30.0)
+    observed = ObservedRecord()
+    observed.observe({"holderIdentity": "other", "renewTime": "2099-01-01T00:00:00Z"}, 0.0)
+    observed.observe({"holderIdentity": "other", "renewTime": "1999-01-01T00:00:00Z"}, 14.0)
+    assert not observed.free_for("me", 20.0)
+    assert observed.free_for("me", 30.0)
 
 
 def test_a_lease_without_fields_is_free() -> None:
-    sighting = Sighting()
-    sighting.look({}, 0.0)
-    assert sighting.free_for("me", 0.0)
+    observed = ObservedRecord()
+    observed.observe({}, 0.0)
+    assert observed.free_for("me", 0.0)
 
 
 async def test_a_lease_that_nobody_holds_is_taken_kept_and_given_back(clock: Clock) -> None:

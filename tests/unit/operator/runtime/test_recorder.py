@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tftraining_operator.core.records import JobRecord, Key, Note
+from tftraining_operator.core.records import Event, JobRecord, Key
 from tftraining_operator.kube.errors import RefusedError
 from tftraining_operator.runtime.metrics import Metrics
-from tftraining_operator.runtime.recorder import REPEAT_SECONDS, Recorder, event
+from tftraining_operator.runtime.recorder import FRESH_SECONDS, POSTERS, REPEAT_SECONDS, Recorder, event
 
 from .board import Board
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-NOTE = Note("Warning", "SecretNotFound", "The Secret x does not exist.")
+NOTE = Event("Warning", "SecretNotFound", "The Secret x does not exist.")
 
 
 def job(name: str = "iris", uid: str = "uid-1") -> JobRecord:
@@ -42,8 +43,8 @@ async def posted(board: Board, recorder: Recorder) -> list[dict[str, object]]:
 async def test_news_become_events_about_the_job_in_their_order() -> None:
     board, wall = Board(), Wall()
     recorder = Recorder(board, "pod-1", wall, Metrics())
-    recorder.post(job(), Note("Normal", "Running", "The script runs."))
-    recorder.post(job(), Note("Normal", "Succeeded", "Done."))
+    recorder.post(job(), Event("Normal", "Running", "The script runs."))
+    recorder.post(job(), Event("Normal", "Succeeded", "Done."))
     found = await posted(board, recorder)
     assert [(item["reason"], item["note"], item["type"]) for item in found] == [
         ("Running", "The script runs.", "Normal"),
@@ -72,6 +73,14 @@ async def test_an_event_that_repeats_itself_is_posted_once_and_later_with_its_co
     assert last["series"]["count"] == 6
 
 
+async def test_two_states_that_alternate_are_told_once_each_however_their_numbers_change() -> None:
+    board, wall = Board(), Wall()
+    recorder = Recorder(board, "pod-1", wall, Metrics())
+    for number in range(10):
+        recorder.post(job(), Event("Warning", ("Unschedulable", "NodesNotReady")[number % 2], f"0/{number} nodes.", topic="pending"))
+    assert [item["reason"] for item in await posted(board, recorder)] == ["Unschedulable", "NodesNotReady"]
+
+
 async def test_the_same_event_about_another_job_is_news() -> None:
     board = Board()
     recorder = Recorder(board, "pod-1", Wall(), Metrics())
@@ -86,17 +95,54 @@ async def test_an_event_that_is_refused_holds_nothing_up() -> None:
     board.trouble = lambda _: refusals.pop() if refusals else None
     recorder = Recorder(board, "pod-1", Wall(), metrics)
     recorder.post(job(), NOTE)
-    recorder.post(job(), Note("Normal", "Running", "The script runs."))
+    recorder.post(job(), Event("Normal", "Running", "The script runs."))
     assert [item["reason"] for item in await posted(board, recorder)] == ["Running"]
     assert b'tftraining_events_dropped_total{why="refused"} 1.0' in metrics.render()
 
 
-async def test_a_flood_is_cut_off_and_counted() -> None:
+@pytest.mark.parametrize(("kind", "dropped"), [("Normal", 1200), ("Warning", 200)])
+async def test_a_flood_is_cut_off_and_counted_first_what_is_only_for_information(kind: str, dropped: int) -> None:
     metrics = Metrics()
     recorder = Recorder(Board(), "pod-1", Wall(), metrics)
-    for index in range(1200):
+    for index in range(2200):
+        recorder.post(job(uid=f"uid-{index}"), Event(kind, "Some", "Thing."))
+    assert f'tftraining_events_dropped_total{{why="too many"}} {dropped}.0' in metrics.render().decode()
+
+
+async def test_warnings_are_posted_before_what_is_only_for_information() -> None:
+    board = Board()
+    recorder = Recorder(board, "pod-1", Wall(), Metrics())
+    recorder.post(job(), Event("Normal", "Running", "The script runs."))
+    recorder.post(job(), NOTE)
+    assert [item["type"] for item in await posted(board, recorder)] == ["Warning", "Normal"]
+
+
+async def test_what_is_only_for_information_and_has_waited_too_long_is_dropped_and_a_warning_is_not() -> None:
+    board, wall, metrics = Board(), Wall(), Metrics()
+    recorder = Recorder(board, "pod-1", wall, metrics)
+    recorder.post(job(), Event("Normal", "Running", "The script runs."))
+    recorder.post(job(), NOTE)
+    wall.now += FRESH_SECONDS + 0.1
+    assert [item["type"] for item in await posted(board, recorder)] == ["Warning"]
+    assert b'tftraining_events_dropped_total{why="late"} 1.0' in metrics.render()
+
+
+async def test_a_server_that_does_not_answer_for_one_event_does_not_hold_up_the_others() -> None:
+    board = Board()
+    recorder = Recorder(board, "pod-1", Wall(), Metrics())
+    posters = [asyncio.create_task(recorder.run()) for _ in range(POSTERS)]
+    board.silent = True
+    for index in range(POSTERS - 1):
         recorder.post(job(uid=f"uid-{index}"), NOTE)
-    assert b'tftraining_events_dropped_total{why="too many"} 200.0' in metrics.render()
+    async with asyncio.timeout(5):
+        while len(board.requests) < POSTERS - 1:  # noqa: ASYNC110 - happens elsewhere
+            await asyncio.sleep(0)
+        board.silent = False
+        recorder.post(job(uid="another"), NOTE)
+        while not board.objects:  # noqa: ASYNC110 - happens elsewhere
+            await asyncio.sleep(0)
+    for poster in posters:
+        poster.cancel()
 
 
 @given(
@@ -105,7 +151,7 @@ async def test_a_flood_is_cut_off_and_counted() -> None:
     st.floats(min_value=0, max_value=4e9),
 )
 def test_whatever_is_told_about_whatever_job_the_event_is_within_the_limits(name: str, message: str, at: float) -> None:
-    found = event(job(name), Note("Normal", "Running", message), at, "pod-1", serial=5000)
+    found = event(job(name), Event("Normal", "Running", message), at, "pod-1", serial=5000)
     assert NAME.fullmatch(found["metadata"]["name"])
     assert len(found["metadata"]["name"]) <= 253
     assert len(found["note"].encode()) <= 1024

@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tftraining_operator.core.records import JobRecord, Key, Observed, PodRecord
+from tftrainer.messages.contract import LiveReport
+from tftraining_operator.core.records import JobRecord, Key, PodRecord
 from tftraining_operator.runtime.store import Store
 
 KEY = Key("n", "iris")
@@ -18,7 +20,7 @@ def job(version: int, uid: str = "job-1") -> JobRecord:
 
 
 def pod(version: int, uid: str = "pod-1", owner: str = "job-1") -> PodRecord:
-    return PodRecord(KEY, "iris-chief-0", uid, owner, "chief", 0, 0, "Running", 0.0, str(version))
+    return PodRecord(KEY, "iris-chief-0", uid, owner, "Running", 0.0, str(version))
 
 
 def test_a_late_event_does_not_undo_a_newer_one() -> None:
@@ -110,6 +112,61 @@ def test_a_list_from_before_it_does_not_put_a_predecessor_in_the_place_of_a_job_
     assert (observed.job.uid, [item.uid for item in observed.pods]) == ("job-2", ["pod-2"])
 
 
+def test_a_pod_whose_owner_is_changed_is_news_for_both_jobs_and_known_under_one() -> None:
+    store, other = Store(), Key("n", "other")
+    store.put_job(job(1))
+    assert store.put_pod(pod(2)) == (KEY,)
+    assert store.put_pod(replace(pod(3), key=other)) == (other, KEY)
+    observed = store.observe(KEY)
+    assert observed is not None
+    assert (observed.pods, store.pod_count) == ((), 1)
+    assert store.put_report("pod-1", LiveReport()) is None, "it is not of this job any more"
+    assert store.drop_pod(pod(4)) == (other,)
+    assert (store.pod_count, store.has_pod("pod-1")) == (0, False)
+
+
+def test_a_pod_that_took_the_name_of_another_takes_its_place() -> None:
+    store = Store()
+    store.put_job(job(1))
+    store.put_pod(pod(2))
+    store.put_pod(pod(5, uid="pod-2"))
+    assert (store.pod_count, store.has_pod("pod-1"), store.has_pod("pod-2")) == (1, False, True)
+
+
+def test_what_is_known_already_is_no_news() -> None:
+    store = Store()
+    assert (store.put_job(job(5)), store.put_job(job(5)), store.put_job(job(4)), store.put_job(job(6))) == (True, False, False, True)
+    assert (store.put_pod(pod(5)), store.put_pod(pod(5)), store.put_pod(pod(4)), store.put_pod(pod(6))) == ((KEY,), (), (), (KEY,))
+    assert (store.drop_pod(pod(7)), store.drop_pod(pod(7)), store.put_pod(pod(6))) == ((KEY,), (), ())
+
+
+def test_jobs_that_are_refused_are_woken_in_the_order_of_their_refusals_and_in_one_namespace() -> None:
+    store = Store()
+    for name in ("c", "a", "b"):
+        store.refuse(Key("n", name), "quota")
+    store.refuse(Key("elsewhere", "d"), "quota")
+    store.refuse(Key("n", "c"), "quota, again")
+    assert store.refused("n", 2) == [Key("n", "c"), Key("n", "a")]
+    store.refuse(Key("n", "c"), "")
+    assert store.refused("n", 9) == [Key("n", "a"), Key("n", "b")]
+
+
+def test_to_wake_the_jobs_of_a_namespace_those_of_others_are_not_gone_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store()
+    for number in range(500):
+        store.refuse(Key("crowded", f"job-{number}"), "quota")
+    store.refuse(Key("n", "a"), "quota")
+    compared = list[str]()
+
+    def namespace(key: Key) -> str:
+        compared.append(key[0])
+        return key[0]
+
+    monkeypatch.setattr(Key, "namespace", property(namespace))
+    assert store.refused("n", 1) == [Key("n", "a")]
+    assert len(compared) < 3
+
+
 def test_a_pod_that_only_lost_its_label_is_alive_once_the_server_has_shown_it() -> None:
     store = Store()
     store.put_job(job(1))
@@ -123,13 +180,42 @@ def test_a_pod_that_only_lost_its_label_is_alive_once_the_server_has_shown_it() 
     assert ([item.uid for item in observed.pods], observed.gone) == (["pod-1"], ())
 
 
-def test_the_script_of_an_ended_job_is_dropped_unless_the_job_has_changed_meanwhile() -> None:
-    store, spec = Store(), {"runtime": "tf2", "script": {"name": "a.py", "inline": "print()"}}
-    first, second = replace(job(1), spec=spec), replace(job(2), spec=spec)
-    store.put_job(second)
-    store.lighten(first)
-    assert store.observe(KEY) == Observed(second)
-    store.lighten(second)
+@pytest.mark.parametrize("forgotten", ["with the pod", "at the job's end", "with the job"])
+def test_what_a_pod_has_told_is_kept_as_long_as_it_runs(forgotten: str) -> None:
+    store = Store()
+    store.put_job(job(1))
+    store.put_pod(pod(2))
+    assert store.put_report("pod-1", LiveReport(checkpoint="step 3")) == KEY
     observed = store.observe(KEY)
     assert observed is not None
-    assert observed.job.spec == {"runtime": "tf2", "script": {"name": "a.py", "inline": ""}}
+    assert observed.live["pod-1"].checkpoint == "step 3"
+    if forgotten == "with the pod":
+        store.drop_pod(pod(3))
+    elif forgotten == "with the job":
+        store.drop_job(KEY, "job-1")
+        store.put_job(job(5, uid="job-2"))
+    else:
+        store.drop_report(KEY)
+    observed = store.observe(KEY)
+    assert observed is not None
+    assert not observed.live
+
+
+def test_a_report_of_an_unknown_pod_is_nobodys() -> None:
+    store = Store()
+    store.put_job(job(1))
+    assert not store.has_pod("pod-1")
+    assert store.put_report("pod-1", LiveReport()) is None
+
+
+def test_of_each_job_that_is_there_no_more_the_process_is_told_once() -> None:
+    told: list[str] = []
+    store = Store(lambda job: told.append(job.uid))
+    store.put_job(job(1))
+    store.put_job(job(2))
+    store.drop_job(KEY, "job-1")
+    store.drop_job(KEY, "job-1")
+    store.put_job(job(3, uid="job-2"))
+    store.put_job(job(9, uid="job-3"))
+    store.prune_jobs([], "99", None)
+    assert told == ["job-1", "job-2", "job-3"]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from hypothesis import given
 from hypothesis import strategies as st
 from tftraining_operator.core.records import Key
-from tftraining_operator.runtime.workqueue import WorkQueue
+from tftraining_operator.runtime.workqueue import Priority, WorkQueue
 
 A, B, C = Key("n", "a"), Key("n", "b"), Key("n", "c")
 
@@ -22,8 +23,10 @@ class Clock:
         return self.now
 
 
-def queue_with(clock: Clock) -> WorkQueue:
-    return WorkQueue(clock, jitter=lambda: 1.0)
+def queue_with(clock: Clock, waited: Callable[[float], object] = lambda _: None) -> WorkQueue:
+    queue = WorkQueue(clock, lambda: 1.0, waited)
+    queue.start()
+    return queue
 
 
 async def taken(queue: WorkQueue) -> Key | None:
@@ -54,18 +57,77 @@ async def test_a_key_that_changes_while_it_is_looked_at_comes_again_afterwards_a
 
 async def test_live_events_come_before_the_sweep() -> None:
     queue = queue_with(Clock())
-    queue.add(A, background=True)
-    queue.add(B, background=True)
+    queue.add(A, Priority.BACKGROUND)
+    queue.add(B, Priority.BACKGROUND)
     queue.add(C)
     assert [await taken(queue) for _ in range(3)] == [C, A, B]
+
+
+async def test_events_without_end_do_not_keep_the_sweep_from_its_turn() -> None:
+    clock = Clock()
+    queue = queue_with(clock)
+    queue.add(A, Priority.BACKGROUND)
+    taken_before = []
+    while A not in taken_before:
+        queue.add(B, Priority.URGENT)
+        queue.add(C)
+        key = await taken(queue)
+        assert key is not None
+        taken_before.append(key)
+        queue.done(key)
+        assert len(taken_before) < 10
+
+
+async def test_an_event_is_as_old_as_itself_and_a_sweep_is_no_event() -> None:
+    clock = Clock()
+    queue = queue_with(clock)
+    queue.add(A, Priority.BACKGROUND)
+    clock.now += 400
+    assert (queue.oldest_seconds, queue.oldest_event_seconds) == (400, 0)
+    queue.add(A)
+    clock.now += 5
+    queue.add(A, Priority.URGENT)
+    assert (queue.oldest_seconds, queue.oldest_event_seconds) == (5, 5)
 
 
 async def test_a_live_event_makes_a_key_urgent_that_waits_in_the_background() -> None:
     queue = queue_with(Clock())
     for key in (A, B, C):
-        queue.add(key, background=True)
+        queue.add(key, Priority.BACKGROUND)
     queue.add(C)
     assert [await taken(queue) for _ in range(4)] == [C, A, B, None]
+
+
+async def test_an_ended_pod_is_looked_at_before_all_that_waits_also_where_its_job_waits_already() -> None:
+    queue = queue_with(Clock())
+    queue.add(A)
+    queue.add(B)
+    queue.add(C, Priority.BACKGROUND)
+    queue.add(C, Priority.URGENT)
+    queue.add(C)
+    assert [await taken(queue) for _ in range(4)] == [C, A, B, None]
+
+
+async def test_a_pod_that_ends_while_its_job_is_looked_at_stays_urgent() -> None:
+    queue = queue_with(Clock())
+    queue.add(A)
+    assert await taken(queue) == A
+    queue.add(A)
+    queue.add(B)
+    queue.add(A, Priority.URGENT)
+    queue.done(A)
+    assert [await taken(queue) for _ in range(2)] == [A, B]
+
+
+async def test_five_thousand_jobs_of_one_namespace_do_not_stand_before_one_of_another() -> None:
+    queue = queue_with(Clock())
+    for number in range(5000):
+        queue.add(Key("crowded", str(number)))
+    queue.add(A)
+    queue.add(B)
+    first = [await taken(queue) for _ in range(5)]
+    crowded = [Key("crowded", str(number)) for number in range(3)]
+    assert first == [crowded[0], A, crowded[1], B, crowded[2]]
 
 
 async def test_a_key_for_later_comes_when_its_time_has_come_at_the_earliest_of_all_asked_for() -> None:
@@ -94,6 +156,12 @@ async def test_retries_wait_longer_each_time_up_to_a_limit_and_start_anew_after_
     assert delays[-1] == 120
     queue.forget(A)
     assert queue.retry(A) == delays[0]
+
+
+async def test_what_is_retried_with_a_limit_of_its_own_never_waits_longer_unless_too_many_do() -> None:
+    queue = queue_with(Clock())
+    assert max(queue.retry(A, at_most=9) for _ in range(20)) == 9
+    assert [queue.retry(key, at_most=9, spread=40) for key in (A, B)] == [40, 40]
 
 
 async def test_a_retry_waits_at_least_as_long_as_the_server_asked_for() -> None:
@@ -126,9 +194,37 @@ async def test_an_ordinary_failure_does_not_hold_back_what_is_new() -> None:
     assert await taken(queue) == A
 
 
+async def test_a_queue_that_is_not_started_keeps_nothing() -> None:
+    queue = WorkQueue(Clock(), lambda: 1.0)
+    queue.add(A)
+    queue.add(B, Priority.BACKGROUND)
+    assert (len(queue), queue.oldest_seconds) == (0, 0)
+    queue.start()
+    queue.add(C)
+    assert [await taken(queue), await taken(queue)] == [C, None]
+
+
+async def test_a_time_that_was_asked_for_goes_with_the_look_that_asks_for_none() -> None:
+    clock = Clock()
+    queue = queue_with(clock)
+    queue.add_after(A, 30 * 86_400)
+    queue.forget(A)
+    clock.now += 40 * 86_400
+    queue.promote()
+    assert await taken(queue) is None
+
+
+async def test_times_that_nobody_waits_for_any_more_do_not_gather() -> None:
+    queue = queue_with(Clock())
+    for number in range(5000):
+        queue.add_after(Key("n", f"ended-{number}"), 30 * 86_400)
+        queue.forget(Key("n", f"ended-{number}"))
+    assert len(queue._heap) < 100
+
+
 async def test_it_tells_how_long_each_key_has_waited() -> None:
     clock, waits = Clock(), list[float]()
-    queue = WorkQueue(clock, jitter=lambda: 1.0, waited=waits.append)
+    queue = queue_with(clock, waits.append)
     queue.add(A)
     clock.now += 3
     await taken(queue)
@@ -154,7 +250,11 @@ async def test_the_age_of_the_oldest_key_is_told() -> None:
     assert queue.oldest_seconds == 42
 
 
-@given(st.lists(st.tuples(st.sampled_from(["add", "background", "get", "done", "retry", "hold", "tick"]), st.sampled_from([A, B, C]))))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["add", "background", "urgent", "get", "done", "retry", "hold", "tick"]), st.sampled_from([A, B, C]))
+    )
+)
 def test_whatever_is_asked_for_comes_once_the_time_has_come(steps: list[tuple[str, Key]]) -> None:
     async def play() -> None:
         clock = Clock()
@@ -164,8 +264,8 @@ def test_whatever_is_asked_for_comes_once_the_time_has_come(steps: list[tuple[st
         for step, key in steps:
             clock.now += 0.3 if step == "tick" else 0.0
             queue.promote()
-            if step in {"add", "background"}:
-                queue.add(key, background=step == "background")
+            if step in {"add", "background", "urgent"}:
+                queue.add(key, {"urgent": Priority.URGENT, "add": Priority.LIVE, "background": Priority.BACKGROUND}[step])
                 wanted.add(key)
             elif step == "get" and (found := _now(queue)):
                 assert found not in working

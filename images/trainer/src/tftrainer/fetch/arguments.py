@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from tftrainer import placeholders, saved, tf_checkpoint, uri
-from tftrainer.contract import Plan, Reason
-from tftrainer.fetch.argument import Named
-from tftrainer.fetch.buckets import Buckets, is_own, missing, parse, placed
-from tftrainer.fetch.wanted import Found, Wanted, input_field
+from tftrainer import placeholders, uri
+from tftrainer.checkpoints import saved, tf_checkpoint
+from tftrainer.fetch.buckets import Buckets, is_own, missing, parse, placeable
+from tftrainer.fetch.neighbours import is_slip, neighbour
+from tftrainer.fetch.references import Named
+from tftrainer.fetch.seen import NOTHING_SEEN, Seen, look_at_outputs
+from tftrainer.fetch.wanted import Batch, Found, input_field
 from tftrainer.layout import Layout
+from tftrainer.messages.contract import Plan, Reason
 from tftrainer.phase_error import PhaseError, clip
 from tftrainer.progress import size
 from tftrainer.storage.interface import Store
 from tftrainer.storage.store import ObjectInfo
-from tftrainer.uri import Root, Uri
+from tftrainer.uri import Root, Uri, is_within
 
 SHOWN_LIMIT: Final = 120
 """Characters of an argument that the log shows."""
@@ -37,7 +42,7 @@ class Arguments:
         self._layout = layout
         self._buckets = buckets
         self._checkpoints = saved.folder_key(plan.checkpoints) if plan.checkpoints else None
-        self._outputs = tuple(_output(index, each) for index, each in enumerate(plan.outputs))
+        self._outputs = tuple(_output(index, each.path) for index, each in enumerate(plan.outputs))
         self._declared = tuple(self._declared_inputs())
 
     def resolve(self, text: str) -> str:
@@ -49,20 +54,22 @@ class Arguments:
         if named.not_a_key:
             return self._text(field, named, "is not a key", f": {named.not_a_key}")
         store, key = self._buckets.locate(Uri(named.root, named.key), field)
-        if named.root is Root.BUCKET and self._checkpoints and _is_within(named.key, self._checkpoints):
+        if named.root is Root.BUCKET and self._checkpoints and is_within(named.key, self._checkpoints):
             # Of the folder of checkpoints, or what lies in it, the script finds what was restored and nothing else.
             return Found(folders=self._place(named))
-        if named.root is Root.BUCKET and any(_is_within(named.key, each) for each in self._outputs):
+        if named.root is Root.BUCKET and any(is_within(named.key, each) for each in self._outputs):
             fact = f"{field}: {store.uri(key)} is only written, as spec.outputs says, so nothing is fetched"
             return Found(folders=self._place(named), facts=(fact,))
         try:
             found = self._existing(field, store, key, named)
         except _UndecidedError:
             return self._undecided(field, store, key, named)
+        seen = _seen(named)
         if found:
-            return Found(tuple(found))
+            return Found(found, seen=seen)
         if named.is_format:
-            return self._text(field, named, "is no object, and may be a format that the script completes")
+            text = self._text(field, named, "is no object, and may be a format that the script completes")
+            return replace(text, seen=seen)
         if named.root is Root.DATASETS:
             raise missing(store, key, field, pattern=named.is_pattern)
         place = self._place(named)
@@ -71,7 +78,17 @@ class Arguments:
             return Found(folders=place, facts=(fact,))
         made = ", and its folder is made" if named.is_folder and place else ""
         fact = f"{field}: nothing is at {store.uri(key)}, so it is taken for something that the script will write{made}"
-        return Found(folders=place, facts=(fact,))
+        close = None if named.is_pattern else neighbour(store, key)
+        if close is None or not is_slip(key, close):
+            return Found(folders=place, facts=(fact,), seen=seen)
+        meant = f"${{bucket}}/{close.removeprefix(store.credentials.prefix)}"
+        at = str(uri.local_path(self._layout.bucket, named.key))
+        return Found(folders=place, facts=(f"{fact}; beside it there is {meant}",), seen=seen, near=((at, meant),))
+
+    def outputs(self) -> Found:
+        """Look at what lies where the script only writes; nothing of it is fetched."""
+        seen, facts = look_at_outputs(self._buckets.storage, self._outputs, (self._checkpoints,) if self._checkpoints else ())
+        return Found(facts=facts, seen=seen)
 
     def _text(self, field: str, named: Named, why: str, more: str = "") -> Found:
         # In the library, which is only read, nothing can be an output: the script will most likely miss it.
@@ -103,24 +120,23 @@ class Arguments:
         except uri.UriError:
             return ()
 
-    def _existing(self, field: str, store: Store, key: str, named: Named) -> list[Wanted]:
+    def _existing(self, field: str, store: Store, key: str, named: Named) -> Batch:
         """Return what is there: the object and the folder of that name or, where neither is, what matches it."""
         names = f"{field} names {store.uri(key)}"
         local = self._layout.datasets if named.root is Root.DATASETS else self._layout.bucket
         top = store.credentials.key("")
         if named.may_exist:
-            target = uri.local_path(local, named.key)
             info = None if named.is_folder else store.find(key)
             folder = key if named.is_folder else key + "/"
-            held = self._limited(store, self._listed(store, folder), names)
-            below = [placed(store, each, folder, target, "data", field) for each in held]
-            if info is not None or below:
-                return [*([Wanted(store, info, target, "data", field)] if info is not None else []), *below]
+            below = placeable(store, self._limited(store, self._listed(store, folder), names), folder, field)
+            batch = Batch(store, top, local, field, below if info is None else chain((info,), below))
+            if batch:
+                return batch
         if named.is_pattern:
             found: Iterable[ObjectInfo] = self._matching(store, named)
         else:
             found = () if named.is_folder else self._checkpoint(store, key)
-        return [placed(store, each, top, local, "data", field) for each in self._limited(store, found, names)]
+        return Batch(store, top, local, field, placeable(store, self._limited(store, found, names), top, field))
 
     def _matching(self, store: Store, named: Named) -> Iterator[ObjectInfo]:
         for count, info in enumerate(self._listed(store, store.credentials.key(named.before_wildcard))):
@@ -135,14 +151,14 @@ class Arguments:
         if index is None:
             return []
         graph = store.find(tf_checkpoint.graph_of(key))
-        data = [each for each in self._listed(store, tf_checkpoint.data_of(key)) if tf_checkpoint.is_part(each.key)]
+        data = [each for each in self._listed(store, tf_checkpoint.data_of(key)) if tf_checkpoint.name_of(each.key) is not None]
         return [index, *([graph] if graph is not None else []), *data]
 
     def _limited(self, store: Store, found: Iterable[ObjectInfo], names: str) -> Iterator[ObjectInfo]:
         """Yield objects up to the size that is fetched undeclared; what `spec.inputs` has too is declared, however large."""
         total = 0
         for info in found:
-            if not any(store is of and _is_within(info.key, folder) for of, folder in self._declared):
+            if not any(store is of and is_within(info.key, folder) for of, folder in self._declared):
                 total += info.size
             if total > self._plan.implicit_fetch_bytes:
                 written = "name it in spec.outputs if the script only writes there, " if store is self._buckets.storage else ""
@@ -160,7 +176,7 @@ class Arguments:
         if store is self._buckets.storage:
             apart = [store.credentials.key(each) for each in (self._checkpoints, *self._outputs) if each]
         for info in store.list(prefix):
-            if not is_own(store, info) and not any(_is_within(info.key, each) for each in apart):
+            if not is_own(store, info) and not any(is_within(info.key, each) for each in apart):
                 yield info
 
     def _declared_inputs(self) -> Iterator[tuple[Store, str]]:
@@ -168,12 +184,14 @@ class Arguments:
             # What is wrong with an input is told where it is looked up itself.
             with contextlib.suppress(PhaseError):
                 field = input_field(each.name)
-                yield self._buckets.locate(parse(field, each.uri), field)
+                yield self._buckets.locate(parse(field, each.uri, whole=True), field)
 
 
-def _is_within(key: str, folder: str) -> bool:
-    """Whether the key is the folder, or that of something in it."""
-    return f"{key.removesuffix('/')}/".startswith(f"{folder.removesuffix('/')}/")
+def _seen(named: Named) -> Seen:
+    """Return of what all has been seen, once an argument is looked up. Of a pattern it is only what matches."""
+    if named.root is not Root.BUCKET or named.is_pattern:
+        return NOTHING_SEEN
+    return Seen((named.key,) if named.is_folder else (named.key, f"{named.key}/"))
 
 
 def _output(index: int, text: str) -> str:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
-from itertools import islice
-from pathlib import Path
-from typing import Final
+from collections.abc import Iterable, Iterator
 
-from tftrainer import saved, uri
-from tftrainer.contract import Reason
-from tftrainer.fetch.wanted import ARCHIVE_FIELD, SCRIPT_FIELD, Wanted
+from tftrainer import uri
+from tftrainer.checkpoints import saved
+from tftrainer.fetch.neighbours import neighbour
+from tftrainer.fetch.wanted import ARCHIVE_FIELD, SCRIPT_FIELD
+from tftrainer.messages.contract import Reason
 from tftrainer.phase_error import PhaseError
 from tftrainer.storage.interface import Store
 from tftrainer.storage.store import ObjectInfo
 from tftrainer.uri import Root, Uri
-
-NEIGHBOURS_LIMIT: Final = 1000
-"""Objects that are compared with a key that is missing: what one request lists."""
 
 
 class Buckets:
@@ -39,7 +35,7 @@ class Buckets:
                 raise PhaseError(
                     Reason.STORAGE_MISCONFIGURED,
                     f"{field} names {uri.format_uri(name)}, but the Secret of the dataset library is empty or missing",
-                    "create the Secret that spec.datasets.secretName names",
+                    "create it, under the name of spec.datasets.secretName or, without that, of the operator's configuration",
                 )
             return self.datasets, self.datasets.credentials.key(name.key)
         for store in (self.storage, self.datasets):
@@ -52,19 +48,20 @@ class Buckets:
         )
 
 
-def placed(store: Store, info: ObjectInfo, prefix: str, target: Path, role: str, field: str) -> Wanted:
-    """Return an object of a folder as what is fetched below `target`; `prefix` is the folder's key.
+def placeable(store: Store, found: Iterable[ObjectInfo], prefix: str, field: str) -> Iterator[ObjectInfo]:
+    """Yield the objects of a folder, `prefix` is its key, as long as each can become a file.
 
     Raises:
-        PhaseError: `InputConflict`, its key cannot be a path.
+        PhaseError: `InputConflict`, a key cannot be a path.
     """
-    try:
-        local = uri.local_path(target, info.key.removeprefix(prefix))
-    except uri.UriError as error:
-        raise PhaseError(
-            Reason.INPUT_CONFLICT, f"folder {store.uri(prefix)} ({field}) cannot become files: {error}", "rename or remove that object"
-        ) from None
-    return Wanted(store, info, local, role, field)
+    for info in found:
+        try:
+            uri.segments(info.key.removeprefix(prefix))
+        except uri.UriError as error:
+            raise PhaseError(
+                Reason.INPUT_CONFLICT, f"folder {store.uri(prefix)} ({field}) cannot become files: {error}", "rename or remove that object"
+            ) from None
+        yield info
 
 
 def is_own(store: Store, info: ObjectInfo) -> bool:
@@ -72,43 +69,27 @@ def is_own(store: Store, info: ObjectInfo) -> bool:
     return saved.is_reserved(info.key.removeprefix(store.credentials.prefix))
 
 
-def parse(field: str, text: str) -> Uri:
-    """Read the URI that a field holds.
+def parse(field: str, text: str, *, whole: bool = False) -> Uri:
+    """Read the URI that a field holds; with `whole` it may name all of a bucket.
 
     Raises:
         PhaseError: `InvalidSpec`, naming the field.
     """
     try:
-        return uri.parse(text)
+        return uri.parse(text, whole=whole)
     except uri.UriError as error:
         raise PhaseError(Reason.INVALID_SPEC, f"{field}: {error}", f"correct {field}") from None
 
 
 def missing(store: Store, key: str, field: str, *, pattern: bool = False) -> PhaseError:
     """Return the failure for what a field names and is not there, with the key beside it that is most like it."""
-    folder = key.endswith("/")
+    folder = not key or key.endswith("/")
     what = f"folder {store.uri(key)} is empty or does not exist" if folder else f"object {store.uri(key)} does not exist"
     if pattern:
         what = f"no object matches {store.uri(key)}"
-    close = _neighbour(store, key)
+    only_objects = field in (SCRIPT_FIELD, ARCHIVE_FIELD)
+    close = neighbour(store, key, only_objects=only_objects)
     hints = [f"did you mean {store.uri(close)}?"] if close else ["check the key (capitals count)"]
-    if not folder and not pattern and field not in (SCRIPT_FIELD, ARCHIVE_FIELD):
+    if not close and not folder and not pattern and not only_objects:
         hints.append("a folder is named with / at its end")
     return PhaseError(Reason.OBJECT_NOT_FOUND, f"{what} (named by {field})", "; ".join(hints))
-
-
-def _neighbour(store: Store, key: str) -> str | None:
-    """Return the key beside a missing one that is most like it: an object's, or a folder's if a folder is missing."""
-    above, _, name = key.removesuffix("/").rpartition("/")
-    parent = f"{above}/" if above else ""
-    beside: dict[str, str] = {}
-    try:
-        for info in islice(store.list(parent), NEIGHBOURS_LIMIT):
-            first, slash, _ = info.key.removeprefix(parent).partition("/")
-            if bool(slash) == key.endswith("/") and not is_own(store, info):
-                beside.setdefault(first.lower(), parent + first + slash)
-    except PhaseError:
-        # Whoever may read an object need not have the right to list; what is missing is told all the same.
-        return None
-    close = difflib.get_close_matches(name.lower(), beside, 1, 0.7)
-    return beside[close[0]] if close else None

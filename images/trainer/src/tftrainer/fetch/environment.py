@@ -8,13 +8,15 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Final
 
-from tftrainer import contract, saved
-from tftrainer.contract import Plan
+from tftrainer import hosted
+from tftrainer.checkpoints import saved
 from tftrainer.layout import Layout
+from tftrainer.messages import contract
+from tftrainer.messages.contract import Plan
 
 HOST: Final = "chief-0"
 """What the only replica is called."""
@@ -46,21 +48,27 @@ def aliases(plan: Plan, layout: Layout) -> dict[str, str]:
     return found
 
 
-def make_folders(variables: Mapping[str, str], layout: Layout, code: Iterable[Path]) -> None:
+def make_folders(variables: Mapping[str, str], layout: Layout, code: Iterable[Path], arguments: Iterable[str] = ()) -> None:
     """Create the folders in the bucket that the code finds by their variables, and takes for granted; empty ones leave no trace.
 
     Other code may make a folder of the same name itself, and would stumble over it. `code` are modules, folders and zips of them, the
-    script first: of much code, what comes late is not looked at.
+    script first: of much code, what comes late is not looked at. Of `/opt/ml` those folders are made too that code or
+    arguments name.
     """
     wanted = {name: Path(value) for name, value in variables.items() if value.startswith(f"{layout.bucket}/")}
+    links = hosted.FOLDERS
     left = SOURCES_LIMIT
-    for source in islice(_sources(code), MODULES_LIMIT):
+    text = "\n".join(arguments).encode("utf-8", "surrogateescape")
+    for source in chain((text,), islice(_sources(code), MODULES_LIMIT)):
         for name in [name for name in wanted if name.encode() in source]:
             # Where an object of the job lies, no folder can be.
             with contextlib.suppress(OSError):
                 wanted.pop(name).mkdir(parents=True, exist_ok=True)
+        named = links & hosted.named(source)
+        hosted.make(layout, variables, named)
+        links -= named
         left -= len(source)
-        if not wanted or left <= 0:
+        if not (wanted or links) or left <= 0:
             return
 
 

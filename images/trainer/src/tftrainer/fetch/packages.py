@@ -26,9 +26,9 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from tftrainer import manifest
-from tftrainer.contract import Message, Plan, Reason
-from tftrainer.handover import Package
+from tftrainer.messages import manifest
+from tftrainer.messages.contract import Message, Plan, Reason
+from tftrainer.messages.handover import Package
 from tftrainer.phase_error import PhaseError, clip
 from tftrainer.storage.interface import Store
 from tftrainer.storage.store import digest

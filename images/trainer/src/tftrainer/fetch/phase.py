@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import functools
 import math
@@ -11,36 +10,44 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NoReturn
 
 import msgspec
 
-from tftrainer import contract, handover, manifest, placeholders, saved, tf_checkpoint
-from tftrainer.contract import CodePins, Failure, FetchReport, Pinned, Plan, Reason
-from tftrainer.fetch import restore
+from tftrainer import placeholders
+from tftrainer.checkpoints import saved
+from tftrainer.container import leave_word, reported
+from tftrainer.fetch import addresses, restore
 from tftrainer.fetch.buckets import Buckets
-from tftrainer.fetch.code import check_script_name, check_unchanged, examine, pin, place_inline_script, prepare_archive
-from tftrainer.fetch.download import CODE_ROLES, all_findings, fetch_all, make_folder
+from tftrainer.fetch.code import Code, check_code, check_script_name, examine
+from tftrainer.fetch.download import all_findings, fetch_all, fetch_code, make_folder
+from tftrainer.fetch.entry import Entry, with_project
 from tftrainer.fetch.environment import aliases, make_folders
+from tftrainer.fetch.look_ups import LookUp, left_out, look_ups
 from tftrainer.fetch.packages import Installer
+from tftrainer.fetch.pins import Inputs
 from tftrainer.fetch.restore import Restored
-from tftrainer.fetch.sources import LookUp, look_ups
-from tftrainer.fetch.wanted import Found, Wanted, check_inline_script, check_targets, facts
-from tftrainer.handover import Baseline, FetchedFile, Package, Resolved
+from tftrainer.fetch.seen import Seen, together
+from tftrainer.fetch.selection import Selection, check_inline_script, check_space, facts
+from tftrainer.fetch.states import with_relative_states
+from tftrainer.fetch.wanted import Batch, Found, Wanted
 from tftrainer.layout import Layout
-from tftrainer.manifest import Manifest
-from tftrainer.phase_error import TEXT_LIMIT, PhaseError, clip, sentence, unexpected
+from tftrainer.messages import contract, handover, manifest
+from tftrainer.messages.contract import Failure, FetchReport, Pinned, Plan, Reason
+from tftrainer.messages.handover import Baseline, FetchedFile, Package, Place, Resolved
+from tftrainer.messages.manifest import Manifest
+from tftrainer.outputs.settled import notes_mapped_writes
+from tftrainer.phase_error import FindingsError, PhaseError, clip, sentence
 from tftrainer.progress import Progress, counted, size
 from tftrainer.storage.interface import Store
 from tftrainer.storage.opening import open_store
+from tftrainer.storage.store import digest
+from tftrainer.withholding import Plain, arguments_without
 
 TERMINATED: Final = 143
 FAILED: Final = 1
 ARGUMENT_LIMIT: Final = 1200
-TOLD_LIMIT: Final = 512
-"""Characters up to which one message tells all that was found."""
 STAGING: Final = ".fetch"
 ATTEMPT_NAME: Final = "attempt.json"
 
@@ -53,20 +60,11 @@ def main(plan: Plan, layout: Layout | None = None, environment: Mapping[str, str
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: _terminated(layout, phases.stop))
     started = time.monotonic()
-    try:
-        report = phases.run()
-    except OSError as error:
-        failed = _disk(error)
-        say(sentence(failed.failure))
-        report = FetchReport(failure=failed.failure)
-    except Exception as error:
-        failed = unexpected(error)
-        say(sentence(failed.failure))
-        report = FetchReport(failure=failed.failure)
+    report = reported(phases.run, lambda failure: FetchReport(failure=failure), _disk, say)
     report = msgspec.structs.replace(report, seconds=round(time.monotonic() - started, 3))
     if report.failure is None:
         say(f"ready: {counted(report.objects, 'object')}, {size(report.bytes)}, in {report.seconds:.2f} s")
-    leave_word(layout, contract.encode_report(report))
+    leave_word(layout, report)
     return FAILED if report.failure else 0
 
 
@@ -75,16 +73,10 @@ def say(text: str) -> None:
     print(f"fetch: {text}", flush=True)
 
 
-def leave_word(layout: Layout, message: bytes) -> None:
-    """Write the container's last word where the kubelet reads it; outside a pod there may be no such place."""
-    with contextlib.suppress(OSError):
-        layout.termination_log.write_bytes(message)
-
-
 def _terminated(layout: Layout, stop: Callable[[], None]) -> NoReturn:
     stop()
     failure = Failure(reason=Reason.TERMINATED, message="the pod was ended while its inputs were fetched")
-    leave_word(layout, contract.encode_report(FetchReport(failure=failure)))
+    leave_word(layout, FetchReport(failure=failure))
     os._exit(TERMINATED)
 
 
@@ -100,17 +92,6 @@ def _disk(error: OSError) -> PhaseError:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Code:
-    """The code of the job: its pins, what goes on `sys.path`, each object of `dependencies.files`, packages, and all that is wrong."""
-
-    pins: CodePins = field(default_factory=CodePins)
-    path: tuple[str, ...] = ()
-    files: tuple[Pinned, ...] = ()
-    packages: tuple[Package, ...] = ()
-    findings: tuple[PhaseError, ...] = ()
-
-
 class _Fetch:
     """One run of the container; its methods are the phases."""
 
@@ -119,6 +100,7 @@ class _Fetch:
         self._layout = layout
         self._environment = environment
         self._conditional_writes = True
+        self._plain = Plain.of(plan.args, {each.name: each.value for each in plan.addresses})
         self._until = math.inf if plan.fetch_seconds is None else time.monotonic() + plan.fetch_seconds
         self.stop: Callable[[], None] = lambda: None
         """Ends what was started; a signal's handler calls it."""
@@ -131,105 +113,110 @@ class _Fetch:
             report = self._prepare(arguments)
         except FindingsError as findings:
             for failed in findings.all:
-                say(sentence(failed.failure))
-            report = FetchReport(failure=findings.failure)
+                say(sentence(self._plain.without_in(failed.failure)))
+            report = FetchReport(failure=self._plain.without_in(findings.failure))
         except PhaseError as failed:
-            say(sentence(failed.failure))
-            report = FetchReport(failure=failed.failure)
-        cut = any(len(each) > ARGUMENT_LIMIT for each in arguments)
-        return msgspec.structs.replace(report, resolved_args=tuple(clip(each, ARGUMENT_LIMIT) for each in arguments), resolved_args_cut=cut)
+            failure = self._plain.without_in(failed.failure)
+            say(sentence(failure))
+            report = FetchReport(failure=failure)
+        told = arguments_without(arguments)
+        cut = any(len(each) > ARGUMENT_LIMIT for each in told)
+        return msgspec.structs.replace(report, resolved_args=tuple(clip(each, ARGUMENT_LIMIT) for each in told), resolved_args_cut=cut)
 
-    def _prepare(self, arguments: tuple[str, ...]) -> FetchReport:
+    def _prepare(self, arguments: tuple[str, ...], *, as_before: bool = False) -> FetchReport:
+        """Go through the phases; `as_before`, with each folder of files under its own name, also if it holds the script."""
         self._make_folders()
         buckets = self._buckets()
+        given = self._plan
+        self._plan, where = (given, ()) if as_before else with_project(given, buckets)
+        notes = tuple(
+            msgspec.structs.replace(note, message=clip(self._plain.without(note.message), contract.NOTE_LIMIT))
+            for note in addresses.hints(self._plan, buckets)
+        )
         earlier = self._earlier(buckets.storage)
         if earlier is not None:
             return self._end_as(earlier)
-        wanted, folders, findings, restored = self._look_up(buckets)
-        total = sum(each.info.size for each in wanted)
-        findings += self._space(wanted, total)
+        code, data, folders, findings, restored, seen, near = self._look_up(buckets)
+        total, count = code.bytes + data.bytes, len(code) + len(data)
+        findings += check_space((code, data), self._plan, shutil.disk_usage(self._layout.workspace).free)
+        for text in (*where, *(f"warning: {note.message}" for note in notes)):
+            say(clip(f"pre-flight: {text}"))
+        if count and not findings:
+            say(f"fetching {counted(count, 'object')}, {size(total)}")
         # Code first: what is wrong with it shows before hours are spent on data, and in one report with all that is missing.
-        code, data = ([each for each in wanted if (each.role in CODE_ROLES) is is_code] for is_code in (True, False))
-        if wanted and not findings:
-            say(f"fetching {counted(len(wanted), 'object')}, {size(total)}")
-        found = self._code(code, arguments, storage=buckets.storage, fetched=total, complete=not findings)
-        if findings or found.findings:
+        found = check_code(
+            self._plan,
+            self._layout,
+            list(code),
+            download=self._download_code,
+            install=functools.partial(self._install, buckets.storage),
+            examine=functools.partial(self._preflight, arguments),
+            left_out=functools.partial(self._left_out, buckets),
+            fetched=total,
+            complete=not findings,
+        )
+        if found.is_elsewhere:
+            say("pre-flight: an earlier attempt had the folder that holds the script beside it, under its own name: so has this one")
+            self._plan = given
+            return self._prepare(arguments, as_before=True)
+        if findings or found.findings or found.entry is None:
             raise FindingsError([*findings, *found.findings])
+        if found.entry.file is None:
+            say(f"pre-flight: {found.entry.module} is no module of the job's own code, and is not examined")
         for folder in folders:
             make_folder(folder)
-        inputs = self._download(data)
-        states = [each.target for each in data if each.field == saved.FIELD and each.target.name == tf_checkpoint.STATE_NAME]
-        restore.make_relative(states)
-        for path, text in restored.states:
-            path.write_bytes(text)
-        self._hand_over(arguments, found, inputs, [*code, *data])
+        if data:
+            fetch_all(data, self._layout.workspace / STAGING, Progress(len(data), data.bytes, say))
+        restored_words = restore.settle(restored, say)
+        self._hand_over(arguments, found, found.entry, data, seen, near, buckets)
         pins = found.pins
         storage = buckets.storage
         return FetchReport(
             script=pins.script,
             archive=pins.archive,
             files=pins.files,
-            objects=len(wanted),
+            objects=count,
             bytes=total,
             logs_uri=clip(storage.uri(storage.credentials.key(manifest.folder(self._plan) + contract.LOGS_FOLDER)), 1200),
-            restored=restored.words,
+            restored=restored_words,
+            notes=notes[: contract.NOTES_LIMIT],
         )
 
-    def _code(self, wanted: list[Wanted], arguments: tuple[str, ...], *, storage: Store, fetched: int, complete: bool) -> _Code:
-        """Fetch and check the code; `fetched` are the bytes of all objects of the job.
-
-        What is not `complete`, because some of it could not be found, is checked as far as it goes.
-        """
-        try:
-            found = self._download(wanted)
-            inline = None if self._plan.script.uri else place_inline_script(self._plan, self._layout)
-        except PhaseError as failed:
-            return _Code(findings=(failed,))
-        pins = pin(self._plan, self._layout, wanted, found, inline)
-        findings = check_unchanged(self._plan, pins)
-        archive = next((each.target for each in wanted if each.role == "archive"), None)
-        path: tuple[str, ...] = ()
-        if archive is not None:
-            try:
-                path = prepare_archive(self._plan, archive, self._layout, fetched)
-            except PhaseError as failed:
-                findings.append(failed)
-                complete = False
-        packages: tuple[Package, ...] = ()
-        places: tuple[str, ...] = ()
-        if self._plan.requirements:
-            target = self._layout.packages
-            places = (str(target),)
-            try:
-                packages = self._installer(storage).install(target)
-            except PhaseError as failed:
-                findings.append(failed)
-                complete = False
-        if (self._layout.code / self._plan.script.name).is_file():
-            findings += self._preflight(path if complete else None, places, arguments)
-        files = tuple(pinned for each, pinned in zip(wanted, found, strict=True) if any(named.role == "files" for named in each.names))
-        return _Code(pins, (*path, *places), files, packages, tuple(findings))
-
-    def _installer(self, storage: Store) -> Installer:
-        installer = Installer(
-            self._plan, storage, self._layout.workspace / f"{STAGING}-packages", say, self._environment, until=self._until
-        )
-        self.stop = installer.stop
-        return installer
-
-    def _preflight(self, path: tuple[str, ...] | None, packages: tuple[str, ...], arguments: tuple[str, ...]) -> list[PhaseError]:
-        found = examine(self._plan, self._layout, path, packages, arguments, self._environment)
+    def _preflight(
+        self, arguments: tuple[str, ...], entry: Entry, path: tuple[str, ...] | None, packages: tuple[str, ...]
+    ) -> list[PhaseError]:
+        found = examine(self._plan, self._layout, entry, path, packages, arguments, self._environment)
         for text in (*found.facts, *(f"warning: {warning}" for warning in found.warnings)):
-            say(clip(f"pre-flight: {text}"))
+            say(clip(f"pre-flight: {self._plain.without(text)}"))
         return [PhaseError(each.reason, each.message, each.hint, file=each.file, line=each.line) for each in found.errors]
 
-    def _download(self, wanted: list[Wanted]) -> list[Pinned]:
+    def _install(self, storage: Store, target: Path) -> tuple[Package, ...]:
+        staging = self._layout.workspace / f"{STAGING}-packages"
+        installer = Installer(self._plan, storage, staging, say, self._environment, until=self._until)
+        self.stop = installer.stop
+        return installer.install(target)
+
+    def _download_code(self, wanted: list[Wanted]) -> list[Pinned]:
         total = sum(each.info.size for each in wanted)
-        return fetch_all(wanted, self._layout.workspace / STAGING, Progress(len(wanted), total, say)) if wanted else []
+        return fetch_code(wanted, self._layout.workspace / STAGING, Progress(len(wanted), total, say)) if wanted else []
+
+    def _left_out(self, buckets: Buckets, index: int) -> list[tuple[str, Pinned]]:
+        root = self._layout.workspace / f"{STAGING}-left-out"
+        wanted = left_out(index, self._plan.files[index], buckets, root)
+        try:
+            found = self._download_code(wanted)
+        finally:
+            shutil.rmtree(root, ignore_errors=True)
+        return [(os.path.relpath(each.target, root), pinned) for each, pinned in zip(wanted, found, strict=True)]
 
     def _make_folders(self) -> None:
         at = self._layout
-        for folder in (at.code, at.dependencies, at.bucket, at.datasets, at.inputs, at.logs, at.run_folder, at.state):
+        filled = (at.code, at.dependencies, at.bucket, at.datasets, at.inputs)
+        if not (at.run_folder / contract.STARTED_NAME).exists():
+            # What a fetch that was killed has left may be half of a file, or of an object that is no longer there.
+            for folder in (*filled, at.workspace / STAGING):
+                shutil.rmtree(folder, ignore_errors=True)
+        for folder in (*filled, at.logs, at.run_folder, at.state):
             folder.mkdir(parents=True, exist_ok=True)
         at.lock.touch()
 
@@ -246,7 +233,7 @@ class _Fetch:
             raise PhaseError(
                 Reason.STORAGE_MISCONFIGURED,
                 "the storage Secret is empty, expected the keys endpoint, bucket, accessKey and secretKey",
-                "fill the Secret that spec.storage.secretName names",
+                "fill it, or name another Secret in spec.storage.secretName",
             )
         datasets = open_store(self._environment, contract.DATASETS_PREFIX, "datasets Secret (spec.datasets)", self._until)
         return Buckets(storage, datasets)
@@ -276,10 +263,11 @@ class _Fetch:
         say("an earlier pod of this attempt has published its success; the script does not run again")
         at = self._layout
         handover.write(Resolved(script="", cwd=str(at.code), already_done=True), at.resolved)
+        handover.write_files((), at.baseline_files)
         handover.write(Baseline(already_done=True), at.baseline)
         return FetchReport(script=earlier.script, archive=earlier.archive)
 
-    def _look_up(self, buckets: Buckets) -> tuple[list[Wanted], list[Path], list[PhaseError], Restored]:
+    def _look_up(self, buckets: Buckets) -> tuple[Selection, Selection, list[Path], list[PhaseError], Restored, Seen, dict[str, str]]:
         restored = Restored()
 
         def look_for_checkpoint() -> Found:
@@ -297,20 +285,21 @@ class _Fetch:
         tasks: list[Callable[[], None]] = [functools.partial(task, index, each) for index, each in enumerate(wanted_look_ups)]
         tasks.append(functools.partial(self._announce, buckets.storage))
         findings = all_findings(tasks)
-        # Of the names of an object, and of conflicts, the first is told, whichever answer came first.
-        every = sorted((each for result in found for each in result.wanted), key=lambda each: (str(each.target), each.field))
-        wanted: list[Wanted] = []
+        code, data = Selection(), Selection()
         try:
-            wanted = check_targets(every)
-            check_inline_script(self._plan, self._layout, wanted)
+            # They lie in folders of their own.
+            code, data = (Selection(each.wanted for each in found if _is_data(each.wanted) is is_data) for is_data in (False, True))
+            check_inline_script(self._plan, self._layout, code)
         except PhaseError as failed:
             findings.append(failed)
-            wanted = []
+            code, data = Selection(), Selection()
         if not findings:
             say(f"pre-flight: {buckets.storage.uri('')} can be written")
-        for text in (*facts(wanted), *(fact for result in found for fact in result.facts)):
-            say(clip(f"pre-flight: {text}"))
-        return wanted, [folder for result in found for folder in result.folders], findings, restored
+        for text in (*facts((data, code)), *(fact for result in found for fact in result.facts)):
+            say(clip(f"pre-flight: {self._plain.without(text)}"))
+        folders = [folder for result in found for folder in result.folders]
+        near = dict(pair for result in found for pair in result.near)
+        return code, data, folders, findings, restored, together(each.seen for each in found), near
 
     def _announce(self, store: Store) -> None:
         """Leave a note that the attempt has begun: the proof, before a GPU is used for hours, that results can be written."""
@@ -319,87 +308,77 @@ class _Fetch:
         store.write(key, data)
         self._conditional_writes = store.keeps_conditions(key, data)
 
-    def _space(self, wanted: list[Wanted], total: int) -> list[PhaseError]:
-        what = f"what is to be fetched takes {size(total)} ({counted(len(wanted), 'object')})"
-        if total > self._plan.workspace_bytes:
-            largest = max(wanted, key=lambda each: each.info.size)
-            return [
-                PhaseError(
-                    Reason.INPUT_TOO_LARGE,
-                    f"{what}, and the workspace holds {size(self._plan.workspace_bytes)}; the largest is {largest.uri}",
-                    "raise spec.resources.workspace, or fetch less",
-                )
-            ]
-        free = shutil.disk_usage(self._layout.workspace).free
-        if total > free:
-            return [
-                PhaseError(
-                    Reason.WORKSPACE_FULL,
-                    f"{what}, but the node's disk has only {size(free)} left",
-                    "fetch less, or ask an admin for a node with more disk",
-                )
-            ]
-        return []
-
     def _hand_over(
         self,
         arguments: tuple[str, ...],
-        code: _Code,
-        inputs: list[Pinned],
-        wanted: list[Wanted],
+        code: Code,
+        entry: Entry,
+        data: Selection,
+        seen: Seen,
+        near: dict[str, str],
+        buckets: Buckets,
     ) -> None:
         at = self._layout
         variables = aliases(self._plan, at)
         on_path = (Path(each) for each in code.path if Path(each) != at.packages)
-        make_folders(variables, at, (at.code / self._plan.script.name, at.code, *on_path))
+        make_folders(variables, at, (*([entry.file] if entry.file else []), at.code, *on_path), arguments)
+        inputs = Inputs()
+        handover.write_files(
+            (_fetched(each, at.bucket) for each in inputs.counted(with_relative_states(data, say)) if _lies_at_its_key(each, at.bucket)),
+            at.baseline_files,
+        )
         baseline = Baseline(
-            files=tuple(_fetched(each.target, at.bucket) for each in wanted if _lies_at_its_key(each, at.bucket)),
+            listed=seen.listed,
+            others=seen.others,
             script=code.pins.script,
             archive=code.pins.archive,
             code=code.files,
             files_of_code=code.pins.files,
-            inline="" if self._plan.script.uri else (at.code / self._plan.script.name).read_text("utf-8", "replace"),
-            inputs=tuple(inputs),
+            inline=entry.file.read_text("utf-8", "replace") if self._plan.script.is_inline and entry.file else "",
+            inputs=tuple(inputs.listed),
+            more_inputs=inputs.more,
             packages=code.packages,
             resolved_args=arguments,
             conditional_writes=self._conditional_writes,
         )
         handover.write(baseline, at.baseline)
         resolved = Resolved(
-            script=str(at.code / self._plan.script.name),
+            script=str(entry.file or ""),
+            module=entry.module,
             cwd=str(at.code),
             argv=arguments,
             path=code.path,
+            near=near,
             environment=variables,
+            storage=_place(buckets.storage),
+            datasets=_place(buckets.datasets) if buckets.datasets is not None else None,
         )
         handover.write(resolved, at.resolved)
 
 
-class FindingsError(Exception):
-    """Several failures at once, the first of them the one that is reported."""
+def _place(store: Store) -> Place:
+    return Place(bucket=store.credentials.bucket, prefix=store.credentials.prefix)
 
-    def __init__(self, found: list[PhaseError]) -> None:
-        super().__init__(str(found[0]))
-        self.all = found
 
-    @property
-    def failure(self) -> Failure:
-        """The first failure; its message has the others too if they are short, else it says how many more the log has."""
-        first = self.all[0].failure
-        if len(self.all) == 1:
-            return first
-        together = f"{first.message}; also: {'; '.join(each.failure.message for each in self.all[1:])}"
-        if len(together) <= TOLD_LIMIT:
-            return msgspec.structs.replace(first, message=together)
-        more = f" (and {len(self.all) - 1} more, see the log of container {contract.FETCH})"
-        return msgspec.structs.replace(first, message=clip(first.message, TEXT_LIMIT - len(more)) + more)
+def _is_data(found: tuple[Wanted, ...] | Batch) -> bool:
+    return isinstance(found, Batch) or (bool(found) and found[0].role == "data")
 
 
 def _lies_at_its_key(each: Wanted, root: Path) -> bool:
-    """Whether the file, left as it is, need not be uploaded. A checkpoint's may be an older one, which was put aside in the bucket."""
-    return each.target.is_relative_to(root) and not saved.is_reserved(each.info.key.removeprefix(each.store.credentials.prefix))
+    """Whether the file, left as it is, need not be uploaded. A checkpoint's may be an older one, put aside in the bucket, or left out."""
+    own = saved.is_reserved(each.info.key.removeprefix(each.store.credentials.prefix))
+    return each.target.is_relative_to(root) and not own and each.target.exists()
 
 
-def _fetched(path: Path, root: Path) -> FetchedFile:
+def _fetched(wanted: Wanted, root: Path) -> FetchedFile:
+    path = wanted.target
     status = path.stat()
-    return FetchedFile(path=str(path.relative_to(root)), size=status.st_size, mtime_ns=status.st_mtime_ns, inode=status.st_ino)
+    return FetchedFile(
+        path=str(path.relative_to(root)),
+        size=status.st_size,
+        mtime_ns=status.st_mtime_ns,
+        inode=status.st_ino,
+        etag=wanted.info.etag,
+        ctime_ns=status.st_ctime_ns,
+        sha256="" if notes_mapped_writes(status.st_dev) else digest(path),
+    )

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
-from tftrainer import saved, tf_checkpoint, uri
-from tftrainer.contract import Plan
+from tftrainer import uri
+from tftrainer.checkpoints import saved, tf_checkpoint
+from tftrainer.checkpoints.form import Form, form_of
+from tftrainer.fetch.states import is_state, make_relative
 from tftrainer.fetch.wanted import Found, Wanted
 from tftrainer.layout import Layout
+from tftrainer.messages.contract import Plan
 from tftrainer.progress import size
 from tftrainer.storage.interface import Store
 from tftrainer.storage.store import ObjectInfo
-
-_ABSOLUTE: Final = re.compile(rb'(:\s*")(/[^"]*/)([^"/]+")')
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,34 +50,56 @@ def look_up(plan: Plan, layout: Layout, store: Store) -> Restored:
     return _without_index(store, target, {path: each for path, each in objects.items() if not saved.is_reserved(path)})
 
 
-def make_relative(states: Sequence[Path]) -> None:
-    """Have TensorFlow's state files name checkpoints of their own folder by their names alone.
+def settle(restored: Restored, say: Callable[[str], None]) -> str:
+    """Make of what was fetched what a script can go on from; return in words which checkpoint it is, empty if there is none.
 
-    TensorFlow 1 writes absolute paths, which hold only where the folder has the same path again.
+    A file that was torn when it was saved would end every attempt: it is left out, and so are the files beside it, which count on from
+    what it does not hold. TensorFlow's own checkpoints, which are whole by their names, stay.
     """
-    for path in states:
-        text = path.read_bytes()
-        relative = _ABSOLUTE.sub(rb"\1\3", text)
-        if relative != text:
-            path.write_bytes(relative)
+    ours = list(restored.found.wanted)
+    torn = sorted({each.target for each in ours if form_of(each.target) is Form.TORN})
+    groups = tf_checkpoint.checkpoints(str(each.target) for each in ours)
+    theirs = {file for each in groups.values() for file in each.files} | {str(each.target) for each in ours if is_state(each.target)}
+    folders = {each.parent for each in torn}
+    left = {each.target for each in ours if each.target.parent in folders and str(each.target) not in theirs}
+    for path in left:
+        path.unlink()
+    for each in ours:
+        if is_state(each.target):
+            make_relative(each.target)
+    for path, text in restored.states:
+        path.write_bytes(text)
+    words = restored.words
+    if left:
+        more = f" and {len(torn) - 1} more" * (len(torn) > 1)
+        say(
+            f"{saved.FIELD}: {torn[0].name}{more} is torn: the script was writing it when it was saved; "
+            f"{len(left)} files are not restored, and stay in the bucket"
+        )
+        remaining = [str(each.target) for each in ours if each.target not in left]
+        words = saved.described(remaining) if remaining else ""
+    return words
 
 
 def _without_index(store: Store, target: Path, objects: dict[str, ObjectInfo]) -> Restored:
     """Take all files that the folder has, but of TensorFlow's checkpoints whole ones only."""
     found = tf_checkpoint.checkpoints(objects)
-    broken = {path for each in found.values() if not each.whole for path in each.files}
-    broken |= {path for path in objects if tf_checkpoint.is_unfinished(path)}
+    broken = {path for path in objects if tf_checkpoint.is_unfinished(path)}
     states: list[tuple[Path, bytes]] = []
     for path in [each for each in objects if each.rpartition("/")[2] == tf_checkpoint.STATE_NAME]:
         folder = path.rpartition("/")[0]
-        data = store.read(objects[path].key, tf_checkpoint.STATE_LIMIT) or b""
-        named = tf_checkpoint.named_by(data, folder)
-        if named is not None and named in found and found[named].whole:
+        small = objects[path].size <= tf_checkpoint.STATE_LIMIT
+        text = (store.read(objects[path].key, tf_checkpoint.STATE_LIMIT) or b"") if small else b""
+        named = tf_checkpoint.named_by(text, folder)
+        if not tf_checkpoint.is_state(text) or named is None:
+            continue
+        if named in found and found[named].whole:
             continue
         newest = tf_checkpoint.newest(found, folder)
-        broken.add(path)
+        broken |= {path, *(each for each in objects if tf_checkpoint.name_of(each) == named)}
         if newest is not None:
             states.append((uri.local_path(target, path), tf_checkpoint.state_of(newest.name.rpartition("/")[2])))
+    broken |= {path for each in found.values() if not each.whole for path in each.files}
     whole = [(path, each) for path, each in objects.items() if path not in broken]
     restored = _restored(store, target, whole, saved.described([path for path, _ in whole]))
     left = f"{saved.FIELD}: {len(broken)} files of checkpoints that are not whole are left out"

@@ -1,16 +1,17 @@
-"""What is to be fetched for which field of the job: one file for one object, or the job is refused."""
+"""What is to be fetched for a field of the job: objects, and where each will lie."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+import heapq
+import os
+import struct
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tftrainer.contract import Plan, Reason
-from tftrainer.layout import Layout
-from tftrainer.phase_error import PhaseError
-from tftrainer.progress import counted, size
+from tftrainer.fetch.seen import NOTHING_SEEN, Seen
 from tftrainer.storage.interface import Store
 from tftrainer.storage.store import ObjectInfo
 
@@ -18,7 +19,9 @@ SCRIPT_FIELD: Final = "spec.script.uri"
 ARCHIVE_FIELD: Final = "spec.dependencies.archive.uri"
 ROLES: Final = ("script", "archive", "files", "data")
 """What an object is to the job, the strongest first: all but data is code, which is pinned."""
-FACTS_LIMIT: Final = 32
+_RECORD: Final = struct.Struct("<qHI")
+"""Bytes of an object, of the rest of its key, and of its ETag."""
+_RUN: Final = 1 << 15
 
 
 def file_field(index: int) -> str:
@@ -36,7 +39,7 @@ class Wanted:
     """One object to fetch, named by `field` of the spec.
 
     `role` is one of `ROLES`; `sha256` what the job demands. `also` is the same object for the same place as other fields name it, each
-    with its own role and demand.
+    with its own role and demand; or, of code, another of the same size, whose content has to be the same.
     """
 
     store: Store
@@ -57,82 +60,76 @@ class Wanted:
         """The object's URI."""
         return self.store.uri(self.info.key)
 
+    def is_same_object(self, other: Wanted) -> bool:
+        """Whether another field names the very same object."""
+        return (self.store.credentials.host, self.uri) == (other.store.credentials.host, other.uri)
+
+    @property
+    def place(self) -> bytes:
+        """What objects are ordered by: a folder's come one after the other, and directly after an object that has the folder's name."""
+        return _place(os.fsencode(self.target))
+
+
+class Batch:
+    """Data of one bucket, named by `field`: objects whose keys begin with `prefix`, each to lie below `root` at the rest of its key.
+
+    There may be a million of them. One takes as many bytes as the rest of its key and its ETag have, and twenty more; a `Wanted` is
+    made of it when it is its turn. They come in the order of their places, in whatever order `objects` has them.
+    """
+
+    def __init__(self, store: Store, prefix: str, root: Path, field: str, objects: Iterable[ObjectInfo]) -> None:
+        self._store = store
+        self._prefix = prefix
+        self._root = root
+        self._field = field
+        self._records = bytearray()
+        self._starts = array("Q")
+        before = b""
+        in_order = True
+        for each in objects:
+            rest, etag = each.key.removeprefix(prefix).encode(), each.etag.encode()
+            self._starts.append(len(self._records))
+            self._records += _RECORD.pack(each.size, len(rest), len(etag)) + rest + etag
+            place = _place(rest)
+            in_order = in_order and before < place
+            before = place
+        if not in_order:
+            # In runs, so that there are never the keys of all at once.
+            runs = (self._starts[at : at + _RUN] for at in range(0, len(self._starts), _RUN))
+            self._starts = array("Q", heapq.merge(*(array("Q", sorted(run, key=self._place)) for run in runs), key=self._place))
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def __iter__(self) -> Iterator[Wanted]:
+        root = f"{self._root}/"
+        for start in self._starts:
+            size, rest, etag = self._read(start)
+            path = rest.decode()
+            yield Wanted(self._store, ObjectInfo(self._prefix + path, size, etag.decode()), Path(root + path), "data", self._field)
+
+    def _place(self, start: int) -> bytes:
+        return _place(self._read(start)[1])
+
+    def _read(self, start: int) -> tuple[int, bytes, bytes]:
+        size, rest, etag = _RECORD.unpack_from(self._records, start)
+        middle = start + _RECORD.size + rest
+        return size, bytes(self._records[middle - rest : middle]), bytes(self._records[middle : middle + etag])
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The result of one look-up: objects to fetch, folders to make, sentences for the log."""
+    """The result of one look-up: objects to fetch, folders to make, sentences for the log, and what was seen of the job's bucket.
 
-    wanted: tuple[Wanted, ...] = ()
+    `near` pairs the local path of something that is not there with what lies beside it and may have been meant.
+    """
+
+    wanted: tuple[Wanted, ...] | Batch = ()
     folders: tuple[Path, ...] = ()
     facts: tuple[str, ...] = ()
+    seen: Seen = NOTHING_SEEN
+    near: tuple[tuple[str, str], ...] = ()
 
 
-def check_targets(wanted: Iterable[Wanted]) -> list[Wanted]:
-    """Return every object once, with all the fields that name it; its role is the strongest of theirs.
-
-    Raises:
-        PhaseError: `InputConflict`, two objects would be one file, or one would be the other's folder.
-    """
-    by_target: dict[Path, Wanted] = {}
-    for each in wanted:
-        other = by_target.get(each.target, each)
-        if (other.store.credentials.host, other.uri) != (each.store.credentials.host, each.uri):
-            raise PhaseError(
-                Reason.INPUT_CONFLICT,
-                f"{other.field} ({other.uri}) and {each.field} ({each.uri}) would both become the file {each.target.name!r}",
-                "rename one of the objects, or put one into a folder",
-            )
-        by_target[each.target] = each if other is each else _together(other, each)
-    _check_folders(by_target)
-    return list(by_target.values())
-
-
-def _together(one: Wanted, other: Wanted) -> Wanted:
-    if any((each.field, each.sha256) == (other.field, other.sha256) for each in one.names):
-        return one
-    first, *rest = sorted((*one.names, other), key=lambda each: ROLES.index(each.role))
-    return replace(first, also=tuple(replace(each, also=()) for each in rest))
-
-
-def _check_folders(by_target: Mapping[Path, Wanted]) -> None:
-    passed: set[Path] = set()
-    for each in by_target.values():
-        for parent in each.target.parents:
-            if parent in passed:
-                break
-            passed.add(parent)
-            if parent in by_target:
-                raise PhaseError(
-                    Reason.INPUT_CONFLICT,
-                    f"object {by_target[parent].uri} and the folder of {each.uri} would have the same path",
-                    "rename one of them",
-                )
-
-
-def check_inline_script(plan: Plan, layout: Layout, wanted: Iterable[Wanted]) -> None:
-    """Make sure that no object would take the place of an inline script.
-
-    Raises:
-        PhaseError: `InputConflict`.
-    """
-    script = layout.code / plan.script.name
-    for each in wanted if plan.script.uri is None else ():
-        if each.target == script or script in each.target.parents:
-            raise PhaseError(
-                Reason.INPUT_CONFLICT,
-                f"spec.script.inline and {each.field} ({each.uri}) would both become {plan.script.name!r}",
-                "give the script another name in spec.script.name, or rename the object",
-            )
-
-
-def facts(wanted: Iterable[Wanted]) -> list[str]:
-    """Return in words what was found for each field of the spec: which object or how many, and how many bytes."""
-    by_field: dict[str, list[Wanted]] = {}
-    for each in wanted:
-        for named in each.names:
-            by_field.setdefault(named.field, []).append(each)
-    texts = [
-        f"{field}: {found[0].uri if len(found) == 1 else counted(len(found), 'object')}, {size(sum(each.info.size for each in found))}"
-        for field, found in by_field.items()
-    ]
-    return texts if len(texts) <= FACTS_LIMIT else [*texts[:FACTS_LIMIT], f"and {len(texts) - FACTS_LIMIT} fields more"]
+def _place(path: bytes) -> bytes:
+    return path.replace(b"/", b"\0")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import enum
 import re
 import types
 from collections.abc import Iterator, Mapping
@@ -72,7 +73,7 @@ def parse(data: bytes) -> JobFile:
         raise JobFileError(_explained(error, job)) from None
     for field, text in found.spec.uris():
         try:
-            uri.parse(text)
+            uri.parse(text, whole=True)
         except uri.UriError as error:
             raise JobFileError(f"{field}: {error}") from None
     return found
@@ -142,6 +143,11 @@ def _broken_value(value: Any, hint: Any, path: str) -> Iterator[str]:
     """Yield a sentence for every rule that a value breaks which holds no others, or for its type."""
     if isinstance(value, str) and (half := surrogates.lone(value)):
         yield f"{path} holds {half}, half of a surrogate pair, which is no character: expected both halves, or the character itself"
+        return
+    choices = [str(word) for each in _alternatives(hint) if isinstance(each, type) and issubclass(each, enum.Enum) for word in each]
+    if choices and value not in choices:
+        near = [each for each in choices if each.lower() == str(value).lower()] or difflib.get_close_matches(str(value), choices, 1)
+        yield f"{path} is {_shown(value)}, expected one of: {', '.join(choices)}" + (f"; did you mean {near[0]}?" if near else "")
         return
     told = False
     if isinstance(value, str | int) and not isinstance(value, bool):

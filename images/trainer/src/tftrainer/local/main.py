@@ -13,21 +13,20 @@ from typing import Final, NoReturn
 
 import msgspec
 
-from tftrainer import contract, manifest
-from tftrainer.contract import STORAGE_PREFIX
 from tftrainer.describe import alias_is_on
+from tftrainer.local import locations
 from tftrainer.local import plan as plans
-from tftrainer.local import source
 from tftrainer.local.job_file import JobFileError, read
 from tftrainer.local.outlet import Outlet
 from tftrainer.local.processes import Processes, StartError
 from tftrainer.local.result import NOT_FETCHED, Result, judge, text
 from tftrainer.local.spec import JobFile
 from tftrainer.local.workspace import WorkspaceError, workspace
+from tftrainer.messages import contract, manifest
+from tftrainer.messages.contract import STORAGE_PREFIX, USAGE_ERROR
 from tftrainer.phase_error import PhaseError, sentence
 from tftrainer.storage.opening import open_store
 
-USAGE_ERROR: Final = 64
 BAD_JOB_FILE: Final = 65
 NOT_STARTED: Final = 70
 INTERRUPTED: Final = 130
@@ -36,6 +35,8 @@ _ATTEMPT: Final = re.compile(r"attempt-([0-9]{1,9})/")
 _EPILOG: Final = f"""\
 The bucket is a folder (--bucket), or an S3 bucket that the environment names: TFTRAINING_S3_ENDPOINT, TFTRAINING_S3_BUCKET,
 AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY; if needed TFTRAINING_S3_PREFIX, AWS_REGION, AWS_CA_BUNDLE, TFTRAINING_S3_DATASETS_BUCKET.
+
+A variable with valueFrom.secretKeyRef has the value that the variable of the same name has in the environment.
 
 exit code: the script's own (128 + n for signal n); {USAGE_ERROR} wrong use; {BAD_JOB_FILE} the job file is wrong;
 {NOT_FETCHED} the script could not start, because something that the job names is missing or wrong;
@@ -62,10 +63,11 @@ def main(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) 
         return _refuse(BAD_JOB_FILE, f"{options.job}: spec.suspend is true, so that the job does not run: set it to false")
     if job.spec.dependencies.requirements and not options.package_index:
         why = "spec.dependencies.requirements names packages, but no index is given: name its URL with --package-index"
-        return _refuse(USAGE_ERROR, f"{why} URL, such as https://pypi.org/simple")
+        return _refuse(USAGE_ERROR, f"{why} URL, such as https://packages.example.com/simple")
     try:
-        buckets = source.variables(job, options.bucket, options.datasets, environment)
-    except source.SourceError as error:
+        plans.check_secrets(job, environment)
+        buckets = locations.variables(job, options.bucket, options.datasets, environment)
+    except (plans.SecretError, locations.LocationError) as error:
         return _refuse(USAGE_ERROR, str(error))
     try:
         attempt = _next_attempt(job, buckets)
@@ -73,7 +75,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) 
         return _tell(*_run(job, plan, buckets, environment, as_json=options.json), options)
     except PhaseError as error:
         why = sentence(error.failure)
-        return _refuse(NOT_FETCHED, why if options.bucket else f"{why}\n{source.stand_ins(why)}")
+        return _refuse(NOT_FETCHED, why if options.bucket else f"{why}\n{locations.stand_ins(why)}")
     except (WorkspaceError, StartError) as error:
         return _refuse(NOT_STARTED, str(error))
     except KeyboardInterrupt:
@@ -127,7 +129,7 @@ def _run(
     with processes.heeding_signals(), workspace(job.metadata.name, plan.script.name, job.spec.script.inline, parent) as place:
         ran = processes.go(
             place.layout,
-            {**plans.inherited(environment), **buckets, contract.SPEC_VARIABLE: plans.record(job)},
+            {**plans.phases_environment(plan, environment), **buckets, contract.SPEC_VARIABLE: plans.record(job)},
             plans.script_environment(job, plan, str(place.layout.workspace), environment),
             place.keep,
         )

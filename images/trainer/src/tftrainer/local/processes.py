@@ -14,13 +14,16 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import IO, Final, TypeVar
 
-from tftrainer import contract
-from tftrainer.contract import PLAN_VARIABLE, FetchReport, Plan, PublishReport, RunReport
 from tftrainer.layout import MESSAGE_VARIABLE, ROOT_VARIABLE, Layout
 from tftrainer.local.outlet import Outlet
+from tftrainer.messages import contract
+from tftrainer.messages.contract import PLAN_VARIABLE, FetchReport, Plan, PublishReport, RunReport
+from tftrainer.publish.watch import has_begun
+from tftrainer.run.process import adopt_orphans, end_all
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _CHUNK: Final = 64 * 1024
+_PUBLISHING: Final = "publishing what the script wrote; once more gives it up"
 
 ReportT = TypeVar("ReportT", FetchReport, RunReport, PublishReport)
 
@@ -88,6 +91,7 @@ class Processes:
         fetched = _word(layout, "fetch", FetchReport)
         if fetched is None or fetched.failure is not None or self._asked:
             return self._end(Ran(fetched, signal=self._asked))
+        adopt_orphans()
         publisher = self._start("publish", layout, own, self._stderr)
         try:
             launcher = self._start("run", layout, script, self._stdout)
@@ -97,12 +101,17 @@ class Processes:
             raise
         begun()
         code = self._follow("run", launcher)
-        started = (layout.run_folder / "started").exists()
+        # Of a launcher that was killed the script's processes are left: they must not write on while what they wrote is published.
+        end_all(but={publisher.pid})
+        started = has_begun(layout.run_folder)
         stopped = self._asked and not started
         self._phase, self._current = "publish", publisher
         if not started:
             # The publisher waits for a script to start, and none will.
             publisher.terminate()
+        elif self._asked:
+            # Also who asked a moment too early, while the launcher was going, is to know what once more does.
+            self._say(_PUBLISHING)
         publisher.wait()
         run, published = _word(layout, "run", RunReport), _word(layout, "publish", PublishReport)
         return self._end(Ran(fetched, run, published, None if stopped else code, self._asked))
@@ -156,7 +165,7 @@ class Processes:
         self._asked = self._asked or number
         process = self._current
         if self._phase == "publish":
-            self._say("publishing what the script wrote; once more gives it up" if not again else "publishing was given up")
+            self._say(_PUBLISHING if not again else "publishing was given up")
             if again and process is not None:
                 process.kill()
             return

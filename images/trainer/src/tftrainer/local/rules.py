@@ -33,8 +33,8 @@ _FORM: Final = (
     "must be s3://bucket/key, ${bucket}/key or ${datasets}/key; ${bucket} is the storage Secret's bucket, "
     "a bucket has 3 to 63 characters of a-z, 0-9, - and ."
 )
-_URI: Final = (
-    Rule(rf"(s3://{_BUCKET}|\$\{{(bucket|cos|datasets|ai_dataset_lib)\}})/.+", _FORM),
+_ROOT: Final = rf"(s3://{_BUCKET}|\$\{{(bucket|cos|datasets|ai_dataset_lib)\}})/"
+_KEY: Final = (
     Rule(r"s3://([^/]{64,}|[^/]{1,2}|[0-9]+(\.[0-9]+){3})/.*", _FORM, refuse=True),
     Rule(
         r".*[\x00-\x1f\x7f-\x9f" "\u2028\u2029" r"\\%#?].*",
@@ -48,6 +48,7 @@ _URI: Final = (
         refuse=True,
     ),
 )
+_URI: Final = (Rule(f"{_ROOT}.+", _FORM), *_KEY)
 _PLACEHOLDERS: Final = ("bucket", "cos", "datasets", "ai_dataset_lib", "job", "attempt")
 _KNOWN: Final = ", ".join(f"${{{name}}}" for name in _PLACEHOLDERS)
 _RESERVED: Final = (
@@ -58,6 +59,10 @@ _RESERVED: Final = (
 
 Uri = Annotated[str, _text(8, 1100, *_URI)]
 ObjectUri = Annotated[str, _text(8, 1100, *_URI, Rule(".*/", "must name an object, not a folder: no / at the end", refuse=True))]
+InputUri = Annotated[
+    str,
+    _text(7, 1100, Rule(f"{_ROOT}.*", f"{_FORM}; for all that a bucket holds, such as s3://bucket/, end with the / behind it"), *_KEY),
+]
 _OUTPUT_FOLDER: Final = (
     *_URI,
     Rule(r"\$\{(bucket|cos)\}/.*", "must lie in the job's own bucket, where the script writes: ${bucket}/key"),
@@ -103,8 +108,14 @@ Argument = Annotated[
         2048,
         Rule(r".*[\x00-\x08\x0b\x0c\x0e-\x1f\x7f].*", "must not contain control characters besides tab and newline", refuse=True),
         Rule(
-            rf"([^$]|[$]{{2,}}[{{]|[$][{{]({'|'.join(_PLACEHOLDERS)}|inputs[.][-_A-Za-z0-9]+)[}}]|[$]+[^${{]|[$]+$)*",
+            rf"([^$]|[$]{{2,}}[{{]|[$][{{]({'|'.join(_PLACEHOLDERS)}|withheld|inputs[.][-_A-Za-z0-9]+)[}}]|[$]+[^${{]|[$]+$)*",
             f"unknown placeholder; known are {_KNOWN} and ${{inputs.NAME}} of a declared input; $${{ is a literal ${{",
+        ),
+        Rule(
+            r"(.*[^$])?[$][{]withheld[}].*",
+            "holds ${withheld}, which stands for a credential that the record of a run leaves out: write the value here again, or better "
+            "into a variable with valueFrom.secretKeyRef",
+            refuse=True,
         ),
     ),
 ]
@@ -118,11 +129,12 @@ VariableName = Annotated[
             _RESERVED,
             "is reserved: LD_*, AWS_*, MINIO_*, KUBERNETES_*, TFTRAINING_*, TF_CONFIG, PATH, HOME, the PYTHON* variables that change how "
             "Python starts and the *_VISIBLE_DEVICES that hand out GPUs (ask for them in spec.resources.gpus) are set by the operator, so "
-            "that credentials, start-up and other jobs' devices stay out of a job's reach",
+            "that credentials, start-up and other jobs' devices stay out of a job's reach; leave it out",
             refuse=True,
         ),
     ),
 ]
+SecretKey = Annotated[str, _text(1, 253, Rule("[-._a-zA-Z0-9]+", "must be a key of a Secret: letters, digits, -, _ and ."))]
 InputName = Annotated[
     str,
     _text(
@@ -137,6 +149,24 @@ ScriptName = Annotated[
         4,
         128,
         Rule(r"[A-Za-z0-9_][-A-Za-z0-9_.]*\.py", "must be a file name such as train.py: letters, digits, -, _ and ., ending in .py"),
+    ),
+]
+_BELOW: Final = (
+    Rule(r"/.*|(.*/)?\.\.(/.*)?", "must lie below the script's working directory: without / at the beginning, and without ..", refuse=True),
+    Rule(r".*([\x00-\x1f\x7f-\x9f\\]|[$][{]).*", "must not contain a backslash, a placeholder or a control character", refuse=True),
+)
+CodePath = Annotated[str, _text(1, 512, *_BELOW, Rule(r"(.*/)?\.?", "must be the path of a file, such as src/train.py", refuse=True))]
+CodeFolder = Annotated[str, _text(1, 512, *_BELOW)]
+ModuleName = Annotated[
+    str,
+    _text(
+        1,
+        256,
+        Rule(
+            r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*",
+            "must be the name of a module, such as package.train, as python -m takes it: names with dots between them",
+        ),
+        Rule(r".*\.py", "must be the name of a module without .py, such as package.train; a file is named in script.path", refuse=True),
     ),
 ]
 RuntimeName = Annotated[

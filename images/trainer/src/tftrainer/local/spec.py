@@ -9,9 +9,13 @@ from msgspec import Meta
 
 from tftrainer.local.rules import (
     Argument,
+    CodeFolder,
+    CodePath,
     Cpu,
     DnsName,
     InputName,
+    InputUri,
+    ModuleName,
     ObjectUri,
     OutputFolder,
     OutputPath,
@@ -19,11 +23,13 @@ from tftrainer.local.rules import (
     ResourceName,
     RuntimeName,
     ScriptName,
+    SecretKey,
     Sha256,
     Size,
     Uri,
     VariableName,
 )
+from tftrainer.messages.contract import OnConflict, OnInactivity
 
 API_VERSION: Final = "tftraining.dev/v1alpha1"
 KIND: Final = "TFTrainingJob"
@@ -39,20 +45,28 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Script(Part, frozen=True):
-    """The Python program to run: either `uri`, or `inline` together with `name`."""
+    """The Python program to run, named in exactly one way: `uri`, `inline` together with `name`, `path` or `module`."""
 
     uri: ObjectUri | None = None
     inline: Annotated[str, Meta(min_length=1, max_length=256 * 1024)] | None = None
     name: ScriptName | None = None
+    path: CodePath | None = None
+    module: ModuleName | None = None
     sha256: Sha256 | None = None
 
     def __post_init__(self) -> None:
-        if (self.uri is None) == (self.inline is None):
-            raise ValueError("exactly one of uri and inline is needed: where the script lies, or the script itself")
+        if sum(each is not None for each in (self.uri, self.inline, self.path, self.module)) != 1:
+            raise ValueError(
+                "exactly one of uri, inline, path and module is needed: where the script lies, the script itself, or its file or module in "
+                "what dependencies bring"
+            )
         if (self.inline is None) != (self.name is None):
             raise ValueError("inline needs name, such as train.py, and name is for inline scripts only")
         if self.sha256 is not None and self.uri is None:
-            raise ValueError("sha256 belongs to uri: an inline script is what it is")
+            raise ValueError(
+                "sha256 belongs to uri: an inline script is what it is, and what dependencies bring has its own digests in "
+                "dependencies.archive.sha256 and dependencies.files[].sha256"
+            )
 
 
 class Archive(Part, frozen=True):
@@ -66,6 +80,7 @@ class File(Part, frozen=True):
     """An object, or a folder, that is copied beside the script."""
 
     uri: Uri
+    into: CodeFolder | None = None
     sha256: Sha256 | None = None
 
     def __post_init__(self) -> None:
@@ -81,24 +96,44 @@ class Dependencies(Part, frozen=True):
     requirements: Annotated[tuple[Requirement, ...], Meta(max_length=64)] = ()
 
 
+class SecretKeyReference(Part, frozen=True):
+    """A key of a Secret; here the environment gives the value, by the name of the variable."""
+
+    name: DnsName
+    key: SecretKey
+    optional: bool = False
+
+
+class VariableSource(Part, frozen=True):
+    """Where a variable's value comes from."""
+
+    secret_key_ref: SecretKeyReference
+
+
 class Variable(Part, frozen=True):
     """One environment variable of the script."""
 
     name: VariableName
     value: Argument = ""
+    value_from: VariableSource | None = None
+
+    def __post_init__(self) -> None:
+        if self.value and self.value_from is not None:
+            raise ValueError("a variable has either value or valueFrom: remove one of them")
 
 
 class Input(Part, frozen=True):
     """Data that is fetched before the script starts."""
 
     name: InputName
-    uri: Uri
+    uri: InputUri
 
 
 class Output(Part, frozen=True):
     """What the script only writes: it is never fetched."""
 
     path: OutputPath
+    on_conflict: OnConflict = OnConflict.KEEP
 
 
 class ModelGate(Part, frozen=True):
@@ -125,11 +160,35 @@ class Resources(Part, frozen=True):
     """What the script gets of a node; here `workspace` is kept to, and no file may be larger than it and `shared_memory`."""
 
     cpu: Cpu | None = None
+    cpu_limit: Cpu | None = None
     memory: Size | None = None
     gpus: Annotated[int, Meta(ge=0, le=1024)] = 0
     gpu_resource: ResourceName | None = None
     shared_memory: Size | None = None
     workspace: Size | None = None
+
+    def __post_init__(self) -> None:
+        if self.cpu is not None and self.cpu_limit is not None and _cpus(self.cpu_limit) < _cpus(self.cpu):
+            raise ValueError("resources.cpuLimit must be at least resources.cpu, which is reserved")
+
+
+def _cpus(quantity: str | int) -> float:
+    text = str(quantity)
+    return float(text.removesuffix("m")) / (1000 if text.endswith("m") else 1)
+
+
+Times = Annotated[int, Meta(ge=0, le=100)]
+
+
+class Retry(Part, frozen=True):
+    """How often another attempt follows a failed one; without a cluster none does."""
+
+    user_error: Times = 0
+    infrastructure: Times = 3
+    preemption: Times = 10
+    storage: Times = 3
+    out_of_memory: Times = 0
+    memory_growth: Annotated[float, Meta(ge=1, le=4)] = 1.0
 
 
 class Spec(Part, frozen=True):
@@ -147,8 +206,13 @@ class Spec(Part, frozen=True):
     storage: SecretReference = SecretReference()
     datasets: SecretReference = SecretReference()
     resources: Resources = Resources()
+    retry: Retry = Retry()
     active_deadline_seconds: Seconds | None = None
     pending_deadline_seconds: Seconds | None = None
+    inactivity_seconds: Annotated[int, Meta(ge=10, le=10 * 366 * DAY)] | None = None
+    on_inactivity: OnInactivity | None = None
+    pod_retention_seconds: Annotated[int, Meta(ge=0, le=10 * 366 * DAY)] | None = None
+    ttl_seconds_after_finished: Annotated[int, Meta(ge=0, le=10 * 366 * DAY)] | None = None
     suspend: bool = False
     termination_grace_period_seconds: Annotated[int, Meta(ge=0, le=DAY)] | None = None
 
@@ -159,13 +223,24 @@ class Spec(Part, frozen=True):
             if twice is not None:
                 raise ValueError(f"{field} names {twice!r} twice, expected every name once")
         texts = [*self.args, *(part for each in self.env for part in (each.name, each.value)), *(each.uri for each in self.inputs)]
-        texts += [*(each.path for each in self.outputs), *(each.uri for each in self.dependencies.files)]
+        texts += [
+            *(each.path for each in self.outputs),
+            *(text for each in self.dependencies.files for text in (each.uri, each.into or "")),
+        ]
         total = sum(len(text.encode("utf-8", "replace")) for text in texts)
         if total > TOTAL_LIMIT:
             raise ValueError(
                 f"args, env and the URIs of inputs, outputs and files take {total} bytes together, at most {TOTAL_LIMIT} are possible: "
                 "put large values into a file of the bucket"
             )
+        brings = self.dependencies.archive or self.dependencies.files or (self.script.module and self.dependencies.requirements)
+        if (self.script.path or self.script.module) and not brings:
+            raise ValueError(
+                "script.path and script.module name something in what dependencies bring: dependencies.files or dependencies.archive is "
+                "needed with them, or for a module dependencies.requirements"
+            )
+        if self.on_inactivity is not None and self.inactivity_seconds is None:
+            raise ValueError("onInactivity says what is done after inactivitySeconds, which is missing: add it, or leave onInactivity out")
 
     def uris(self) -> tuple[tuple[str, str], ...]:
         """Return every URI of the job with the field that names it."""

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
+import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from tftrainer.layout import Layout
 from tftrainer.local import surrogates
+
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_HANDLE: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_MOVED: Final = ".removed-"
+"""What the name of a folder that was moved begins with; what is at the top of a workspace is of our making, and named otherwise."""
 
 
 class WorkspaceError(Exception):
@@ -53,7 +60,53 @@ def workspace(job: str, script_name: str, inline: str | None, parent: str | None
         yield found
     finally:
         if not found.kept:
-            shutil.rmtree(root, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                remove(root)
+
+
+def remove(root: Path) -> None:
+    """Remove a folder and all that is in it, whatever its mode and however deep; no link is followed.
+
+    A folder in it is moved to the top before it is emptied, so that none is ever further away than one step.
+
+    Raises:
+        OSError: something cannot be removed.
+    """
+    top = os.open(root, _FOLDER)
+    try:
+        waiting, moved = _emptied(top), 0
+        while waiting:
+            name = waiting.pop()
+            inner = os.open(name, _FOLDER, dir_fd=top)
+            try:
+                for below in _emptied(inner):
+                    moved += 1
+                    os.rename(below, f"{_MOVED}{moved}", src_dir_fd=inner, dst_dir_fd=top)
+                    waiting.append(f"{_MOVED}{moved}")
+            finally:
+                os.close(inner)
+            os.rmdir(name, dir_fd=top)
+    finally:
+        os.close(top)
+    root.rmdir()
+
+
+def _emptied(folder: int) -> list[str]:
+    """Remove all but folders from a folder; return the names of these, which are their owner's now."""
+    found = []
+    with os.scandir(folder) as entries:
+        every = list(entries)
+    for each in every:
+        if not each.is_dir(follow_symlinks=False):
+            os.unlink(each.name, dir_fd=folder)
+            continue
+        handle = os.open(each.name, _HANDLE, dir_fd=folder)
+        try:
+            Path(f"/proc/self/fd/{handle}").chmod(stat.S_IRWXU)
+        finally:
+            os.close(handle)
+        found.append(each.name)
+    return found
 
 
 def _fill(layout: Layout, script_name: str, inline: str | None) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NoReturn
 
-from tftrainer.contract import Reason
+from tftrainer.messages.contract import Reason
 from tftrainer.preflight.finding import Finding, Findings
 from tftrainer.preflight.names import words
 from tftrainer.preflight.parser import UNKNOWN, Parser, Step
@@ -19,6 +20,7 @@ from tftrainer.preflight.parser import UNKNOWN, Parser, Step
 _TYPES: Final[dict[str, Callable[[str], Any]]] = {"int": int, "float": float}
 _CORRECT: Final = "correct spec.args"
 _LISTED: Final = 12
+_COUNTS: Final = {2: "two", 3: "three", 4: "four"}
 _SHOWN: Final = 80
 _ABSL: Final = words(
     "? h help helpfull helpshort helpxml flagfile fromenv tryfromenv undefok only_check_args pdb run_with_pdb v verbosity log_dir"
@@ -83,7 +85,11 @@ def check(parser: Parser, arguments: Sequence[str], file: str, findings: Finding
         return
     unknown = _unknown(parser, arguments, extras, file) if parser.strict else []
     for message in recorder.complaints:
-        refuse(f"spec.args: {message} ({file}, line {parser.line})", parser.line, "; ".join([_CORRECT, *(each.hint for each in unknown)]))
+        # Of one mistake the remedy comes first, and once.
+        remedy = "; ".join(dict.fromkeys(each.hint for each in unknown)) or _CORRECT
+        refuse(f"spec.args: {message} ({file}, line {parser.line})", parser.line, remedy)
+    if not parser.strict:
+        findings.warnings += [f"{_has(extra, arguments)}: {hint}" for extra in extras if (hint := _several(extra, _flags(parser)))]
     certain = not parser.through_absl or _is_no_matter_of_absl(arguments)
     for finding in found:
         findings.add(finding, certain=certain)
@@ -171,7 +177,10 @@ def _unknown(parser: Parser, arguments: Sequence[str], extras: list[str], file: 
     for extra in [extra for extra in extras if extra.startswith("-") and len(extra) > 1] or extras:
         number = next((str(index) for index, argument in enumerate(arguments) if argument == extra), "?")
         name, hint = extra.partition("=")[0][:_SHOWN], _CORRECT
-        if extra.startswith("-"):
+        several = _several(extra, flags)
+        if several:
+            message, hint = f"{_has(extra, arguments)}, which {file} (line {parser.line}) takes for one word", several
+        elif extra.startswith("-"):
             message = f"spec.args[{number}]: {name} is not an argument of {file} (line {parser.line})"
             close = difflib.get_close_matches(name, flags, 1, 0.6)
             hint = f"did you mean {close[0]} instead of {name}?" if close else _known(flags)
@@ -179,6 +188,21 @@ def _unknown(parser: Parser, arguments: Sequence[str], extras: list[str], file: 
             message = f"spec.args[{number}] is {extra[:_SHOWN]!r}, for which the parser of {file} (line {parser.line}) has no place"
         found.append(Finding(Reason.INVALID_ARGUMENTS, message, hint, file, parser.line))
     return found
+
+
+def _has(extra: str, arguments: Sequence[str]) -> str:
+    number = next((str(index) for index, argument in enumerate(arguments) if argument == extra), "?")
+    return f"spec.args[{number}] is {extra[:_SHOWN]!r}"
+
+
+def _several(extra: str, flags: Sequence[str]) -> str:
+    """Return what to do where one item holds a flag and its value, as in `--epochs 3`, or several of them; else nothing."""
+    items = extra.split()
+    if len(items) < 2 or not any(flag == items[0].partition("=")[0] for flag in flags):
+        return ""
+    listed = ", ".join(f"`- {json.dumps(item) if item[0] != '-' else item}`" for item in items[:_LISTED])
+    one = f", or one: `- {items[0]}={items[1]}`" if len(items) == 2 and items[0].startswith("--") and "=" not in items[0] else ""
+    return f"write {_COUNTS.get(len(items), str(len(items)))} items: {listed}{one}"
 
 
 def _is_no_matter_of_absl(arguments: Sequence[str]) -> bool:

@@ -3,75 +3,66 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
-import os
-import pkgutil
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from importlib.machinery import PathFinder
+from collections.abc import Sequence
 
 from tftrainer.preflight import arguments, parser
 from tftrainer.preflight.finding import Findings
-from tftrainer.preflight.imports import STARTERS, Image, Walk
+from tftrainer.preflight.image import Image, this_image
+from tftrainer.preflight.imports import Walk
+from tftrainer.preflight.inert import Inert
 from tftrainer.preflight.names import Names
-from tftrainer.preflight.quiet import Quiet
+from tftrainer.preflight.syntax import UnreadError
+
+__all__ = ["examine", "not_examined", "this_image"]
 
 
-def examine(name: str, source: bytes, places: Sequence[str], image: Image, args: Sequence[str]) -> Findings:
+def examine(name: str, source: bytes, places: Sequence[str], image: Image, args: Sequence[str], *, package: str = "") -> Findings:
     """Return what is to be said of a script before it runs. Nothing of it is imported or executed.
 
     `places` are what goes on `sys.path` before the runtime's own: the script's folder, then the archive. `args` are the arguments as the
-    script will see them.
+    script will see them. `package` is the package that the script is run as a module of, so that its relative imports are right.
     """
     importlib.invalidate_caches()
     findings = Findings()
-    walk = Walk(places, image, findings)
-    read = walk.script(name, source)
+    try:
+        _examine(name, source, Walk(places, image, findings), args, findings, package)
+    except UnreadError as why:
+        findings.facts.append(f"{name} was not examined: {why}")
+    except MemoryError:
+        findings.facts.append(f"{name} was not examined: there is not enough memory")
+    except Exception as error:
+        # Whatever is wrong here, it is nothing that the script did.
+        findings.warnings.append(not_examined(name, type(error).__name__))
+    return findings
+
+
+def not_examined(name: str, why: str) -> str:
+    """Return what is said where this check itself has failed."""
+    return f"{name} could not be examined ({why}): a fault of this check and not of the script, which starts all the same"
+
+
+def _examine(name: str, source: bytes, walk: Walk, args: Sequence[str], findings: Findings, package: str) -> None:
+    read = walk.script(name, source, package)
     if read is None:
-        return findings
+        return
     tree, passed = read
     own = {0: "", 1: ", and so is the module of yours that it imports"}.get(
         walk.own, f", and so are {walk.own} modules of yours that it imports"
     )
     findings.facts.append(f"{name} is Python{own}")
     names = Names(tree)
-    found = parser.read(tree, passed, Quiet(names, walk.is_own), names) if not walk.is_own("argparse") else None
-    if found is not None and not (found.through_absl and walk.defines_flags):
+    found = "argparse is a module of yours" if walk.is_own("argparse") else parser.read(tree, passed, Inert(names, walk.is_own), names)
+    if isinstance(found, parser.Parser) and found.through_absl and walk.defines_flags:
+        found = "flags of absl are defined too"
+    if isinstance(found, parser.Parser):
         arguments.check(found, args, name, findings)
-    return findings
+        found = None
+    findings.facts += _unchecked(walk, found)
 
 
-def this_image(runtime: str, environment: Mapping[str, str], packages: Sequence[str] = ()) -> Image:
-    """Return what the image that this process runs in provides to a script.
-
-    This process is isolated from the variables of the image that add to the module path; the script's is not.
-    """
-    added = [*packages, *(each for each in environment.get("PYTHONPATH", "").split(os.pathsep) if each)]
-    elsewhere = any(environment.get(name) for name in ("PYTHONHOME", "PYTHONUSERBASE"))
-    starts_with_code = any(PathFinder.find_spec(name, added) is not None for name in STARTERS)
-    return Image(runtime, lambda name: elsewhere or _is_here(name, added), _removed, lambda: _all_here(added), starts_with_code)
-
-
-def _is_here(name: str, added: list[str]) -> bool:
-    try:
-        # Of a name without a dot this imports nothing.
-        return importlib.util.find_spec(name) is not None or PathFinder.find_spec(name, added) is not None
-    except ImportError:
-        return False
-    except ValueError:
-        # Something of that name is loaded, and does not say from where.
-        return True
-
-
-def _all_here(added: list[str]) -> Iterator[str]:
-    yield from sys.stdlib_module_names
-    yield from (each.name for each in pkgutil.iter_modules([*sys.path, *added]))
-
-
-def _removed(name: str, line: str) -> str:
-    if "tftrainer_tf1" not in sys.modules:
-        return ""
-    from tftrainer_tf1 import removed
-
-    package = next((package for package in removed.PACKAGES if f"{name}.".startswith(f"{package}.")), None)
-    return removed.package_message(package, line) if package else ""
+def _unchecked(walk: Walk, why: str | None) -> list[str]:
+    """Return what was not checked, and why the arguments were not, if so."""
+    left = ["the imports that follow"] if walk.unchecked else []
+    left += ["the arguments"] if why == parser.PASSED else []
+    told = [f"not checked are {' and '.join(left)}: {walk.stopped} may end the program, or change what comes after it"] if left else []
+    return [*told, f"not checked are the arguments: {why}"] if why and why != parser.PASSED else told

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tftrainer.contract import Reason
+from tftrainer.messages.contract import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Finding:
 
 @dataclass(slots=True)
 class Findings:
-    """All that was found: `errors` are certain and end the job, `warnings` are words for the log, `facts` what was checked."""
+    """All that was found: `errors` are certain and end the job, `warnings` are words for the log, `facts` what was checked, or not."""
 
     errors: list[Finding] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -31,4 +31,6 @@ class Findings:
         if certain:
             self.errors.append(finding)
         else:
-            self.warnings.append(f"{finding.message}; nothing is refused, because it may be otherwise when the script runs")
+            self.warnings.append(
+                f"{finding.message}; nothing is refused, because it may be otherwise when the script runs; if not: {finding.hint}"
+            )

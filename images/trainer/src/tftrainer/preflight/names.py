@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 DEFINITION = "a definition"
 PARAMETER = "a parameter"
 VALUE = "a value"
+_PATH_LIMIT = 64
+"""Attributes in a row, beyond which nothing is known of them: each of a chain is asked for alone."""
 
 
 def words(text: str) -> frozenset[str]:
@@ -23,7 +25,7 @@ class Names:
     """All that a module's names are bound to, in any scope of it: a name that is bound twice is known for neither."""
 
     def __init__(self, tree: ast.Module) -> None:
-        self._bound: dict[str, list[str]] = defaultdict(list)
+        self._bound: dict[str, Counter[str]] = defaultdict(Counter)
         self._classes: dict[str, list[ast.ClassDef]] = defaultdict(list)
         self.given: list[tuple[str, ast.expr]] = []
         """The names that expressions are bound to, parameters to their defaults too; loops and `with` are not among them."""
@@ -32,14 +34,14 @@ class Names:
             self.given.extend(_given(node))
             if isinstance(node, ast.ClassDef):
                 self._classes[node.name].append(node)
-            for name, what in _bindings(node):
-                self._bound[name].append(what)
+            for name, what in bindings(node):
+                self._bound[name][what] += 1
             if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names):
                 self.has_star = True
 
     def count(self, name: str) -> int:
         """Return how often the name is bound."""
-        return len(self._bound.get(name, ()))
+        return self._bound[name].total() if name in self._bound else 0
 
     def is_free(self, name: str) -> bool:
         """Whether the module never binds the name, so that it is Python's own."""
@@ -60,17 +62,17 @@ class Names:
 
     def is_value(self, name: str) -> bool:
         """Whether the name only ever holds results of expressions."""
-        return set(self._bound.get(name, ["?"])) == {VALUE}
+        return name in self._bound and set(self._bound[name]) == {VALUE}
 
     def dotted(self, node: ast.expr) -> str:
         """Return what an expression such as `tf.app.run` names, from the imported module on; empty where that is not certain."""
         path: list[str] = []
-        while isinstance(node, ast.Attribute):
+        while isinstance(node, ast.Attribute) and len(path) < _PATH_LIMIT:
             path.append(node.attr)
             node = node.value
         if not isinstance(node, ast.Name):
             return ""
-        found = set(self._bound.get(node.id, ()))
+        found = self._bound.get(node.id, Counter())
         origin = next(iter(found)) if len(found) == 1 else ""
         return ".".join([origin.removeprefix("import "), *reversed(path)]) if origin.startswith("import ") else ""
 
@@ -89,7 +91,8 @@ def _given(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
                 yield argument.arg, default
 
 
-def _bindings(node: ast.AST) -> Iterator[tuple[str, str]]:
+def bindings(node: ast.AST) -> Iterator[tuple[str, str]]:
+    """Yield the names that a node binds, and to what."""
     if isinstance(node, ast.Import):
         for alias in node.names:
             module = alias.name if alias.asname else alias.name.partition(".")[0]

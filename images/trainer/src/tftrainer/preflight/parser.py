@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tftrainer.preflight.names import Names
-from tftrainer.preflight.quiet import Quiet
+from tftrainer.preflight.inert import Inert
+from tftrainer.preflight.names import Names, bindings
+from tftrainer.preflight.reached import is_generator, is_main_guard
 
 _CLASS: Final = "argparse.ArgumentParser"
 _READS: Final = {"parse_args": True, "parse_known_args": False}
@@ -34,6 +35,8 @@ UNKNOWN: Final = object()
 """Stands for a default, or a constant, that is anything but None: where it matters which, nothing is certain."""
 _APP_RUN: Final = frozenset({"tensorflow.app.run", "tensorflow.compat.v1.app.run", "tensorflow.python.platform.app.run"})
 _DEPTH: Final = 5
+PASSED: Final = "passed"
+"""Says that what the module does before is the reason; the walk knows where."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +64,24 @@ class Parser:
 
 
 class _UncertainError(Exception):
-    """The text does not tell."""
+    """The text does not tell; says why where that is not the way the parser is written."""
 
 
-def read(tree: ast.Module, passed: int, quiet: Quiet, names: Names) -> Parser | None:
-    """Return the script's parser, None where anything about it is not certain.
+def read(tree: ast.Module, passed: int, inert: Inert, names: Names) -> Parser | str | None:
+    """Return the script's parser; None if it has none, and where anything about it is not certain, why.
 
     `passed` is how many statements of the script are surely executed and harmless; see `Walk.script`.
     """
+    if not names.imports("argparse"):
+        return None
     if names.has_star:
-        return None
+        return "a `from … import *` may give its names another meaning"
     try:
-        return _Reader(tree, passed, quiet, names).read()
-    except _UncertainError:
-        return None
+        return _Reader(tree, passed, inert, names).read()
+    except _UncertainError as uncertain:
+        return str(uncertain) or "its parser is not made and read in straight lines of literals"
+    except RecursionError:
+        return "it is nested too deeply to be followed"
 
 
 Block = Sequence[ast.stmt]
@@ -90,10 +97,10 @@ class _Place:
 
 
 class _Reader:
-    def __init__(self, tree: ast.Module, passed: int, quiet: Quiet, names: Names) -> None:
+    def __init__(self, tree: ast.Module, passed: int, inert: Inert, names: Names) -> None:
         self._tree = tree
         self._passed = passed
-        self._quiet = quiet
+        self._inert = inert
         self._names = names
         self._places = dict(self._all_places())
         self._accounted: set[int] = set()
@@ -123,9 +130,9 @@ class _Reader:
         """Yield straight-line statements: of the module, of its `if __name__ == "__main__"`, and of its plain functions."""
         for index, statement in enumerate(self._tree.body):
             yield id(statement), _Place(self._tree.body, index, None)
-            if _is_main_guard(statement) and isinstance(statement, ast.If):
+            if is_main_guard(statement) and isinstance(statement, ast.If):
                 yield from ((id(inner), _Place(statement.body, number, None)) for number, inner in enumerate(statement.body))
-            if isinstance(statement, ast.FunctionDef) and not statement.decorator_list and not _is_generator(statement):
+            if isinstance(statement, ast.FunctionDef) and not statement.decorator_list and not is_generator(statement):
                 yield from ((id(inner), _Place(statement.body, number, statement)) for number, inner in enumerate(statement.body))
 
     def _construction(self) -> tuple[ast.Call, str, _Place]:
@@ -288,7 +295,7 @@ class _Reader:
                 _demand(at.index > last)
                 ready = True
             function = at.function
-            self._demand_quiet(at)
+            self._demand_inert(at)
             if function is None:
                 _demand(ready)
                 self._demand_after(at, made, last)
@@ -297,7 +304,7 @@ class _Reader:
             call, at, is_app = self._call_of(function)
             given = _passed_on(given, function, call, is_app=is_app)
             if is_app:
-                self._demand_quiet(at)
+                self._demand_inert(at)
                 _demand(at.function is None and ready)
                 self._demand_after(at, made, last)
                 return True
@@ -321,14 +328,20 @@ class _Reader:
             isinstance(given, ast.Subscript) and self._names.dotted(given.value) == "sys.argv" and ast.unparse(given.slice) == "1:"
         )
 
-    def _demand_quiet(self, at: _Place) -> None:
+    def _demand_inert(self, at: _Place) -> None:
         before = at.block[: at.index]
         if at.block is self._tree.body:
-            _demand(at.index <= self._passed)
+            self._demand_passed(at.index)
             return
-        _demand(self._quiet.all(before))
+        noisy = next((each for each in before if not self._inert.is_inert(each)), None)
+        if noisy is not None:
+            raise _UncertainError(_may_change(f"line {noisy.lineno}"))
         if at.function is None:
-            _demand(self._guard(at) <= self._passed)
+            self._demand_passed(self._guard(at))
+
+    def _demand_passed(self, index: int) -> None:
+        if index > self._passed:
+            raise _UncertainError(PASSED)
 
     def _call_of(self, function: ast.FunctionDef) -> tuple[ast.Call, _Place, bool]:
         _demand(self._names.count(function.name) == 1)
@@ -361,16 +374,31 @@ def _passed_on(given: ast.expr | None, function: ast.FunctionDef, call: ast.Call
     plain = not (function.args.vararg or function.args.kwarg or function.args.kwonlyargs or function.args.posonlyargs)
     if is_app:
         _demand(plain and len(parameters) == 1)
-        _demand(given is None or ast.unparse(given) == f"{parameters[0]}[1:]")
+        if given is not None:
+            taken = given.value if isinstance(given, ast.Subscript) else given
+            _demand(ast.unparse(given) == f"{parameters[0]}[1:]" and _is_untouched(taken, function))
         return given
     if given is None:
         return None
-    _demand(plain and isinstance(given, ast.Name) and parameters == [given.id])
+    _demand(plain and isinstance(given, ast.Name) and parameters == [given.id] and _is_untouched(given, function))
     if call.args:
         _demand(len(call.args) == 1 and not call.keywords)
         return call.args[0]
     _demand(not call.keywords and len(function.args.defaults) == 1 and _is_none(function.args.defaults[0]))
     return None
+
+
+def _is_untouched(parameter: ast.expr, function: ast.FunctionDef) -> bool:
+    """Whether nothing of a function names a parameter but the given node: what is done to it elsewhere may change what it holds."""
+    if not isinstance(parameter, ast.Name):
+        return False
+    mentions = [node for node in ast.walk(function) if isinstance(node, ast.Name) and node.id == parameter.id]
+    bound = [name for node in ast.walk(function) for name, _ in bindings(node) if name == parameter.id]
+    return mentions == [parameter] and len(bound) == 1
+
+
+def _may_change(place: str) -> str:
+    return f"{place} may end the program or change the arguments before they are read"
 
 
 def _demand(condition: bool) -> None:
@@ -403,14 +431,6 @@ def _text(node: ast.expr) -> str:
     if not isinstance(value, str):
         raise _UncertainError
     return value
-
-
-def _is_main_guard(statement: ast.stmt) -> bool:
-    return isinstance(statement, ast.If) and ast.unparse(statement.test) in {"__name__ == '__main__'", "'__main__' == __name__"}
-
-
-def _is_generator(function: ast.FunctionDef) -> bool:
-    return any(isinstance(node, ast.Yield | ast.YieldFrom | ast.Await) for node in ast.walk(function))
 
 
 def _annotations(tree: ast.Module) -> Iterator[ast.expr]:

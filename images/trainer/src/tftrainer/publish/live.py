@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from tftrainer.publish.repeating import Repeating
-from tftrainer.publish.tree import open_file
+from tftrainer.messages.contract import STACKS_NAME
+from tftrainer.outputs.repeating import Repeating
+from tftrainer.outputs.tree import open_file
 
 if TYPE_CHECKING:
     from tftrainer.storage.interface import Store
@@ -49,6 +50,9 @@ class Index(msgspec.Struct, frozen=True):
     updated_at: float
 
 
+PUBLISHED_LOGS: Final = ("stdout.log", "stderr.log", STACKS_NAME)
+
+
 class LiveLogs:
     """Uploads, in a thread of its own, what the log files below `logs` have gained. It reads files and nothing else of the script.
 
@@ -74,6 +78,10 @@ class LiveLogs:
     def start(self) -> None:
         """Begin."""
         self._repeating.start()
+
+    def end(self) -> None:
+        """Ask to stop, and do not wait."""
+        self._repeating.end()
 
     def stop(self) -> None:
         """Upload no more; does not wait for a request that hangs: no other object has the key of a segment."""

@@ -4,45 +4,47 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
-import math
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from tftrainer import contract, handover, manifest, model_gate
-from tftrainer.contract import ContractError, Failure, Plan, PublishReport, Reason, RunReport, WantedModel
-from tftrainer.handover import Baseline
+from tftrainer import withholding
+from tftrainer.checkpoints import saved
+from tftrainer.checkpoints.snapshots import Snapshots
+from tftrainer.container import leave_word, reported
 from tftrainer.layout import Layout
-from tftrainer.manifest import Manifest, PublishedObject, Skipped
-from tftrainer.phase_error import PhaseError, sentence, unexpected
+from tftrainer.messages import contract, handover, manifest, post_mortem
+from tftrainer.messages.contract import Failure, Plan, PublishReport, Reason
+from tftrainer.messages.handover import Baseline
+from tftrainer.messages.manifest import Manifest, PublishedObject
+from tftrainer.model import gate
+from tftrainer.outputs import events
+from tftrainer.outputs.events import LiveEvents
+from tftrainer.outputs.tree import LocalFile
+from tftrainer.phase_error import PhaseError, clip, sentence
 from tftrainer.progress import counted, size
-from tftrainer.publish import events, live, run_lock, tree
-from tftrainer.publish.events import LiveEvents
-from tftrainer.publish.live import LiveLogs
-from tftrainer.publish.snapshots import QUIET_SECONDS, Snapshots
-from tftrainer.publish.tree import LocalFile
+from tftrainer.publish import autopsy, live, run_lock
+from tftrainer.publish.commit import Commit
+from tftrainer.publish.ended import Ended, read_result
+from tftrainer.publish.live import PUBLISHED_LOGS, LiveLogs
+from tftrainer.publish.live_report import live_reports
 from tftrainer.publish.watch import Stop, wait_for_end
 
 if TYPE_CHECKING:
-    from tftrainer.publish.upload import Uploaded
+    from tftrainer.outputs.upload import Uploaded
+    from tftrainer.publish.publication import Publication
     from tftrainer.storage.interface import Store
 
 FAILED: Final = 1
-RESULT_NAME: Final = "result.json"
-STARTED_NAME: Final = "started"
-SKIPPED_TOLD: Final = 20
-"""Skipped things that the log names."""
-MODEL_REASONS: Final = frozenset({Reason.MODEL_MISSING, Reason.MODEL_UNLOADABLE})
-"""Failures that are the publisher's to tell: the script itself succeeded."""
-PUBLISHED_LOGS: Final = ("stdout.log", "stderr.log")
+HURRIED_SHARE: Final = 0.5
+"""The part of the publisher's time after which, in a pod that is being ended, nothing is begun that can be left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +66,9 @@ def main(plan: Plan, layout: Layout | None = None, environment: Mapping[str, str
     # The client library takes its time to import: while the script runs, not after its end.
     importing = threading.Thread(target=_import_storage, daemon=True)
     importing.start()
-    try:
-        report = _Publisher(plan, layout, environment, stop, pauses, importing).run()
-    except PhaseError as failed:
-        report = PublishReport(failure=failed.failure)
-    except ContractError as error:
-        report = PublishReport(failure=Failure(reason=Reason.TRAINER_ERROR, message=str(error)[:1000]))
-    except OSError as error:
-        report = PublishReport(failure=_disk(error).failure)
-    except Exception as error:
-        report = PublishReport(failure=unexpected(error).failure)
-    if report.failure is not None:
-        say(sentence(report.failure))
-    with contextlib.suppress(OSError):
-        layout.termination_log.write_bytes(contract.encode_report(report))
+    publisher = _Publisher(plan, layout, environment, stop, pauses, importing)
+    report = reported(publisher.run, lambda failure: PublishReport(failure=failure), _disk, say)
+    leave_word(layout, report)
     return FAILED if report.failure else 0
 
 
@@ -86,8 +77,15 @@ def say(text: str) -> None:
     print(f"publish: {text}", flush=True)
 
 
+def installed() -> Iterator[tuple[str, str]]:
+    """Give name and version of all that is installed here. What a broken installation has left of a package may have neither."""
+    for each in metadata.distributions():
+        if "Name" in each.metadata and "Version" in each.metadata:
+            yield each.name, each.version
+
+
 def _import_storage() -> None:
-    import tftrainer.publish.upload
+    import tftrainer.outputs.upload
     import tftrainer.storage.opening  # noqa: F401
 
 
@@ -98,11 +96,6 @@ def _disk(error: OSError) -> PhaseError:
             Reason.TRAINER_ERROR, f"{what} is missing: the fetch container makes it", "the pod was changed by hand; run the job again"
         )
     return PhaseError(Reason.PUBLISH_FAILED, f"{what} cannot be used: {error.strerror}", "")
-
-
-def _quiet_before(result: RunReport) -> float:
-    """Return before when a file must have been left alone to be whole: a script that was killed may have been writing it."""
-    return (result.finished_at or time.time()) - QUIET_SECONDS if result.killed else math.inf
 
 
 class _Publisher:
@@ -122,30 +115,45 @@ class _Publisher:
     def run(self) -> PublishReport:
         baseline = handover.read(Baseline, self._layout.baseline)
         at = self._layout
-        untouched = [LocalFile(each.path, each.size, each.mtime_ns, each.inode) for each in baseline.files]
         wanted = self._plan.checkpoints
         if wanted is not None and not baseline.already_done:
+            folder = saved.folder_key(wanted)
+            fetched = (each for each in handover.read_files(at.baseline_files) if each.path.startswith(folder))
+            untouched = [LocalFile(each.path, each.size, each.mtime_ns, each.inode, ctime_ns=each.ctime_ns) for each in fetched]
             self._snapshots = Snapshots(self._plan, wanted, at.bucket, self._store, untouched, self._uploaded, say)
         while_it_runs = (
             LiveLogs(at.logs, PUBLISHED_LOGS, self._logs_place, say, self._pauses.logs),
             LiveEvents(at.bucket, self._store, self._uploaded, say, self._pauses.events),
             *((self._snapshots,) if self._snapshots is not None else ()),
+            *live_reports(self._environment, at, lambda: self._snapshots.saved_words if self._snapshots else "", say, time.monotonic),
         )
         for each in while_it_runs:
             each.start()
-        started = wait_for_end(at.lock, at.run_folder / STARTED_NAME, self._plan.grace_seconds, self._stop)
+        started = wait_for_end(at.lock, at.run_folder / contract.STARTED_NAME, self._plan.grace_seconds, self._stop)
+        noticed_at = time.time()
+        # Each is told before one is waited for, so that logs do not wait behind a checkpoint of gigabytes.
+        for each in while_it_runs:
+            each.end()
         for each in while_it_runs:
             each.stop()
         begun = time.monotonic()
         store = self._store()
-        earlier = self._earlier(store)
+        self._commit = Commit(store, self._plan, conditional_writes=baseline.conditional_writes, say=say)
+        earlier = self._commit.earlier()
         if baseline.already_done:
-            return self._confirm(store, earlier)
-        report = self._publish(store, baseline, self._result(started=started), earlier)
+            return self._told(self._commit.confirm(earlier))
+        report = self._told(self._publish(store, baseline, Ended(read_result(at.run_folder, started=started), noticed_at), earlier, begun))
         what = f"{counted(report.objects, 'object')}, {size(report.bytes)}"
         skipped = f", {report.skipped} skipped" if report.skipped else ""
         say(f"published {what}{skipped}, in {time.monotonic() - begun:.2f} s")
         return report
+
+    def _told(self, report: PublishReport) -> PublishReport:
+        if report.note:
+            say(report.note)
+        if report.failure is not None:
+            say(sentence(report.failure))
+        return msgspec.structs.replace(report, checkpoint=self._snapshots.words if self._snapshots is not None else "")
 
     def _logs_place(self) -> tuple[Store, str]:
         store = self._store()
@@ -159,222 +167,119 @@ class _Publisher:
         found = open_store(self._environment, contract.STORAGE_PREFIX, "storage Secret (spec.storage)")
         if found is None:
             raise PhaseError(
-                Reason.STORAGE_MISCONFIGURED, "the storage Secret is empty", "fill the Secret that spec.storage.secretName names"
+                Reason.STORAGE_MISCONFIGURED,
+                "the storage Secret is empty",
+                "fill it: the keys are endpoint, bucket, accessKey and secretKey",
             )
         return found
 
     def _key(self, store: Store, name: str) -> str:
         return store.credentials.key(self._folder + name)
 
-    def _earlier(self, store: Store) -> bytes | None:
-        return store.read(self._key(store, contract.MANIFEST_NAME), manifest.LIMIT)
+    def _publish(self, store: Store, baseline: Baseline, ended: Ended, earlier: bytes | None, begun: float) -> PublishReport:
+        from tftrainer.publish.publication import Publishing
 
-    def _confirm(self, store: Store, earlier: bytes | None) -> PublishReport:
-        found = manifest.decode(earlier) if earlier is not None else None
-        if earlier is None or found is None or not found.is_of(self._plan):
-            raise self._fenced(store)
-        say("an earlier pod of this attempt has published; its manifest is confirmed")
-        return self._report(store, found, earlier)
+        def hurried() -> bool:
+            return self._stop.asked and time.monotonic() - begun > self._plan.publish_seconds * HURRIED_SHARE
 
-    def _result(self, *, started: bool) -> RunReport:
-        """Return how the run ended, by what the launcher left; it is believed about the script alone."""
-        data = tree.read_small(self._layout.run_folder, RESULT_NAME, contract.MESSAGE_LIMIT)
-        if data is not None:
-            with contextlib.suppress(ContractError):
-                return contract.decode_report(data.decode("utf-8", "replace"), RunReport)
-        if not started:
-            failure = Failure(reason=Reason.TERMINATED, message="the pod was ended before the script started")
-            return RunReport(exit_code=143, failure=failure)
-        failure = Failure(
-            reason=Reason.SCRIPT_KILLED,
-            message="the script and its launcher were killed, and left no word of why",
-            hint="most often the container ran out of memory: see spec.resources.memory",
+        publishing = Publishing(
+            self._plan,
+            self._layout,
+            store,
+            baseline,
+            ended,
+            lambda folder: gate.load(folder, lambda: self._stop.asked),
+            say,
+            self._uploaded,
+            self._snapshots,
+            hurried,
         )
-        return RunReport(exit_code=137, failure=failure, killed=True)
-
-    def _publish(self, store: Store, baseline: Baseline, result: RunReport, earlier: bytes | None) -> PublishReport:
-        from tftrainer.publish import upload
-
-        files, skipped = self._changed(baseline, store.credentials.prefix)
-        logs = self._logs()
-        logs_prefix = self._key(store, contract.LOGS_FOLDER)
-        at = self._layout
         if earlier is not None:
             # Somebody has published this attempt: nothing of theirs is overwritten, it is only compared.
-            objects = upload.digest_all(at.bucket, store.credentials.prefix, files)
-            logged = upload.digest_all(at.logs, logs_prefix, logs)
-            return self._compare(store, self._manifest(baseline, result, files, objects, logged, skipped, store), earlier)
-        say(f"uploading {counted(len(files), 'changed file')} and {counted(len(logs), 'log')}, {size(sum(each.size for each in files))}")
-        outage = upload.Outage()
-        logged, failures = upload.upload_all(store, at.logs, logs_prefix, logs, say, outage=outage)
-        if not outage.given_up:
-            self._keep(lambda snapshots: snapshots.protect(each for each in files if each not in self._uploaded))
-        objects, more = upload.upload_all(store, at.bucket, store.credentials.prefix, files, say, self._uploaded, outage)
-        failures += more
-        if failures:
-            total = len(files) + len(logs)
-            raise self._incomplete(failures, total - len(objects) - len(logged), total)
-        self._keep(lambda snapshots: snapshots.conclude(objects, _quiet_before(result)))
-        written = msgspec.structs.replace(
-            self._manifest(baseline, result, files, objects, logged, skipped, store), lock=self._lock(store, baseline)
-        )
-        data = manifest.encode(written)
-        if not self._commit(store, baseline, data):
-            return self._compare(store, written, self._earlier(store))
-        if self._earlier(store) != data:
-            raise PhaseError(
-                Reason.PUBLISH_FAILED,
-                f"{store.uri(self._key(store, contract.MANIFEST_NAME))} is not what was written",
-                "the store loses or changes writes; have it repaired",
-            )
-        return self._report(store, written, data)
+            return self._commit.compare(self._manifest(baseline, ended, publishing.digested()), earlier)
+        try:
+            found = publishing.run()
+        except PhaseError as error:
+            # A store that is away was waited for long enough.
+            if error.failure.reason is not Reason.STORAGE_UNAVAILABLE and not hurried():
+                with contextlib.suppress(PhaseError):
+                    self._post_mortem(store, baseline, ended, error.failure)
+            raise
+        # The manifest is what the outcome hangs on: where time is short, it goes first.
+        left = self._post_mortem(store, baseline, ended, found.failure) if found.failure is not None and not hurried() else None
+        written = msgspec.structs.replace(self._manifest(baseline, ended, found), lock=self._lock(store, baseline), post_mortem=left)
+        return self._commit.write(written)
 
-    def _commit(self, store: Store, baseline: Baseline, data: bytes) -> bool:
-        """Write the manifest unless there is one; whether it was written."""
-        key = self._key(store, contract.MANIFEST_NAME)
-        if baseline.conditional_writes:
-            return store.write_if_absent(key, data)
-        say("the store has no conditional writes: if two pods publish this attempt at once, status.outputs says which manifest counts")
-        if self._earlier(store) is not None:
-            return False
-        store.write(key, data)
-        return True
+    def _post_mortem(self, store: Store, baseline: Baseline, ended: Ended, failure: Failure) -> PublishedObject | None:
+        """Leave what there is to read of the failure. Without it the outcome is the same."""
+        try:
+            spec = msgspec.json.decode(self._environment.get(contract.SPEC_VARIABLE) or "{}")
+            data = autopsy.written(
+                self._plan,
+                self._layout,
+                baseline,
+                ended.result,
+                failure,
+                store.uri(self._key(store, contract.LOGS_FOLDER)),
+                {each["name"]: each.get("value", "") for each in spec.get("env") or ()},
+                installed(),
+                time.time(),
+            )
+            return self._record(store, post_mortem.NAME, data)
+        except PhaseError as failed:
+            if failed.failure.reason is Reason.STORAGE_UNAVAILABLE:
+                # It was waited for long enough: the manifest would be waited for once more.
+                raise
+            why = sentence(failed.failure)
+        except Exception as error:  # a fault of ours is not to become the outcome of the script
+            why = f"{type(error).__name__}: {error}"
+        say(f"{post_mortem.NAME} is not in the bucket: {why}")
+        return None
 
     def _lock(self, store: Store, baseline: Baseline) -> PublishedObject | None:
         """Leave a record of what ran, for who wants to run it again."""
         spec = self._environment.get(contract.SPEC_VARIABLE)
         if not spec:
             return None
-        installed = ((each.name, each.version) for each in metadata.distributions())
-        data = run_lock.run_lock(msgspec.json.decode(spec), self._plan, baseline, installed)
-        key = self._key(store, run_lock.NAME)
+        job = msgspec.json.decode(spec)
+        _, withheld = run_lock.without_credentials(job)
+        if withheld:
+            say(clip(f"{run_lock.NAME} and {contract.MANIFEST_NAME} are without {', '.join(withheld)}: {withholding.ADVICE}"))
+        return self._record(store, run_lock.NAME, run_lock.run_lock(job, self._plan, baseline, installed()))
+
+    def _record(self, store: Store, name: str, data: bytes) -> PublishedObject:
+        key = self._key(store, name)
         written = store.write(key, data)
         return PublishedObject(key=key, size=written.size, sha256=written.sha256, etag=written.etag)
 
-    def _keep(self, step: Callable[[Snapshots], None]) -> None:
-        """Do a step for the checkpoints. Without it the outputs are published all the same."""
-        if self._snapshots is None:
-            return
-        try:
-            step(self._snapshots)
-        except PhaseError as failed:
-            say(f"the checkpoint in the bucket may not be whole: {sentence(failed.failure)}")
-
-    def _changed(self, baseline: Baseline, prefix: str) -> tuple[list[LocalFile], list[Skipped]]:
-        before = {(each.path, each.size, each.mtime_ns, each.inode) for each in baseline.files}
-        files: list[LocalFile] = []
-        skipped: list[Skipped] = []
-        for found in tree.walk(self._layout.bucket, prefix):
-            if isinstance(found, Skipped):
-                # Some keys that a store has are none that are written.
-                known = found.data and self._identity(found.path) in before
-                skipped.append(msgspec.structs.replace(found, data=False) if known else found)
-            elif (found.path, found.size, found.mtime_ns, found.inode) not in before:
-                files.append(found)
-        for each in skipped[:SKIPPED_TOLD]:
-            say(f"skipped {each.path}: {each.reason}")
-        if len(skipped) > SKIPPED_TOLD:
-            say(f"skipped {len(skipped) - SKIPPED_TOLD} more; the manifest lists the first {tree.SKIPPED_LIMIT}")
-        return files, skipped
-
-    def _identity(self, path: str) -> tuple[str, int, int, int] | None:
-        try:
-            status = (self._layout.bucket / path).lstat()
-        except OSError:
-            return None
-        return path, status.st_size, status.st_mtime_ns, status.st_ino
-
-    def _logs(self) -> list[LocalFile]:
-        found = tree.walk(self._layout.logs, self._folder) if self._layout.logs.is_dir() else ()
-        return [each for each in found if isinstance(each, LocalFile) and each.path in PUBLISHED_LOGS]
-
-    def _manifest(
-        self,
-        baseline: Baseline,
-        result: RunReport,
-        files: list[LocalFile],
-        objects: list[PublishedObject],
-        logs: list[PublishedObject],
-        skipped: list[Skipped],
-        store: Store,
-    ) -> Manifest:
-        from tftrainer.publish import upload
-
-        plan = self._plan
-        succeeded = result.exit_code == 0 and result.failure is None
-        failure = result.failure
-        if not succeeded and failure is None:
-            failure = Failure(reason=Reason.SCRIPT_EXITED, message=f"the script ended with exit code {result.exit_code}")
-        model = upload.newest_model(files, objects, store.credentials.prefix, store.uri)
-        if succeeded and plan.model is not None:
-            gate = self._gate(plan.model, objects, skipped, store)
-            succeeded, failure, model = gate.failure is None, gate.failure, gate.model
+    def _manifest(self, baseline: Baseline, ended: Ended, found: Publication) -> Manifest:
+        plan, result = self._plan, ended.result
         return Manifest(
             version=manifest.VERSION,
             namespace=plan.namespace,
             job=plan.job,
             uid=plan.uid,
             attempt=plan.attempt,
-            outcome=manifest.SUCCEEDED if succeeded else manifest.FAILED,
+            outcome=manifest.SUCCEEDED if ended.succeeded and found.failure is None else manifest.FAILED,
             runtime=plan.runtime,
             image=plan.image,
-            args=plan.args,
-            resolved_args=baseline.resolved_args,
-            failure=failure,
+            args=withholding.arguments_without(plan.args),
+            resolved_args=withholding.arguments_without(baseline.resolved_args),
+            failure=found.failure,
             exit_code=result.exit_code,
             script=baseline.script,
             archive=baseline.archive,
             code=baseline.code,
             inputs=baseline.inputs,
-            objects=tuple(objects),
-            logs=tuple(logs),
-            model=model,
-            # Where there are too many, links give way to what holds data.
-            skipped=tuple(sorted(skipped, key=lambda each: not each.data)[: tree.SKIPPED_LIMIT]),
+            more_inputs=baseline.more_inputs,
+            objects=found.objects,
+            logs=found.logs,
+            kept=found.kept,
+            note=found.note,
+            model=found.model,
+            skipped=found.skipped,
             started_at=result.started_at,
             finished_at=result.finished_at,
             published_at=time.time(),
             commit="manifest" if baseline.conditional_writes else "status",
-        )
-
-    def _gate(self, wanted: WantedModel, objects: list[PublishedObject], skipped: list[Skipped], store: Store) -> model_gate.Verdict:
-        published = model_gate.Published(self._layout.bucket, store.credentials.prefix, objects, store.uri, skipped)
-        return model_gate.examine(wanted, published, lambda folder: model_gate.load(folder, lambda: self._stop.asked), say)
-
-    def _compare(self, store: Store, own: Manifest, earlier: bytes | None) -> PublishReport:
-        """Take an existing manifest for our own if it tells of the same run: then an earlier write of it was only not answered."""
-        found = manifest.decode(earlier) if earlier is not None else None
-        if earlier is None or found is None or not found.is_of(self._plan) or not found.same_run(own):
-            raise self._fenced(store)
-        say("this run is already published; nothing was written again")
-        return self._report(store, found, earlier)
-
-    def _fenced(self, store: Store) -> PhaseError:
-        return PhaseError(
-            Reason.PUBLISH_FAILED,
-            f"attempt {self._plan.attempt} is already published by another pod: {store.uri(self._key(store, contract.MANIFEST_NAME))}",
-            "that manifest counts; this pod's outcome is not recorded",
-        )
-
-    def _incomplete(self, failures: list[Failure], missing: int, total: int) -> PhaseError:
-        for each in failures:
-            say(sentence(each))
-        first = failures[0]
-        return PhaseError(
-            first.reason, f"{missing} of {counted(total, 'output')} could not be uploaded; the first: {first.message}", first.hint
-        )
-
-    def _report(self, store: Store, written: Manifest, data: bytes) -> PublishReport:
-        return PublishReport(
-            failure=written.failure if written.failure and written.failure.reason in MODEL_REASONS else None,
-            succeeded=written.outcome == manifest.SUCCEEDED,
-            manifest_uri=store.uri(self._key(store, contract.MANIFEST_NAME)),
-            manifest_sha256=hashlib.sha256(data).hexdigest(),
-            logs_uri=store.uri(self._key(store, contract.LOGS_FOLDER)) if written.logs else "",
-            objects=len(written.objects),
-            bytes=sum(each.size for each in written.objects),
-            skipped=len(written.skipped),
-            lost=sum(each.data for each in written.skipped),
-            model=written.model,
-            checkpoint=self._snapshots.words if self._snapshots is not None else "",
         )

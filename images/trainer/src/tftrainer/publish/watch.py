@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import threading
@@ -51,13 +52,14 @@ class Stop:
 def wait_for_end(lock: Path, started: Path, grace_seconds: float, stop: Stop, clock: Callable[[], float] = time.monotonic) -> bool:
     """Return when the trainer has ended; whether it had started at all.
 
-    Returns early when the pod is being ended and the trainer has not started, or does not end within its grace period. The
-    lock stays held by this process where the trainer did not have it, so that it cannot start any more.
+    `started` is the mark that the launcher leaves once it holds the lock. Returns early when the pod is being ended and the trainer
+    has not started, or does not end within its grace period. The lock stays held by this process where the trainer did not have it,
+    so that it cannot start any more.
     """
     descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     begun = clock()
     while _try(descriptor):
-        if _exists(started):
+        if has_begun(started.parent):
             return True
         if stop.asked:
             return False
@@ -89,9 +91,17 @@ def _try(descriptor: int) -> bool:
     return True
 
 
-def _exists(path: Path) -> bool:
+def has_begun(run_folder: Path) -> bool:
+    """Whether the launcher has been at work in its folder, which `fetch` leaves empty.
+
+    The script can remove or replace what lies there, the folder itself too; but it cannot do so before it runs.
+    """
     try:
-        path.lstat()
-    except OSError:
-        return False
-    return True
+        descriptor = os.open(run_folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        return error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES)
+    try:
+        with os.scandir(descriptor) as entries:
+            return any(entries)
+    finally:
+        os.close(descriptor)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
 import msgspec
 
-from tftrainer.contract import TRACEBACK_LIMIT
+from tftrainer.run import leaving
 
 _HEADER = "Traceback (most recent call last):"
-_FRAME = re.compile(r'^\s+File "(?P<file>[^"]+)", line (?P<line>\d+)', re.MULTILINE)
+_FRAME = re.compile(r'^[ \t]+File "(?P<file>[^"]+)", line (?P<line>\d+)', re.MULTILINE)
 _CLOSING = re.compile(r"^\S", re.MULTILINE)
 _LAST = re.compile(r"^(?P<type>[A-Za-z_][\w.]*)(?:: (?P<message>.*))?$")
 _MISSING = re.compile(r"No module named '?(?P<name>[\w.]+)")
 _SYNTAX = frozenset({"SyntaxError", "IndentationError", "TabError"})
 _NEAR = 4096
 """Characters: what a script printed more than that after a traceback, it printed because it went on."""
-_RECORD_LIMIT = 64 * 1024
+_RECORD_LIMIT = 512 * 1024
 
 
 class Evidence(msgspec.Struct, frozen=True):
@@ -39,17 +38,11 @@ class Evidence(msgspec.Struct, frozen=True):
 
 def recorded(path: Path) -> Evidence | None:
     """Read what the script's interpreter recorded; None if it recorded nothing that can be read."""
-    # The folder is the user's too: what lies there may be a link, a pipe or a folder.
+    data = leaving.left(path, _RECORD_LIMIT)
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
+        return msgspec.json.decode(data, type=Evidence) if data is not None else None
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return None
-    try:
-        return msgspec.json.decode(os.read(handle, _RECORD_LIMIT), type=Evidence)
-    except (OSError, msgspec.MsgspecError, UnicodeError, RecursionError):
-        return None
-    finally:
-        os.close(handle)
 
 
 def printed(text: str, code: Path, dependencies: Path) -> Evidence | None:
@@ -96,7 +89,7 @@ def _read(block: str, closing: int, code: Path, dependencies: Path) -> Evidence 
         file=file,
         line=line,
         syntax=matched["type"] in _SYNTAX and bool(own_name(frames[-1][0] if frames else "", code, dependencies)),
-        traceback=block[-TRACEBACK_LIMIT:],
+        traceback=block,
     )
 
 
@@ -107,11 +100,16 @@ def _is_flush(line: str) -> bool:
 def deepest_frame(text: str, code: Path, dependencies: Path) -> tuple[str, int]:
     """Return file and line of the last frame of the user's in a printed stack, or of the last one if none is theirs."""
     frames = _frames(text)
-    for file, line in reversed(frames):
+    return deepest_own_frame(text, code, dependencies) or (frames[-1] if frames else ("", 0))
+
+
+def deepest_own_frame(text: str, code: Path, dependencies: Path) -> tuple[str, int] | None:
+    """Return file and line of the last frame of the user's in a printed stack, None if none is theirs."""
+    for file, line in reversed(_frames(text)):
         shown = own_name(file, code, dependencies)
         if shown:
             return shown, line
-    return frames[-1] if frames else ("", 0)
+    return None
 
 
 def _frames(text: str) -> list[tuple[str, int]]:

@@ -1,68 +1,148 @@
-"""Watches over the script: signals, deadlines, its two streams, its end."""
+"""Watches over the script: signals, deadlines, its two streams, its end.
+
+A signal that the script sends to its own parent ends it too, as it would end a container; it is told as the script's own doing.
+"""
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import os
 import select
 import signal
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from tftrainer.run import process
+from tftrainer.run.open_files import Watch
 from tftrainer.run.outcome import Stop
 from tftrainer.run.streams import Stream
 
-_FORWARDED = (signal.SIGTERM, signal.SIGINT)
-_HEARD = (*_FORWARDED, signal.SIGCHLD, signal.SIGUSR1)
-_WORKSPACE_MARK = 0
+_STOPS = (signal.SIGTERM, signal.SIGINT)
+_PRESSING = (Stop.ASKED, Stop.OWN)
+_HEARD = (signal.SIGCHLD, signal.SIGUSR1)
+_POSTED = 0
+_LISTEN_SECONDS = 1.0
 _DUMP_SECONDS = 0.5
 _REST_SECONDS = 1.0
 _DRAIN_SECONDS = 5.0
+_INIT = 1
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Asked:
+    """The script is to end by a signal. `by` is who of its own processes has asked for it, in words.
+
+    `number` 0 sends none yet, and says why it ends if it does so before another is asked for.
+    """
+
+    stop: Stop
+    number: int = signal.SIGTERM
+    by: str = ""
 
 
 class Wakeup:
-    """Turns signals, and the word of another thread, into bytes that can be polled."""
+    """Turns signals, and the words of other threads, into bytes that can be polled.
+
+    Those that ask to stop are held back in all threads and waited for in one of them: nobody else is told who has sent them.
+    """
 
     def __init__(self) -> None:
         self.reader, self._writer = os.pipe()
         os.set_blocking(self.reader, False)
         os.set_blocking(self._writer, False)
-        self._previous = [(number, signal.signal(number, lambda *_: None)) for number in _HEARD]
+        self._posted: collections.deque[Asked | str] = collections.deque()
+        self.listens = False
+        self.asked_to_end = False
+        """Whether anybody has asked for the end of the script."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+        self._previous = [(number, signal.signal(number, lambda *_: None)) for number in (*_STOPS, *_HEARD)]
         self._previous_writer = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
-        # The process holds them back from its start on.
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
 
-    def workspace_passed(self) -> None:
-        """Say that the workspace holds too much. Safe to call from any thread, at any time."""
+    def stop_asked(self) -> int:
+        """Return the number of a signal that asks to stop, 0 if none has come. Not once this listens."""
+        heard = _wait(0)
+        return heard.si_signo if heard is not None else 0
+
+    def listen(self) -> None:
+        """Begin to take signals that ask to stop: the script runs."""
+        threading.Thread(target=self._listen, name="signals", daemon=True).start()
+        self.listens = True
+
+    def _listen(self) -> None:
+        while self._writer >= 0:
+            heard = _wait(_LISTEN_SECONDS)
+            if heard is not None:
+                self.post(_asked(heard))
+
+    def post(self, what: Asked | str) -> None:
+        """Pass on that the script is to end, or a line for the container's log. Safe to call from any thread, at any time."""
+        self.asked_to_end |= isinstance(what, Asked)
+        self._posted.append(what)
         with contextlib.suppress(OSError):
-            os.write(self._writer, bytes([_WORKSPACE_MARK]))
+            os.write(self._writer, bytes([_POSTED]))
+
+    @property
+    def all_taken(self) -> bool:
+        """Whether nothing is left of what was posted."""
+        return not self._posted
 
     def read(self) -> bytes:
-        """Return what has come since the last call: signal numbers, and 0 for the workspace."""
+        """Return what has come since the last call: signal numbers, and 0 for what was posted."""
         try:
             return os.read(self.reader, 4096)
         except BlockingIOError:
             return b""
 
+    def posted(self) -> Iterator[Asked | str]:
+        """Give what was posted since the last call."""
+        while self._posted:
+            yield self._posted.popleft()
+
     def close(self) -> None:
-        """Put the signal handlers back."""
+        """Put the signal handlers back. Signals that ask to stop stay held back: the last word is being said."""
         signal.set_wakeup_fd(self._previous_writer)
         for number, handler in self._previous:
             signal.signal(number, handler)
-        os.close(self.reader)
-        os.close(self._writer)
+        reader, writer = self.reader, self._writer
         self.reader = self._writer = -1
+        os.close(reader)
+        os.close(writer)
+
+
+def _wait(seconds: float) -> signal.struct_siginfo | None:
+    """Wait for a signal that asks to stop."""
+    heard = signal.sigtimedwait(_STOPS, seconds)
+    # After a halt of this process that outlasts the time, as of a frozen container, Python hands out a signal that it never got.
+    return heard if heard is not None and heard.si_signo in _STOPS else None
+
+
+def _asked(heard: signal.struct_siginfo) -> Asked:
+    """Tell a stop from outside from one that the script has sent to its own parent."""
+    below = process.is_below(heard.si_pid) if heard.si_pid else False
+    if below is None:
+        # Of process 1 every sender that has a number lives in its container.
+        below = os.getpid() == _INIT
+    if not below:
+        return Asked(Stop.ASKED, heard.si_signo)
+    command = process.command(heard.si_pid)
+    return Asked(Stop.OWN, heard.si_signo, f"process {heard.si_pid}" + (f" ({command})" if command else ""))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class End:
-    """How the process ended: `status` is as `os.waitpid` gives it."""
+    """How the process ended: `status` is as `os.waitpid` gives it. `left` are the commands of those that had to be killed after it.
+
+    `by` is who of the script's own processes has asked for the stop, in words.
+    """
 
     status: int
     stop: Stop | None
     forced: bool
+    left: tuple[str, ...]
+    by: str = ""
 
 
 class Supervisor:
@@ -73,6 +153,7 @@ class Supervisor:
         script: int,
         streams: Sequence[Stream],
         wakeup: Wakeup,
+        watch: Watch,
         *,
         grace: float,
         deadline: float | None,
@@ -81,13 +162,14 @@ class Supervisor:
         self._script = script
         self._streams = streams
         self._wakeup = wakeup
+        self._watch = watch
         self._grace = grace
         self._clock = clock
         self._deadline = None if deadline is None else clock() + deadline
         self._dump_at: float | None = None
         self._kill_at: float | None = None
         self._rest_until = 0.0
-        self._stop: Stop | None = None
+        self._stop: Asked | None = None
         self._forced = False
         self._status: int | None = None
 
@@ -97,14 +179,18 @@ class Supervisor:
             self._turn(self._next_moment())
             self._act()
         if self._stop is not None:
-            self._let_the_rest_end()
+            # What has left the script's group was not asked yet: the script may have shielded it, to end it in its own way.
+            process.ask_outsiders(self._script)
+        self._let_the_rest_end()
+        self._watch.last_look()
+        left = tuple(process.command(each) for each in process.descendants())
         process.end_all()
         self._drain()
-        return End(self._status, self._stop, self._forced)
+        stop, by = (self._stop.stop, self._stop.by) if self._stop is not None else (None, "")
+        return End(self._status, stop, self._forced, left, by)
 
     def _let_the_rest_end(self) -> None:
-        # What has left the script's group was not asked yet: the script may have shielded it, to end it in its own way.
-        process.ask_outsiders(self._script)
+        # Python's own helpers, such as that of shared memory, end by themselves a moment after the script.
         until = max(self._rest_until, self._clock() + _REST_SECONDS)
         while any(process.children()) and self._clock() < until:
             self._turn(until)
@@ -137,24 +223,32 @@ class Supervisor:
             stream.pump()
         for mark in self._wakeup.read():
             self._hear(mark)
+        for posted in self._wakeup.posted():
+            self._take(posted)
 
     def _hear(self, mark: int) -> None:
         if mark == signal.SIGCHLD:
             self._reap()
-        elif mark == _WORKSPACE_MARK:
-            self._end_script(Stop.WORKSPACE, signal.SIGTERM)
         elif mark == signal.SIGUSR1:
             process.ask_for_stacks(self._script)
-        elif mark in _FORWARDED:
-            self._end_script(Stop.ASKED, mark)
 
-    def _end_script(self, stop: Stop, number: int) -> None:
+    def _take(self, posted: Asked | str) -> None:
+        if isinstance(posted, Asked):
+            self._end_script(posted)
+        else:
+            self._streams[-1].interject(posted)
+
+    def _end_script(self, asked: Asked) -> None:
         if self._status is not None:
             return
-        process.send(self._script, number)
-        if self._stop is None:
-            self._stop = stop
-            self._deadline = None
+        self._stop = self._stop or asked
+        self._deadline = None
+        # It may be saving in its grace period, and be quiet meanwhile: only somebody outside may press it.
+        if not asked.number or (self._rest_until and asked.stop not in _PRESSING):
+            return
+        self._watch.look()
+        process.send(self._script, asked.number)
+        if not self._rest_until:
             self._dump_at = self._rest_until = self._clock() + self._grace
 
     def _act(self) -> None:
@@ -162,7 +256,8 @@ class Supervisor:
         if self._status is not None:
             return
         if self._deadline is not None and now >= self._deadline:
-            self._end_script(Stop.DEADLINE, signal.SIGTERM)
+            self._deadline = None
+            self._wakeup.post(Asked(Stop.DEADLINE))
         if self._dump_at is not None and now >= self._dump_at:
             # The script's interpreter answers with the stacks of all threads: why it does not end is in the log.
             process.ask_for_stacks(self._script)
@@ -171,6 +266,7 @@ class Supervisor:
         if self._kill_at is not None and now >= self._kill_at:
             self._forced = True
             self._kill_at = None
+            self._watch.last_look()
             process.send(self._script, signal.SIGKILL)
 
     def _reap(self) -> None:

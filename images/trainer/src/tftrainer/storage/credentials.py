@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Final, Self
 from urllib.parse import urlsplit
 
-from tftrainer import contract, uri
-from tftrainer.contract import Reason
+from tftrainer import uri
+from tftrainer.messages import contract
+from tftrainer.messages.contract import Reason
 from tftrainer.phase_error import PhaseError
 
 _REGION: Final = re.compile(r"[A-Za-z0-9_-]{1,63}")

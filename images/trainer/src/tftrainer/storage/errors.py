@@ -11,8 +11,9 @@ from typing import Final, NamedTuple
 
 import urllib3.exceptions as http
 
-from tftrainer.contract import Reason
+from tftrainer.messages.contract import Reason
 from tftrainer.phase_error import PhaseError
+from tftrainer.storage.body import SourceChangedError, UnreadableError
 from tftrainer.storage.connection import ForbiddenAddressError
 from tftrainer.storage.credentials import Credentials
 from tftrainer.storage.library import InvalidResponseError, MinioException, S3Error, ServerError
@@ -22,6 +23,26 @@ from tftrainer.storage.transfer import FULL, BrokenTransferError, ChangedError
 
 class StorageError(PhaseError):
     """A request to the store failed for good."""
+
+
+class ConditionError(StorageError):
+    """The condition of an upload did not hold: nothing was written."""
+
+
+class CorruptedError(Exception):
+    """What arrives at the store are other bytes than were sent, again and again."""
+
+
+class LostError(Exception):
+    """The object is not what was uploaded, or nobody can tell."""
+
+
+class RefusedError(Exception):
+    """The condition of an upload does not hold. `repeated` is whether an earlier try of it may have been heard."""
+
+    def __init__(self, *, repeated: bool = False) -> None:
+        super().__init__()
+        self.repeated = repeated
 
 
 class _Cause(NamedTuple):
@@ -98,6 +119,34 @@ _BROKEN: Final = _Cause(
     "{endpoint} sends other bytes of {what} than were asked for",
     "a proxy or the store cuts or rewrites answers; have it repaired",
 )
+_CORRUPTED: Final = _Cause(
+    Reason.STORAGE_UNAVAILABLE,
+    "{endpoint} gets other bytes of {what} than are sent, by their checksums",
+    "a proxy or the network changes what goes through it; have it repaired",
+)
+_LOST: Final = _Cause(
+    Reason.STORAGE_UNAVAILABLE,
+    "{what} is not what was uploaded, again and again",
+    "the store loses or changes writes; have it repaired",
+)
+_SOURCE: Final = _Cause(
+    Reason.PUBLISH_FAILED,
+    "{what} is not uploaded: its file {code} meanwhile",
+    "let nothing write an output when the script has ended",
+)
+_UNREADABLE: Final = _Cause(
+    Reason.PUBLISH_FAILED, "{what} is not uploaded: its file cannot be read{code}", "leave outputs readable for their owner"
+)
+_CONDITION: Final = _Cause(
+    Reason.PUBLISH_FAILED,
+    "{what} is not what it was: somebody else has written or removed it",
+    "let one job at a time write the object",
+)
+_IN_THE_WAY: Final = _Cause(
+    Reason.PUBLISH_FAILED,
+    "{endpoint} cannot have {what}: it has an object or a folder of that name in its way",
+    "rename one of the two",
+)
 _FULL: Final = _Cause(Reason.WORKSPACE_FULL, "the workspace is full: {what} does not fit", "raise spec.resources.workspace, or fetch less")
 
 _BY_CODE: Final = {
@@ -120,8 +169,22 @@ _BY_CODE: Final = {
     "IllegalLocationConstraintException": _REGION,
     "RequestTimeTooSkewed": _CLOCK,
     "PreconditionFailed": _CHANGED,
+    "ObjectParentIsFile": _IN_THE_WAY,
+    "ExistingObjectIsDirectory": _IN_THE_WAY,
 }
+_CORRUPT: Final = frozenset({"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"})
+"""What stores say of a body that is not what its checksum or signature says."""
+_OVERTAKEN: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict"})
+"""What stores say of a condition that does not hold, or does not any more."""
 _NAMED: Final = frozenset({"SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "OperationAborted", "QuotaExceeded"})
+_BY_KIND: Final[dict[type[Exception], _Cause]] = {
+    ChangedError: _CHANGED,
+    CorruptedError: _CORRUPTED,
+    LostError: _LOST,
+    RefusedError: _CONDITION,
+    SourceChangedError: _SOURCE,
+    UnreadableError: _UNREADABLE,
+}
 _BY_STATUS: Final = {**dict.fromkeys((301, 302, 303, 307, 308), _REGION), 401: _DENIED, 403: _DENIED, 404: _NO_OBJECT, 412: _CHANGED}
 
 
@@ -130,14 +193,15 @@ def translate(error: Exception, what: str, credentials: Credentials) -> PhaseErr
     if isinstance(error, PhaseError):
         return error
     cause, code = _classify(error)
+    kind = ConditionError if cause is _CONDITION else StorageError
     values = {
         "what": what,
         "endpoint": credentials.endpoint,
         "bucket": credentials.bucket,
         "label": credentials.label,
-        "code": f" ({code})" if code else "",
+        "code": code if cause is _SOURCE else f" ({code})" if code else "",
     }
-    return StorageError(cause.reason, cause.message.format(**values), cause.hint.format(**values))
+    return kind(cause.reason, cause.message.format(**values), cause.hint.format(**values))
 
 
 def missing_bucket(credentials: Credentials) -> StorageError:
@@ -151,9 +215,19 @@ def is_missing(error: Exception) -> bool:
     return isinstance(error, S3Error) and error.code in ("NoSuchKey", "NoSuchVersion", "ResourceNotFound")
 
 
-def is_precondition(error: Exception) -> bool:
+def is_gone(error: S3Error) -> bool:
+    """Whether a request that is not about an upload in parts found no object, whatever the server calls that."""
+    return error.response.status == HTTPStatus.NOT_FOUND and error.code not in ("NoSuchBucket", "NoSuchUpload")
+
+
+def is_condition(error: S3Error) -> bool:
     """Whether the server refused a condition of the request."""
-    return isinstance(error, S3Error) and (error.code == "PreconditionFailed" or error.response.status == 412)
+    return error.code in _OVERTAKEN or error.response.status == HTTPStatus.PRECONDITION_FAILED
+
+
+def is_corrupted(error: S3Error) -> bool:
+    """Whether the server got other bytes than the request says."""
+    return error.code in _CORRUPT
 
 
 def _classify(error: Exception) -> tuple[_Cause, str]:
@@ -173,8 +247,9 @@ def _classify(error: Exception) -> tuple[_Cause, str]:
         return _LATE, ""
     if isinstance(error, OSError) and error.errno in FULL:
         return _FULL, ""
-    if isinstance(error, ChangedError):
-        return _CHANGED, ""
+    own = _BY_KIND.get(type(error))
+    if own is not None:
+        return own, str(error)
     refused = _refused_certificate(error)
     return (_UNTRUSTED, refused) if refused else (_connection(error), "")
 

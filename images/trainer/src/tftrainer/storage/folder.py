@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
-import io
+import fcntl
+import hashlib
 import os
-import shutil
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,18 +15,24 @@ from pathlib import Path
 from typing import IO, Final, NoReturn
 
 from tftrainer import uri
-from tftrainer.contract import Reason
+from tftrainer.messages.contract import Reason
+from tftrainer.storage.body import SourceChangedError, UnreadableError, feed
+from tftrainer.storage.condition import Absent, Condition
 from tftrainer.storage.credentials import Credentials
-from tftrainer.storage.errors import StorageError
-from tftrainer.storage.store import ObjectInfo, Written
-from tftrainer.storage.transfer import FULL, GivenUpError, HashingReader, unheard
+from tftrainer.storage.errors import ConditionError, RefusedError, StorageError, translate
+from tftrainer.storage.store import ObjectInfo
+from tftrainer.storage.transfer import FULL, GivenUpError, unheard
+from tftrainer.storage.upload import Written
 
 INCOMING: Final = ".tftraining-incoming-"
 """Begins the name of what is being written, so that an object is there whole or not at all. It lies beside the object: any other folder
 may be on another disk, from where nothing can be moved to it at once."""
 _BLOCK: Final = 1024**2
+Write = Callable[[memoryview], None]
 _STAYS: Final = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.ENOTDIR, errno.EBUSY})
 """Why a folder is not removed: it is not empty, not there, a link to one, or a disk's own."""
+_NO_NAMELESS: Final = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL})
+"""What is said to a file without a name, by disks that have none and by old systems."""
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
 
@@ -113,44 +120,37 @@ class FolderStore:
 
     def write(self, key: str, data: bytes) -> Written:
         """Write a small object."""
-        return self.upload(key, io.BytesIO(data), len(data))
+        return self._write(key, lambda write: write(memoryview(data)))
 
-    def upload(self, key: str, source: IO[bytes], size: int, progress: Callable[[int], None] = unheard) -> Written:
-        """Write an object of `size` bytes from a stream that is read once; it takes the place of an older one at once.
+    def upload(
+        self,
+        key: str,
+        source: IO[bytes],
+        size: int,
+        progress: Callable[[int], None] = unheard,
+        *,
+        condition: Condition | None = None,
+    ) -> Written:
+        """Write an object of the first `size` bytes of an open file; it takes the place of an older one at once.
 
         Raises:
-            PhaseError: the folder cannot be written, or the stream is shorter.
+            ConditionError: the condition did not hold.
+            PhaseError: the folder cannot be written, or the file is shorter.
         """
-        hashing = HashingReader(source, progress)
-        try:
-            place = self._place(key)
-            with _incoming(place) as temporary:
-                with temporary.open("xb", buffering=0) as file:
-                    left = size
-                    while left and (block := hashing.read(min(_BLOCK, left))):
-                        file.write(block)
-                        left -= len(block)
-                if left:
-                    raise StorageError(
-                        Reason.PUBLISH_FAILED, f"{key} is {left} bytes shorter than it was", "do not write outputs after the end"
-                    )
-                temporary.replace(place)
-                info = _info(key, place.stat())
-        except OSError as error:
-            self._fail(error, key)
-        return Written(size, hashing.hexdigest(), info.etag)
+
+        def fill(write: Write) -> None:
+            feed(source.fileno(), 0, size, write, lambda block: progress(len(block)))
+
+        return self._write(key, fill, condition, size)
 
     def copy(self, key: str, target: str) -> Written:
         """Copy a file. The digest of the result is not known."""
-        try:
-            place = self._place(target)
-            with _incoming(place) as temporary:
-                shutil.copyfile(self._path(key), temporary)
-                temporary.replace(place)
-                info = _info(target, place.stat())
-        except OSError as error:
-            self._fail(error, key)
-        return Written(info.size, "", info.etag)
+
+        def fill(write: Write) -> None:
+            with self._path(key).open("rb", buffering=0) as source:
+                feed(source.fileno(), 0, os.fstat(source.fileno()).st_size, write)
+
+        return dataclasses.replace(self._write(target, fill), sha256="")
 
     def delete(self, key: str) -> None:
         """Remove a file, and folders that are empty without it; it is no fault if there is none."""
@@ -172,12 +172,30 @@ class FolderStore:
     def write_if_absent(self, key: str, data: bytes) -> bool:
         """Write a small object unless there is one of that key; whether it was written."""
         try:
-            place = self._place(key)
-            with _incoming(place) as temporary:
-                temporary.write_bytes(data)
-                return _link(temporary, place, data)
+            self._write(key, lambda write: write(memoryview(data)), Absent())
+        except ConditionError:
+            return False
+        return True
+
+    def _write(self, key: str, fill: Callable[[Write], None], condition: Condition | None = None, size: int = 0) -> Written:
+        """Give the key to a new file, which `fill` writes, if the disk has room for `size` bytes."""
+        digest = hashlib.sha256()
+        try:
+            with _incoming(self._place(key)) as incoming:
+                incoming.check_room(size)
+
+                def write(block: memoryview) -> None:
+                    digest.update(block)
+                    incoming.write(block)
+
+                fill(write)
+                incoming.become(condition)
+                info = _info(key, incoming.status())
         except OSError as error:
             self._fail(error, key)
+        except (SourceChangedError, UnreadableError, RefusedError) as error:
+            raise translate(error, self.uri(key), self.credentials) from None
+        return Written(info.size, digest.hexdigest(), info.etag)
 
     def _place(self, key: str) -> Path:
         path = self._path(key)
@@ -217,30 +235,113 @@ class FolderStore:
         ) from None
 
 
-@contextlib.contextmanager
-def _incoming(place: Path) -> Iterator[Path]:
-    temporary = place.parent / f"{INCOMING}{uuid.uuid4().hex}"
-    try:
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
+class _Incoming:
+    """A file beside its `place` that has no name until it is whole: nothing of it stays where its writer is killed.
 
+    On a disk that has no such files it has a hidden `name`.
+    """
 
-def _link(temporary: Path, place: Path, data: bytes) -> bool:
-    """Give a whole file its name unless the name is taken; whether it was given."""
-    try:
-        os.link(temporary, place)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
+    def __init__(self, place: str, folder: int, descriptor: int, name: str) -> None:
+        self._place = place
+        self._folder = folder
+        self._descriptor = descriptor
+        self.name = name
+
+    def write(self, block: memoryview) -> None:
+        """Add bytes at the end."""
+        while block:
+            block = block[os.write(self._descriptor, block) :]
+
+    def check_room(self, size: int) -> None:
+        """Refuse what does not fit before it takes the room of files that are written beside it.
+
+        Raises:
+            OSError: ENOSPC.
+        """
+        disk = os.fstatvfs(self._descriptor)
+        if size > disk.f_bavail * disk.f_frsize:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def status(self) -> os.stat_result:
+        """Return the file's status."""
+        return os.fstat(self._descriptor)
+
+    def become(self, condition: Condition | None) -> None:
+        """Take the place, if the condition holds.
+
+        Raises:
+            RefusedError: it does not.
+        """
+        _wait_for_turn(self._folder)
+        if isinstance(condition, Absent):
+            self._take_empty()
+            return
+        if condition is not None and self._etag() != condition.etag:
+            raise RefusedError
+        self._take()
+
+    def _take_empty(self) -> None:
         try:
-            with place.open("xb") as file:
-                file.write(data)
+            self._link(self._place)
         except FileExistsError:
-            return False
-    return True
+            raise RefusedError from None
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            if self._etag():
+                raise RefusedError from None
+            self._take()
+
+    def _take(self) -> None:
+        if not self.name:
+            hidden = _hidden()
+            self._link(hidden)
+            self.name = hidden
+        os.replace(self.name, self._place, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+        self.name = ""
+
+    def _link(self, name: str) -> None:
+        path = self.name or f"/proc/self/fd/{self._descriptor}"
+        os.link(path, name, src_dir_fd=self._folder, dst_dir_fd=self._folder, follow_symlinks=not self.name)
+
+    def _etag(self) -> str:
+        """Return the ETag of what is at the place, empty if nothing is."""
+        try:
+            return _info("", os.stat(self._place, dir_fd=self._folder)).etag
+        except FileNotFoundError:
+            return ""
+
+
+@contextlib.contextmanager
+def _incoming(place: Path) -> Iterator[_Incoming]:
+    with contextlib.ExitStack() as left:
+        folder = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        left.callback(os.close, folder)
+        name = ""
+        try:
+            descriptor = os.open(".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o666, dir_fd=folder)
+        except OSError as error:
+            if error.errno not in _NO_NAMELESS:
+                raise
+            name = _hidden()
+            descriptor = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666, dir_fd=folder)
+        left.callback(os.close, descriptor)
+        incoming = _Incoming(place.name, folder, descriptor, name)
+        try:
+            yield incoming
+        finally:
+            if incoming.name:
+                os.unlink(incoming.name, dir_fd=folder)
+
+
+def _hidden() -> str:
+    return f"{INCOMING}{uuid.uuid4().hex}"
+
+
+def _wait_for_turn(folder: int) -> None:
+    """Have one writer at a time take a place in the folder, until it is closed; of all processes, if the disk knows locks."""
+    with contextlib.suppress(OSError):
+        fcntl.flock(folder, fcntl.LOCK_EX)
 
 
 def _raise_unless_missing(error: OSError) -> None:

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Protocol
 
+from tftrainer.storage.condition import Condition
 from tftrainer.storage.credentials import Credentials
-from tftrainer.storage.store import ObjectInfo, Written
+from tftrainer.storage.store import ObjectInfo
+from tftrainer.storage.upload import Written
 
 
 class Store(Protocol):
@@ -25,7 +27,7 @@ class Store(Protocol):
         """Return the object of that key, None if there is none."""
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """Yield the objects whose keys start with `prefix`, in the order of their keys."""
+        """Yield the objects whose keys start with `prefix`, in whatever order the store gives them."""
 
     def read(self, key: str, limit: int) -> bytes | None:
         """Return a small object of at most `limit` bytes, None if there is none."""
@@ -38,8 +40,18 @@ class Store(Protocol):
     def write(self, key: str, data: bytes) -> Written:
         """Write a small object."""
 
-    def upload(self, key: str, source: IO[bytes], size: int, progress: Callable[[int], None] = ...) -> Written:
-        """Write an object of `size` bytes from a stream that is read once; `progress` is told of the bytes as they are read."""
+    def upload(
+        self, key: str, source: IO[bytes], size: int, progress: Callable[[int], None] = ..., *, condition: Condition | None = None
+    ) -> Written:
+        """Write an object of the first `size` bytes of an open file, wherever it stands; `progress` is told of the bytes as they are sent.
+
+        What `progress` raises ends the upload. With a `condition` the object is written only if that holds at the store, and keeps to it
+        whatever becomes of answers on their way. Of writers at the same time on the same condition, one wins for certain as long as the
+        file is of no more than `SINGLE` bytes: not every store puts parts together one upload at a time.
+
+        Raises:
+            errors.ConditionError: the condition did not hold, and nothing was written.
+        """
 
     def copy(self, key: str, target: str) -> Written:
         """Write another object with the bytes of the first, without their going through this process."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tftrainer.contract import Reason
+from tftrainer.messages.contract import Reason
 from tftrainer.phase_error import PhaseError
 from tftrainer.storage.credentials import Credentials
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
-import io
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -14,24 +12,22 @@ from typing import IO, Any, Final, TypeVar
 
 import urllib3
 
-from tftrainer.contract import Reason
+from tftrainer.messages.contract import Reason
 from tftrainer.storage import transfer
+from tftrainer.storage.condition import Absent, Condition
 from tftrainer.storage.connection import POOLS
 from tftrainer.storage.credentials import PATH_STYLE, VIRTUAL_STYLE, Credentials
-from tftrainer.storage.errors import StorageError, is_missing, is_precondition, missing_bucket, translate
+from tftrainer.storage.errors import ConditionError, RefusedError, StorageError, is_missing, missing_bucket, translate
 from tftrainer.storage.library import CopySource, Minio, S3Error
 from tftrainer.storage.patience import Patience, PatientRetry
+from tftrainer.storage.requests import Requests
+from tftrainer.storage.upload import Uploads, Written
 
 CONNECTIONS: Final = 24
 CONNECT_SECONDS: Final = 5.0
 READ_SECONDS: Final = 30.0
 UNKNOWN_CONDITION: Final = frozenset({400, 501})
 """Answers of stores that do not know a conditional write."""
-PART: Final = 8 * 1024**2
-"""Bytes of one part of a large upload; grows so that no object takes more than `PARTS` of them."""
-PARTS: Final = 9_000
-PART_UPLOADS: Final = 4
-CONDITION_SECONDS: Final = 900
 
 T = TypeVar("T")
 
@@ -47,15 +43,6 @@ class ObjectInfo:
 
     key: str
     size: int
-    etag: str
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """An object that was written. `sha256` is over the bytes that were sent."""
-
-    size: int
-    sha256: str
     etag: str
 
 
@@ -80,6 +67,7 @@ class Store:
             self._client.enable_virtual_style_endpoint()  # type: ignore[no-untyped-call]
         elif credentials.addressing == PATH_STYLE:
             self._client.disable_virtual_style_endpoint()  # type: ignore[no-untyped-call]
+        self._uploads = Uploads(Requests(self._client, self._pool, credentials), self.patience)
 
     def uri(self, key: str) -> str:
         """Return the URI of a whole key."""
@@ -98,7 +86,7 @@ class Store:
         return ObjectInfo(key, found.size or 0, found.etag or "")
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """Yield the objects whose keys start with `prefix`, in the order of their keys; markers of folders are left out."""
+        """Yield the objects whose keys start with `prefix`, in whatever order the store gives them, without markers of folders."""
         try:
             for found in self._client.list_objects(self.credentials.bucket, prefix=prefix, recursive=True):
                 self.patience.check()
@@ -164,24 +152,35 @@ class Store:
 
     def write(self, key: str, data: bytes) -> Written:
         """Write a small object."""
-        return self.upload(key, io.BytesIO(data), len(data))
+        return self._write(key, lambda: self._uploads.write(key, data))
 
-    def upload(self, key: str, source: IO[bytes], size: int, progress: Callable[[int], None] = transfer.unheard) -> Written:
-        """Write an object of `size` bytes from a stream that is read once; large ones in parts, which are removed if given up.
+    def upload(
+        self,
+        key: str,
+        source: IO[bytes],
+        size: int,
+        progress: Callable[[int], None] = transfer.unheard,
+        *,
+        condition: Condition | None = None,
+    ) -> Written:
+        """Write an object of the first `size` bytes of an open file; large ones in parts, which are removed if given up.
 
         Raises:
-            PhaseError: the store fails or the stream is shorter.
+            ConditionError: the condition did not hold.
+            PhaseError: the store fails, or the file did not stay as it was.
+            transfer.GivenUpError: `progress` has raised it.
         """
-        hashing: Any = transfer.HashingReader(source, progress)
-        part = max(PART, -(-size // PARTS))
+        return self._write(key, lambda: self._uploads.upload(key, source.fileno(), size, progress, condition))
+
+    def _write(self, key: str, write: Callable[[], Written]) -> Written:
         try:
-            result = self._client.put_object(
-                self.credentials.bucket, key, hashing, size, part_size=part, num_parallel_uploads=PART_UPLOADS if size > part else 1
-            )
+            written = write()
+        except transfer.GivenUpError:
+            raise
         except Exception as error:
             raise translate(error, self.uri(key), self.credentials) from None
         self._answered()
-        return Written(size, hashing.hexdigest(), result.etag or "")
+        return written
 
     def copy(self, key: str, target: str) -> Written:
         """Have the server write another object with the bytes of the first. The digest of the result is not known."""
@@ -209,36 +208,23 @@ class Store:
 
         Some stores take no notice of `If-None-Match` and overwrite; others do not know it and refuse.
         """
-        response = self._write_if_absent(key, data)
-        if response.status in UNKNOWN_CONDITION:
-            return False
-        return self._refused_to_overwrite(key, response)
+        try:
+            self._uploads.write(key, data, Absent())
+        except RefusedError:
+            return True
+        except Exception as error:
+            if isinstance(error, S3Error) and error.response.status in UNKNOWN_CONDITION:
+                return False
+            raise translate(error, self.uri(key), self.credentials) from None
+        return False
 
     def write_if_absent(self, key: str, data: bytes) -> bool:
         """Write a small object unless there is one of that key; whether it was written."""
-        return not self._refused_to_overwrite(key, self._write_if_absent(key, data))
-
-    def _refused_to_overwrite(self, key: str, response: urllib3.BaseHTTPResponse) -> bool:
-        if response.status in (200, 201, 204):
+        try:
+            self._write(key, lambda: self._uploads.write(key, data, Absent()))
+        except ConditionError:
             return False
-        try:
-            error = S3Error.fromxml(response) if response.data else S3Error(response, "", "", "", "", "")
-        except Exception as unexpected:
-            raise translate(unexpected, self.uri(key), self.credentials) from None
-        if is_precondition(error) or response.status == 409:
-            return True
-        raise translate(error, self.uri(key), self.credentials)
-
-    def _write_if_absent(self, key: str, data: bytes) -> urllib3.BaseHTTPResponse:
-        try:
-            # The client library has no conditional write; a signed address takes the condition as an unsigned header.
-            address = self._client.get_presigned_url(
-                "PUT", self.credentials.bucket, key, expires=datetime.timedelta(seconds=CONDITION_SECONDS)
-            )
-            headers = {"If-None-Match": "*", "Content-Type": "application/json"}
-            return self._pool.request("PUT", address, body=data, headers=headers)
-        except Exception as unexpected:
-            raise translate(unexpected, self.uri(key), self.credentials) from None
+        return True
 
     def _answered(self) -> None:
         self.patience.answered()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import re
 import threading
@@ -12,16 +11,15 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import urllib3.exceptions as http
 
 from tftrainer.storage.patience import Patience, Tries
+from tftrainer.storage.receive import Receiver
 
 RANGE: Final = 16 * 1024**2
 """Bytes of one range; an object up to this size takes one request."""
-BLOCK: Final = 256 * 1024
-"""Bytes in memory per transfer, and what has to come within a second to be waited for as a whole."""
 RANGES_AT_ONCE: Final = 4
 
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
@@ -51,26 +49,6 @@ class RangeIgnoredError(Exception):
 
 def unheard(_: int) -> None:
     """Take no notice of how far a transfer is."""
-
-
-class HashingReader:
-    """A stream that is hashed as it is read; `progress` is told of each piece."""
-
-    def __init__(self, source: IO[bytes], progress: Progress = unheard) -> None:
-        self._source = source
-        self._progress = progress
-        self._hash = hashlib.sha256()
-
-    def read(self, size: int = -1) -> bytes:
-        """Return up to `size` bytes."""
-        data = self._source.read(size)
-        self._hash.update(data)
-        self._progress(len(data))
-        return data
-
-    def hexdigest(self) -> str:
-        """Return the SHA-256 of all that was read."""
-        return self._hash.hexdigest()
 
 
 def download(
@@ -196,21 +174,15 @@ class _Transfer:
             if self._etag and found and found != self._etag:
                 raise ChangedError
             counted = _check(response, cursor.at, end, self._size)
-            fast = False
-            while cursor.at < end and not self._ended():
-                self._patience.check()
-                # Of a slow store what has arrived and no more: a block may take minutes, and would be lost as a whole. Of a fast one
-                # whole blocks: over TLS each record is a piece of its own, and costs as much as a block.
-                since = self._patience.now()
-                read = response.read if fast else response.read1
-                block = read(min(BLOCK, end - cursor.at), decode_content=False)
-                fast = len(block) >= BLOCK * (self._patience.now() - since)
-                if not block:
-                    raise BrokenTransferError(f"{end - cursor.at} bytes are missing")
-                _write(self._descriptor, block, cursor.at)
-                cursor.at += len(block)
-                self._done += len(block)
-                self._progress(len(block))
+            with contextlib.closing(Receiver(response, self._descriptor, self._patience.now)) as receiver:
+                while cursor.at < end and not self._ended():
+                    self._patience.check()
+                    count = receiver.take(cursor.at, end - cursor.at)
+                    if not count:
+                        raise BrokenTransferError(f"{end - cursor.at} bytes are missing")
+                    cursor.at += count
+                    self._done += count
+                    self._progress(count)
             if not counted and cursor.at == end and response.read(1, decode_content=False):
                 cursor.at -= 1
                 raise BrokenTransferError("more bytes come than the object has")
@@ -270,11 +242,3 @@ def read_whole(open_object: Callable[[], Any], most: int, patience: Patience) ->
         except (http.HTTPError, OSError):
             if not tries.again():
                 raise
-
-
-def _write(descriptor: int, block: bytes, position: int) -> None:
-    view = memoryview(block)
-    while view:
-        written = os.pwrite(descriptor, view, position)
-        position += written
-        view = view[written:]

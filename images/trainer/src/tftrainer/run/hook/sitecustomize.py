@@ -1,12 +1,12 @@
 """Imported by the script's interpreter before the script, because this folder leads its `PYTHONPATH`.
 
-The script itself is then run by Python alone, as by hand: this module removes its own traces and leaves two things behind, a
-record of the exception that ends the process and a stack dump at SIGUSR1. Then it gives way to the module of its name that
-Python would have imported without it. It imports nothing that Python has not loaded
-anyway until there is an exception to record: hence no `pathlib` and no `typing`.
+The script itself is then run by Python alone, as by hand: this module removes its own traces and leaves three things behind: a
+record of the exception that ends the process, a word of the threads that it waits for at its end, and a stack dump at SIGUSR1.
+Then it gives way to the module of its name that Python would have imported without it. It imports nothing that Python has not
+loaded anyway until there is an exception to record: hence no `pathlib` and no `typing`.
 """
 
-# ruff: noqa: PTH120, PTH123
+# ruff: noqa: PTH118, PTH120, PTH123
 from __future__ import annotations
 
 import _thread
@@ -15,11 +15,17 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import typing
     from types import TracebackType
 
 HOOK_VARIABLE = "TFTRAINING_HOOK"
 """`RECORD:CODE:DEPENDENCIES:PACKAGES`: where to write the record, the two folders of the user's own files, that of installed packages."""
 TAIL = 1024
+TEXT = 8 * 1024
+"""Characters at either end of an exception's text, in which the launcher looks for the cause."""
+TEXT_OF_LINE = 400
+LAST_LINE = "last-line"
+"""Where, beside the record, is said what keeps the process alive when the main program has ended."""
 _SIGUSR1 = 10
 
 
@@ -50,6 +56,14 @@ def _install() -> str:
         sys.__excepthook__(kind, value, trace)
 
     sys.excepthook = excepthook
+
+    def at_the_end(threading: typing.Any) -> None:
+        left = list(_who_is_left(threading, code, dependencies)) if os.getpid() == process else []
+        if left:
+            with open(os.path.join(os.path.dirname(record), LAST_LINE), "w", encoding="utf-8", errors="replace") as file:
+                file.writelines(f"{kind}\t{_word(name)}\t{_word(path)}\t{line}\n" for kind, name, path, line in left)
+
+    _see_the_end(at_the_end)
     import faulthandler
 
     faulthandler.register(_SIGUSR1, file=2, all_threads=True)
@@ -73,12 +87,76 @@ def _give_way(packages: str) -> None:
             sys.path.insert(at, packages)
 
 
+def _see_the_end(tell: typing.Callable[[typing.Any], None]) -> None:
+    """Have `tell` called with the module `threading` when the main program has ended, once there was a second thread.
+
+    Python waits for the others in a function of that module. It is not imported here, because a script may have a module of its own of
+    any name that it imports; but whoever starts a thread by it has it.
+    """
+    started = {name: getattr(_thread, name) for name in ("start_new_thread", "start_joinable_thread") if hasattr(_thread, name)}
+
+    def instead_of(name: str) -> typing.Any:
+        def start(*args: typing.Any, **options: typing.Any) -> typing.Any:
+            threading = sys.modules.get("threading")
+            if threading is not None and hasattr(threading, "_shutdown") and stand_ins:
+                put_back(threading)
+                _tell_at_shutdown(threading, tell)
+            return started[name](*args, **options)
+
+        return start
+
+    def put_back(threading: typing.Any) -> None:
+        for name, stand_in in stand_ins.items():
+            for module, attribute in ((_thread, name), (threading, f"_{name}")):
+                if getattr(module, attribute, None) is stand_in:
+                    setattr(module, attribute, started[name])
+        stand_ins.clear()
+
+    stand_ins = {name: instead_of(name) for name in started}
+    for name, stand_in in stand_ins.items():
+        setattr(_thread, name, stand_in)
+
+
+def _tell_at_shutdown(threading: typing.Any, tell: typing.Callable[[typing.Any], None]) -> None:
+    wait = threading._shutdown  # noqa: SLF001 - what Python itself calls
+
+    def shutdown() -> None:
+        try:  # noqa: SIM105 - nothing is imported
+            tell(threading)
+        except Exception:  # noqa: S110 - as with an exception
+            pass
+        wait()
+
+    threading._shutdown = shutdown  # noqa: SLF001
+
+
+def _who_is_left(threading: typing.Any, code: str, dependencies: str) -> typing.Iterator[tuple[str, str, str, int]]:
+    """Give kind and name of each thread and process that Python waits for, and the file and line where a thread is."""
+    stacks = sys._current_frames()  # noqa: SLF001 - documented
+    for thread in threading.enumerate():
+        if thread.daemon or thread is threading.main_thread():
+            continue
+        frame, places = stacks.get(thread.ident), []
+        while frame is not None:
+            places.append((frame.f_code.co_filename, frame.f_lineno))
+            frame = frame.f_back
+        own = [(shown, line) for path, line in places if (shown := _shown(path, code, dependencies))]
+        yield "thread", thread.name, *(own or places or [("", 0)])[0]
+    for child in getattr(sys.modules.get("multiprocessing.process"), "_children", ()):
+        if not child.daemon:
+            yield "process", child.name, "", 0
+
+
+def _word(text: object) -> str:
+    return " ".join(str(text).split())
+
+
 def _goes_on() -> bool:
     """Whether the script has not ended by the exception but handed it over itself: its own frame is then still on the stack."""
     frame = sys._getframe()  # noqa: SLF001 - documented, and there is no other way without an import
     while frame.f_back is not None:
         frame = frame.f_back
-    return frame.f_code.co_name == "<module>"
+    return frame.f_code.co_name in ("<module>", "_run_module_as_main")
 
 
 def _describe(
@@ -86,30 +164,64 @@ def _describe(
 ) -> dict[str, object]:
     import traceback
 
-    places = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(trace)]
-    syntax = isinstance(value, SyntaxError) and bool(_shown(value.filename or "", code, dependencies))
-    if isinstance(value, SyntaxError) and syntax:
-        places.append((value.filename or "", value.lineno or 0))
-    own = [(shown, line) for path, line in places if (shown := _shown(path, code, dependencies))]
-    file, line = own[-1] if own else (places[-1] if places else ("", 0))
-    module = kind.__module__
+    # An exception is the user's object: any attribute of it can be of any type, or raise.
+    frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(trace)]
+    source, at = _of(value, "filename", str), _of(value, "lineno", int)
+    syntax = isinstance(value, SyntaxError) and bool(_shown(source, code, dependencies))
+    places = [*frames, (source, at)] if syntax else frames
+    own = [(path, shown, line) for path, line in places if (shown := _shown(path, code, dependencies))]
+    path, file, line = own[-1] if own else ("", *(places[-1] if places else ("", 0)))
+    module, name = _of(kind, "__module__", str), _of(kind, "__qualname__", str)
+    message = _text(value)
     return {
-        "type": kind.__qualname__ if module in ("builtins", "__main__") else f"{module}.{kind.__qualname__}",
-        "message": _text(value),
-        "missing": (value.name or "") if isinstance(value, ModuleNotFoundError) else "",
-        "errno": value.errno if isinstance(value, OSError) else None,
-        "file": file,
+        "type": _clean((name if module in ("", "builtins", "__main__") else f"{module}.{name}")[:TAIL]),
+        "message": _clean(message if len(message) <= 2 * TEXT else f"{message[:TEXT]}\n{message[-TEXT:]}"),
+        "missing": _clean(_of(value, "name", str)[:TAIL]) if isinstance(value, ModuleNotFoundError) else "",
+        "errno": _of(value, "errno", int) if isinstance(value, OSError) else None,
+        "file": _clean(file),
         "line": line,
         "syntax": syntax,
-        "traceback": "".join(traceback.format_exception(kind, value, trace))[-TAIL:],
+        "traceback": _clean(_shortened(_printed(kind, value, trace), path or file, line)),
     }
+
+
+def _of(value: object, name: str, kind: type[typing.Any]) -> typing.Any:
+    """Return an attribute if it is of that type and not very large, and an empty value otherwise."""
+    try:
+        found = getattr(value, name)
+        if isinstance(found, kind) and (kind is str or abs(found) < 2**31):
+            return kind(found)
+    except Exception:  # noqa: S110
+        pass
+    return kind()
 
 
 def _text(value: BaseException) -> str:
     try:
-        return str(value)[:TAIL]
+        return "".join(str(value))
     except Exception:
         return "(the exception has no printable text)"
+
+
+def _printed(kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> list[str]:
+    """Return the lines that Python prints of an exception; of one that it cannot print whole, those of its own frames."""
+    import traceback
+
+    try:
+        return "".join(traceback.format_exception(kind, value, trace)).splitlines()
+    except Exception:
+        frames = "".join(traceback.format_tb(trace)).splitlines()
+        return ["Traceback (most recent call last):", *frames, f"{_of(kind, '__qualname__', str)}: {_text(value)}"]
+
+
+def _shortened(lines: list[str], file: str, line: int) -> str:
+    """Return lines about the user's deepest frame, about the one that names the exception, and at both ends."""
+    place = f'File "{file}", line {line}'
+    frames = [number for number, each in enumerate(lines) if each.lstrip(" |+").startswith('File "')]
+    own = [number for number in frames if lines[number].lstrip(" |+").startswith(place)]
+    about = ((0, 20), *((each - 20, each + 20) for each in (*own[-1:], *frames[-1:])), (len(lines) - 20, len(lines)))
+    kept = sorted({number for first, last in about for number in range(max(first, 0), min(last, len(lines)))})
+    return "\n".join(lines[number][:TEXT_OF_LINE] for number in kept) + "\n"
 
 
 def _shown(path: str, code: str, dependencies: str) -> str:
@@ -120,11 +232,16 @@ def _shown(path: str, code: str, dependencies: str) -> str:
     return ""
 
 
+def _clean(text: str) -> str:
+    """Return a text as Python prints it where it cannot be encoded: bytes of a file's name that are no text, say."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def _write(record: str, description: dict[str, object]) -> None:
     import json
 
-    with open(record, "w", encoding="utf-8", errors="replace") as file:
-        json.dump(description, file, default=str)
+    with open(record, "w", encoding="utf-8") as file:
+        json.dump(description, file, ensure_ascii=False)
 
 
 _give_way(_install())

@@ -1,0 +1,1 @@
+"""The model that a job promises: whether it is there, and loads."""

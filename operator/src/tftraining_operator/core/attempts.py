@@ -1,0 +1,169 @@
+"""The attempts of a job, made of what was observed: each is the pods of one number, and one of them is the current one.
+
+A pod belongs to a job by its owner's uid, and to an attempt by its name: labels can be edited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from tftraining_operator.core import claims, names, recorded
+from tftraining_operator.core.names import PodName
+from tftraining_operator.core.observe import mapping, sequence, text
+from tftraining_operator.core.recorded import Ending
+from tftraining_operator.core.records import ContainerRecord, Deletion, Observed, PodRecord
+
+_REPLICAS: Final = ((names.CHIEF, 0),)
+"""Role and index of all that belong to an attempt; the first is the one whose end is the end of the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One pod of an attempt: `pod` is what the API server has of it, `last` that, or what it was when it was last seen."""
+
+    role: str
+    index: int
+    name: str
+    pod: PodRecord | None = None
+    last: PodRecord | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing of it runs, whether or not the object exists."""
+        return self.pod is None or claims.ended(self.pod)
+
+    def container(self, name: str) -> ContainerRecord | None:
+        """Return a container of the pod that there is."""
+        return self.pod.container(name) if self.pod is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One run of the whole job. `recorded` tells that the status remembers pods of it, of which perhaps nobody else knows."""
+
+    number: int
+    replicas: tuple[Replica, ...]
+    recorded: bool = False
+
+    @property
+    def chief(self) -> Replica:
+        """The replica whose end is the end of the run."""
+        return self.replicas[0]
+
+    @property
+    def pods(self) -> tuple[PodRecord, ...]:
+        """The pods that the API server has."""
+        return tuple(replica.pod for replica in self.replicas if replica.pod is not None)
+
+    @property
+    def existed(self) -> bool:
+        """Whether it has had a pod, as far as anybody remembers."""
+        return self.recorded or any(replica.last is not None for replica in self.replicas)
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What a job has tried: the current attempt, the one that would come next, and the earlier ones that still have pods.
+
+    `ending` is how the operator is about to end the current attempt, None where it does not. `impostors` are pods of attempts that have
+    not begun: somebody who may create pods has given them the job for an owner.
+    """
+
+    current: Attempt
+    next: Attempt
+    past: tuple[Attempt, ...]
+    ending: Ending | None
+    impostors: tuple[PodRecord, ...]
+
+    @property
+    def upcoming(self) -> Attempt:
+        """The attempt that a pod created now belongs to: after a suspension that was taken back midway, the next one."""
+        return self.current if self.ending is None else self.next
+
+    def deletions(self) -> tuple[Deletion, ...]:
+        """Return the deletions of all pods of which something may run, and that are not on their way out yet."""
+        return deletions(pod for pod in self.pods if not claims.ended(pod))
+
+    @property
+    def pods(self) -> tuple[PodRecord, ...]:
+        """The pods of all attempts, the current one's first."""
+        return tuple(pod for attempt in (self.current, *self.past) for pod in attempt.pods)
+
+
+def deletions(pods: Iterable[PodRecord]) -> tuple[Deletion, ...]:
+    """Return the deletions of those pods that are not on their way out yet."""
+    return tuple(Deletion(pod.name, pod.uid) for pod in pods if pod.deleted_at is None)
+
+
+def history(observed: Observed) -> History:
+    """Return what a job has tried, as far as anybody knows."""
+    job = observed.job
+    begun, ending = recorded.begun(job.status, suspend=job.spec.get("suspend") is True), recorded.ending(job.status)
+    claimed = _own(observed, observed.pods)
+    pods = {name: pod for name, pod in claimed.items() if name.attempt <= begun}
+    gone = {name: pod for name, pod in _own(observed, observed.gone).items() if name.attempt <= begun}
+    number = max([recorded.attempt(job.status), *(name.attempt for name in gone)])
+    latest = max((name.attempt for name in pods), default=-1)
+    # Somebody may have written a number: while a pod runs, that is the attempt.
+    if latest >= number or any(name.attempt == latest and not claims.ended(pod) for name, pod in pods.items()):
+        number = latest
+    ending = ending if ending is not None and ending.attempt == number else None
+
+    def attempt(number: int, *, remembered: bool = False) -> Attempt:
+        return Attempt(number, tuple(_replica(job.key.name, PodName(*each, number), pods, gone) for each in _REPLICAS), remembered)
+
+    return History(
+        current=attempt(number, remembered=ending is not None or bool(sequence(job.status.get("pods")))),
+        next=attempt(number + 1),
+        past=tuple(attempt(each) for each in sorted({name.attempt for name in pods} - {number})),
+        ending=ending,
+        impostors=tuple(pod for name, pod in claimed.items() if name.attempt > begun),
+    )
+
+
+def doubtful(observed: Observed) -> dict[str, str]:
+    """Return names of pods that the API server has to be asked for before anything is concluded, with the uid that is known, or none.
+
+    A stranger need not carry our labels, so that nobody tells of its end; and a watch may be behind the status.
+    """
+    job = observed.job
+    if claims.end(job) is not None:
+        return {}
+    seen = {pod.name for pod in (*observed.pods, *observed.gone)}
+    told = {text(mapping(item).get("name")) for item in sequence(job.status.get("pods"))}
+    unseen = {name: "" for name in sorted(told - seen) if names.parse(job.key.name, name) is not None}
+    retry = recorded.restart(job.status)
+    if retry is not None and not retry.begun:
+        # A pod that has lost our label looks gone: before another attempt begins, the server is asked for that of the last one.
+        last = names.pod_name(job.key.name, *_REPLICAS[0], retry.attempt - 1)
+        unseen |= {} if last in {pod.name for pod in observed.pods} else {last: ""}
+    strangers = [pod for pod in observed.pods if pod.owner_uid != job.uid]
+    if not strangers:
+        return unseen
+    tried = history(observed)
+    # Of strangers one alone can be in the way: that which has the name of the pod that is made next.
+    name = tried.upcoming.chief.name if tried.current.chief.pod is None else ""
+    return unseen | {pod.name: pod.uid for pod in strangers if pod.name == name}
+
+
+def ahead(observed: Observed) -> bool:
+    """Tell whether the job has to be asked for before anything is concluded: a pod of an attempt that its status has not begun is there.
+
+    It is an impostor's, or the status is old: watches of jobs and of pods are not in one order.
+    """
+    begun = recorded.begun(observed.job.status, suspend=observed.job.spec.get("suspend") is True)
+    return any(name.attempt > begun and pod.deleted_at is None for name, pod in _own(observed, observed.pods).items())
+
+
+def _own(observed: Observed, pods: Iterable[PodRecord]) -> dict[PodName, PodRecord]:
+    """Return the pods that this very job owns, by what their names say."""
+    key, uid = observed.job.key, observed.job.uid
+    named = ((names.parse(key.name, pod.name), pod) for pod in pods if pod.owner_uid == uid)
+    return {name: pod for name, pod in named if name is not None and (name.role, name.index) in _REPLICAS}
+
+
+def _replica(job: str, name: PodName, pods: Mapping[PodName, PodRecord], gone: Mapping[PodName, PodRecord]) -> Replica:
+    pod = pods.get(name)
+    return Replica(name.role, name.index, names.pod_name(job, name.role, name.index, name.attempt), pod, pod or gone.get(name))

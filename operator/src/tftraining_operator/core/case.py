@@ -1,0 +1,126 @@
+"""One job at one moment, with what rules ask of it beside its attempts: what the job wants, and since when it waits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from pydantic import ValidationError
+from tftrainer.withholding import Plain
+
+from tftraining_operator.api.fields import ARGUMENT_LIMIT, INLINE_LIMIT
+from tftraining_operator.api.spec import Budget, Spec
+from tftraining_operator.api.status import ConditionType
+from tftraining_operator.core import attempts, recorded
+from tftraining_operator.core.attempts import Attempt, History, Replica
+from tftraining_operator.core.configuration import Configuration, Runtime
+from tftraining_operator.core.effective import Effective, effective, grown
+from tftraining_operator.core.observe import integer, mapping, sequence, text
+from tftraining_operator.core.records import JobRecord, Observed
+
+
+@dataclass(frozen=True)
+class Case:
+    """One job at the Unix second `now`."""
+
+    observed: Observed
+    configuration: Configuration
+    now: float
+
+    @property
+    def job(self) -> JobRecord:
+        """The job itself."""
+        return self.observed.job
+
+    @cached_property
+    def history(self) -> History:
+        """What the job has tried."""
+        return attempts.history(self.observed)
+
+    @property
+    def current(self) -> Attempt:
+        """The attempt that the job is at."""
+        return self.history.current
+
+    @property
+    def chief(self) -> Replica:
+        """The replica of the current attempt whose end is the end of the run."""
+        return self.current.chief
+
+    @cached_property
+    def suspended(self) -> bool:
+        """Whether the job is recorded as suspended."""
+        return recorded.holds(self.job.status, ConditionType.SUSPENDED)
+
+    @cached_property
+    def taken_up(self) -> bool:
+        """Whether an operator has taken up the job before, so that rules that have come since then are not for it."""
+        return self.chief.last is not None or (integer(self.job.status.get("observedGeneration")) or 0) > 0
+
+    @cached_property
+    def waiting_since(self) -> float:
+        """Since when the job waits to run: its creation, resume or retry, but not since before an operator had taken it up."""
+        if self.suspended:
+            # It is being resumed in this very moment.
+            return self.now
+        since = recorded.transitions(self.job.status)
+        taken_up = [since[ConditionType.ACCEPTED]] if ConditionType.ACCEPTED in since else []
+        taken_up += [self.chief.pod.created_at] if self.chief.pod is not None else []
+        resumed, restart = since.get(ConditionType.SUSPENDED, 0.0), recorded.restart(self.job.status)
+        restarted = restart.at if restart is not None else 0.0
+        return min(max(self.job.created_at, resumed, restarted, min(taken_up, default=self.now)), self.now)
+
+    @property
+    def pending_until(self) -> float:
+        """When the job has waited too long to run."""
+        return self.waiting_since + self.wanted.pending_seconds
+
+    @cached_property
+    def parsed(self) -> Spec | str:
+        """The spec, or what is wrong with it."""
+        if self.job.inline is not None and self.job.inline.characters > INLINE_LIMIT:
+            return f"spec.script.inline: {self.job.inline.characters} characters, where {INLINE_LIMIT} are allowed"
+        try:
+            return Spec.model_validate(self.job.spec)
+        except ValidationError as error:
+            findings = [f"spec.{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors(include_url=False)[:3]]
+            return text(self.plain.without("; ".join(findings)), 900)
+        except RecursionError:
+            return "spec is nested too deeply"
+
+    @cached_property
+    def spec(self) -> Spec:
+        """The spec; asked only by rules after the one that has made sure of it."""
+        if isinstance(self.parsed, str):
+            raise TypeError(self.parsed)
+        return self.parsed
+
+    @cached_property
+    def plain(self) -> Plain:
+        """The credentials that the spec shows, to keep them out of messages."""
+        args = [each for each in sequence(self.job.spec.get("args")) if isinstance(each, str)]
+        env = [mapping(each) for each in sequence(self.job.spec.get("env"))]
+        return Plain.of(args, {text(each.get("name")): text(each.get("value"), ARGUMENT_LIMIT) for each in env})
+
+    @property
+    def runtime_name(self) -> str:
+        """The runtime that the job names; without one the default, or what the default was when the job was first judged."""
+        kept = text(self.job.status.get("runtime"))
+        default = kept if kept in self.configuration.runtimes else self.configuration.default_runtime
+        return self.spec.runtime or default
+
+    @cached_property
+    def wanted(self) -> Effective:
+        """The spec with defaults; a runtime that an admin has removed meanwhile does not end a running job."""
+        runtime = self.configuration.runtimes.get(self.runtime_name) or Runtime(image="(no longer in the catalogue)")
+        found = effective(self.spec, self.configuration, self.runtime_name, runtime)
+        times = recorded.retries(self.job.status)[Budget.OUT_OF_MEMORY]
+        # What is full may be /dev/shm, which has a size of its own and is part of memory.
+        return replace(found, memory=self._grown(found.memory, times), shared_memory=self._grown(found.shared_memory, times))
+
+    def memory_after(self, retries: int) -> str:
+        """Return the memory of an attempt before which so many had too little."""
+        return self._grown(self.spec.resources.memory or self.configuration.defaults.resources.memory, retries)
+
+    def _grown(self, memory: str, times: int) -> str:
+        return grown(memory, self.spec.retry.memory_growth, times, self.configuration.retries.max_memory)

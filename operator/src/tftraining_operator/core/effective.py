@@ -1,0 +1,129 @@
+"""A spec with the configuration's defaults filled in: what the pod of a job is made of, and what messages name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from tftraining_operator.api.quantities import amount, exact
+from tftraining_operator.api.spec import Resources as ResourcesWanted
+from tftraining_operator.api.spec import Spec
+from tftraining_operator.core.configuration import Configuration, Runtime
+from tftraining_operator.core.configuration import Resources as ResourcesGiven
+
+_MOST_MEMORY: Final = 2**60
+_MOST_TIMES: Final = 100
+SIDE_REQUESTS: Final = {"cpu": "50m", "memory": "64Mi"}
+"""What `publisher` reserves beside the script, and `fetch` before it."""
+SIDE_VOLUMES: Final = ("state", "tmp-fetch", "tmp-publisher")
+"""Volumes that hold nothing of the script's, each of a fixed size."""
+SIDE_CPU: Final = "1"
+"""The CPU limit of `fetch` and `publisher` in a pod that has to have some: a quota counts the publisher's beside the script's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effective:
+    """A spec with the configuration's defaults filled in. Times are seconds, sizes bytes unless they are quantities."""
+
+    spec: Spec
+    runtime_name: str
+    runtime: Runtime
+    cpu: str
+    cpu_limit: str
+    memory: str
+    workspace: str
+    shared_memory: str
+    gpu_resource: str
+    storage_secret: str
+    datasets_secret: str
+    grace_seconds: int
+    pending_seconds: int
+
+    @property
+    def workspace_bytes(self) -> int:
+        """Bytes that the script may store."""
+        return amount(self.workspace)
+
+    @property
+    def uses_datasets(self) -> bool:
+        """Whether anything names the dataset library, so that its credentials are needed."""
+        return any(f"${{{name}}}" in text for name in ("datasets", "ai_dataset_lib") for text in _texts_with_placeholders(self.spec))
+
+
+def effective(spec: Spec, configuration: Configuration, runtime_name: str, runtime: Runtime) -> Effective:
+    """Return the spec with defaults filled in."""
+    wanted, given = spec.resources, configuration.defaults
+    cpu, cpu_limit = _cpus(spec.resources, given.resources)
+    return Effective(
+        spec=spec,
+        runtime_name=runtime_name,
+        runtime=runtime,
+        cpu=cpu,
+        cpu_limit=cpu_limit,
+        memory=wanted.memory or given.resources.memory,
+        workspace=wanted.workspace or given.resources.workspace,
+        shared_memory=wanted.shared_memory or given.resources.shared_memory,
+        gpu_resource=wanted.gpu_resource or given.gpu_resource,
+        storage_secret=spec.storage.secret_name or given.storage_secret_name,
+        datasets_secret=spec.datasets.secret_name or given.datasets_secret_name,
+        grace_seconds=_either(spec.termination_grace_period_seconds, given.termination_grace_period_seconds),
+        pending_seconds=_either(spec.pending_deadline_seconds, given.pending_deadline_seconds),
+    )
+
+
+class Newer(NamedTuple):
+    """A field of a spec that only images know that know a `contract`."""
+
+    field: str
+    contract: int
+
+
+def newer_fields(spec: Spec) -> tuple[Newer, ...]:
+    """Return what of a spec older images would take for something else, or leave out; what only the newest know comes first."""
+    files, inputs = spec.dependencies.files, spec.inputs
+    of_2 = (
+        *(f"spec.dependencies.files[{index}].into" for index, each in enumerate(files) if each.into is not None),
+        *(f"spec.script.{field}" for field in ("path", "module") if getattr(spec.script, field) is not None),
+        # The place alone has one slash at its end, and none after the scheme's.
+        *(f"spec.inputs[{each.name}].uri" for each in inputs if each.uri.endswith("/") and each.uri.count("/", 5) == 1),
+    )
+    of_3 = ("spec.inactivitySeconds",) if spec.inactivity_seconds is not None else ()
+    return (*(Newer(each, 3) for each in of_3), *(Newer(each, 2) for each in of_2))
+
+
+def grown(memory: str, growth: float, times: int, most: str) -> str:
+    """Return the memory of an attempt after so many that had too little: at most `most`, but never less than the first had."""
+    if growth <= 1 or times < 1:
+        return memory
+    first = amount(memory)
+    wanted = min(first * growth ** min(times, _MOST_TIMES), float(_MOST_MEMORY))
+    if most:
+        wanted = max(first, min(wanted, amount(most)))
+    return f"{math.ceil(wanted / 1024**2)}Mi"
+
+
+def _cpus(wanted: ResourcesWanted, given: ResourcesGiven) -> tuple[str, str]:
+    """Return how many CPUs are reserved and what the limit is, empty for none; what the job says goes before what it does not."""
+    cpu, limit = wanted.cpu or given.cpu, wanted.cpu_limit or given.cpu_limit
+    if limit and exact(limit) < exact(cpu):
+        return (limit, limit) if wanted.cpu is None else (cpu, cpu)
+    return cpu, limit
+
+
+def _texts_with_placeholders(spec: Spec) -> Iterable[str]:
+    script = spec.script.uri or ""
+    archive = spec.dependencies.archive.uri if spec.dependencies.archive else ""
+    return (
+        *spec.args,
+        *(variable.value for variable in spec.env),
+        *(entry.uri for entry in spec.inputs),
+        *(file.uri for file in spec.dependencies.files),
+        script,
+        archive,
+    )
+
+
+def _either(value: int | None, default: int) -> int:
+    return default if value is None else value

@@ -1,0 +1,71 @@
+"""Whether a failed attempt is followed by another one, and when: budgets by cause, and a pause that doubles."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from tftraining_operator.api.quantities import amount
+from tftraining_operator.api.spec import Budget
+from tftraining_operator.core import recorded
+from tftraining_operator.core.case import Case
+from tftraining_operator.core.causes import Verdict
+from tftraining_operator.core.recorded import Restart
+
+FIRST_PAUSE_SECONDS: Final = 10.0
+LONGEST_PAUSE_SECONDS: Final = 300.0
+_JITTER: Final = 0.2
+"""What jobs that failed together, as with their node, are spread by, either way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Another attempt: when it starts, what has been used of all budgets with it, and in words, which retry of how many it is."""
+
+    restart: Restart
+    used: Mapping[Budget, int]
+    words: str
+
+
+def after(case: Case, found: Verdict) -> Again | str:
+    """Return the attempt that follows the current one, which failed of `found`; else why none does, empty where that needs no word."""
+    budget = found.budget
+    if budget is None or not all(replica.over for replica in case.current.replicas):
+        return ""
+    used, limit = recorded.retries(case.job.status), case.spec.retry.of(budget)
+    same = _same(case, found)
+    if same is not None:
+        return f"attempt {same} ended by the same exception at the same line: it is not tried again"
+    if used[budget] >= limit:
+        every = "the one retry" if limit == 1 else f"all {limit} retries"
+        return f"{every} of spec.retry.{budget} {'is' if limit == 1 else 'are'} used" if limit else ""
+    used = {**used, budget: used[budget] + 1}
+    words = f"retry {used[budget]} of {limit} of spec.retry.{budget}"
+    if budget is Budget.OUT_OF_MEMORY and case.spec.retry.memory_growth > 1:
+        memory = case.memory_after(used[budget])
+        if amount(memory) <= amount(case.wanted.memory):
+            most = case.configuration.retries.max_memory
+            return f"it is not tried again: more memory than {memory} is not to be had (retries.maxMemory of the chart is {most})"
+        words += f", with {memory} of memory"
+    number = case.current.number + 1
+    return Again(Restart(number, case.now + _pause(case.job.uid, number, used[budget])), used, words)
+
+
+def _same(case: Case, found: Verdict) -> int | None:
+    """Return an earlier attempt that ended by the same exception at the same line: a script that does so twice does so always."""
+    failure = found.failure
+    if not failure.exception or failure.line is None:
+        return None
+    what = (failure.reason.value, recorded.told(failure.exception), recorded.told(failure.file), failure.line)
+    earlier = recorded.attempts(case.job.status)
+    return next((each.attempt for each in earlier if (each.reason, each.exception, each.file, each.line) == what), None)
+
+
+def _pause(uid: str, attempt: int, retry: int) -> float:
+    """Return how many whole seconds an attempt is put off: the same for everyone who asks, without anybody remembering it."""
+    chance = int.from_bytes(hashlib.sha256(f"{uid} {attempt}".encode("utf-8", "replace")).digest()[:4]) / 2**32
+    pause = min(FIRST_PAUSE_SECONDS * 2 ** min(retry - 1, 16), LONGEST_PAUSE_SECONDS)
+    return float(math.ceil(pause * (1 - _JITTER + 2 * _JITTER * chance)))

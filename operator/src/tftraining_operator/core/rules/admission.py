@@ -1,0 +1,77 @@
+"""Whether a job can be run at all: what is wrong with it before it has a pod."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Final
+
+from tftrainer.messages.contract import Reason
+
+from tftraining_operator.api.spec import Spec
+from tftraining_operator.core.attempts import deletions
+from tftraining_operator.core.case import Case
+from tftraining_operator.core.causes import verdict
+from tftraining_operator.core.findings import PASSING_SECONDS, Finding, Over, invalid, overdue, waits
+from tftraining_operator.core.pending import Pending
+
+PREDECESSOR_SECONDS: Final = 60.0
+"""How long the garbage collector gets to remove the pod of a deleted job of the same name."""
+
+
+def invalid_spec(case: Case) -> Over | None:
+    """Fail a spec that the API server refuses: an older definition, or one edited by hand, may have let it through."""
+    if isinstance(case.parsed, Spec):
+        return None
+    return Over(invalid(case.parsed), deletions=case.history.deletions())
+
+
+def impostors(case: Case) -> Finding | None:
+    """Delete pods that claim to be of attempts which have not begun: who may create pods can give them any owner, but no success."""
+    found = deletions(case.history.impostors)
+    return Finding(deletions=found) if found else None
+
+
+def unknown_runtime(case: Case) -> Over | None:
+    """Fail a job whose runtime the catalogue does not have: no pod can be made of it; one that exists already runs on."""
+    if case.chief.pod is not None or case.runtime_name in case.configuration.runtimes:
+        return None
+    known = ", ".join(sorted(case.configuration.runtimes))
+    message = f"the runtime {case.runtime_name!r} of spec.runtime is not in the operator's catalogue; known are {known}"
+    close = get_close_matches(case.runtime_name, case.configuration.runtimes, 1)
+    start = f"did you mean {close[0]}? Create" if close else "create"
+    hint = f"{start} the job again with one of these, or ask an admin to add it"
+    return Over(verdict(Reason.UNKNOWN_RUNTIME, message, hint))
+
+
+def no_package_index(case: Case) -> Over | None:
+    """Fail a job that names packages where the admin allows no index to take them from."""
+    if case.chief.pod is not None or case.configuration.package_index.url or not case.spec.dependencies.requirements:
+        return None
+    message = f"spec.dependencies.requirements names {case.spec.dependencies.requirements[0]!r}, but this installation has no package index"
+    hint = "put the package into spec.dependencies.archive, or ask an admin to set packageIndex.url of the chart"
+    return Over(verdict(Reason.INVALID_SPEC, message, hint))
+
+
+def name_taken(case: Case) -> Finding | Over | None:
+    """Never adopt a pod that is not ours, whatever it claims: only the owner's uid counts."""
+    if case.chief.pod is not None:
+        return None
+    name = case.history.upcoming.chief.name
+    other = next((pod for pod in case.observed.pods if pod.name == name and pod.owner_uid != case.job.uid), None)
+    if other is None:
+        return None
+    patience = case.job.created_at + PREDECESSOR_SECONDS
+    if other.deleted_at is not None:
+        return _predecessor_ends(case, name, case.now + PREDECESSOR_SECONDS)
+    if other.owner_uid and case.now < patience:
+        return _predecessor_ends(case, name, patience)
+    message = f"pod {name} exists already in namespace {case.job.key.namespace} and does not belong to this job"
+    return Over(verdict(Reason.NAME_CONFLICT, message, "delete that pod, then create the job again", pod=name))
+
+
+def _predecessor_ends(case: Case, name: str, look_again_at: float) -> Finding | Over:
+    wait = Pending("PredecessorEnding", f"pod {name} of an earlier job of this name is still ending; this job starts when it is gone")
+    if case.now >= case.pending_until:
+        return Over(overdue(case, wait.message))
+    soon = min(look_again_at, case.pending_until)
+    return waits(case, wait, case.history.upcoming, case.job.created_at + PASSING_SECONDS, soon)

@@ -1,0 +1,235 @@
+"""The course of an attempt: from having no pod to what its pod is doing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from tftrainer.messages.contract import FETCH, PUBLISHER, TRAINER, Reason
+from tftrainer.withholding import ADVICE, arguments_without, variable_without
+
+from tftraining_operator.api.status import Phase
+from tftraining_operator.core import build, claims, placement, recorded
+from tftraining_operator.core.attempts import deletions
+from tftraining_operator.core.case import Case
+from tftraining_operator.core.causes import verdict
+from tftraining_operator.core.conditions import rfc3339
+from tftraining_operator.core.findings import PASSING_SECONDS, Finding, Over, if_it_lasts, invalid, overdue, waits
+from tftraining_operator.core.pending import steadied
+from tftraining_operator.core.records import ContainerRecord, Event, PodRecord
+from tftraining_operator.core.refusals import refused
+from tftraining_operator.core.situation import Situation, shown_phase
+from tftraining_operator.core.waiting import pending
+from tftraining_operator.core.words import sentence
+
+STARTING_SECONDS: Final = 10.0
+"""How long an ordinary start may take before it is told: the status of a new job says Pending anyhow."""
+DEADLINE_SLACK_SECONDS: Final = 120.0
+"""How long after its deadline (and grace period) a script is left to the launcher, which keeps its log readable."""
+PUBLISH_SLACK_SECONDS: Final = 60.0
+SLOWEST_PUBLISH: Final = 4 * 1024**2
+"""Bytes per second below which publishing counts as stuck."""
+UNREACHABLE_SECONDS: Final = 60.0
+"""How long after its deletion is due a pod counts as ending; then its node counts as lost."""
+CREDENTIAL_IN_SIGHT: Final = "CredentialInSight"
+"""Reason of the event that tells of a password, a token or a key that stands in the job itself."""
+
+
+def restarting(case: Case) -> Finding | None:
+    """Begin the next attempt when its time has come and nothing of the last one runs; that it begins is written before it has a pod."""
+    restart = recorded.restart(case.job.status)
+    if case.suspended or restart is None or restart.begun:
+        return None
+    live = [pod for attempt in case.history.past for pod in attempt.pods if not claims.ended(pod)]
+    if live:
+        return Finding(deletions=deletions(live))
+    if case.now < restart.at:
+        return Finding(look_again_at=restart.at)
+    message = sentence(f"attempt {restart.attempt} starts")
+    situation = Situation(Phase.PENDING, "Restarted", message, case.current, restart=replace(restart, begun=True))
+    return Finding(situation, look_again_at=case.now)
+
+
+def resumed(case: Case) -> Finding | None:
+    """Write down that a job is resumed, and as which attempt, before that has a pod: a number must not run twice, nor be anybody's."""
+    if case.chief.pod is not None or not (case.suspended or case.history.ending is not None):
+        return None
+    attempt, restart = case.history.upcoming, recorded.restart(case.job.status)
+    situation = Situation(
+        Phase.PENDING,
+        "Resumed",
+        sentence(f"the job is resumed: attempt {attempt.number} starts"),
+        attempt,
+        restart=replace(restart, begun=True) if restart is not None else None,
+    )
+    return Finding(situation, look_again_at=case.now)
+
+
+def no_pod(case: Case) -> Finding | Over | None:
+    """Give a job its pod; creating it twice is creating it once, because its name is always the same."""
+    if case.chief.pod is not None:
+        return None
+    attempt, refusal = case.history.upcoming, case.plain.without(case.observed.refusal)
+    wait = refused(refusal) if refusal else None
+    if wait is not None and case.now >= case.pending_until:
+        return Over(overdue(case, wait.message))
+    try:
+        creates = build.objects(case.job, case.wanted, case.configuration, attempt.number, new=not case.taken_up)
+    except ValueError as error:
+        return Over(invalid(case.plain.without(str(error))))
+    if wait is not None:
+        return replace(waits(case, wait, attempt, case.now, case.pending_until), creates=creates)
+    return Finding(creates=creates, events=_credentials_in_sight(case))
+
+
+def pod_going(case: Case) -> Finding | Over | None:
+    """Wait for a pod that somebody deletes: it still publishes what it has, and is judged when it has ended.
+
+    One that stays although its time is over is on a node that does not answer: then the job says so, and waits, because a
+    script that nobody sees may still run.
+    """
+    pod = case.chief.pod
+    return going(case, pod, pod.deleted_at) if pod is not None and pod.deleted_at is not None else None
+
+
+def going(case: Case, pod: PodRecord, deleted_at: float) -> Finding:
+    """Leave a pod its time to go, until the Unix second `deleted_at` and a little more; then say that its node does not answer."""
+    unreachable_at = deleted_at + UNREACHABLE_SECONDS
+    if case.now < unreachable_at and pod.condition("DisruptionTarget")[:2] != ("True", "DeletionByTaintManager"):
+        return Finding(look_again_at=unreachable_at)
+    return Finding(_lost(case, pod, "does not answer"))
+
+
+def out_of_sight(case: Case) -> Finding | Over | None:
+    """Say that nobody knows whether a script still runs whose node has fallen silent, and since when.
+
+    Where every node is away, nothing is ever deleted: all that Kubernetes does is to call the pod not ready, although by their last
+    word its containers are.
+    """
+    pod, trainer = case.chief.pod, case.chief.container(TRAINER)
+    if pod is None or trainer is None or trainer.state != "running":
+        return None
+    ready = pod.condition("Ready")
+    # A gate that somebody has put on the pod gives its reason; who marks the pods of a silent node gives none.
+    if ready[:2] != ("False", "") or pod.condition("ContainersReady").status != "True":
+        return None
+    ends_at, _ = _deadline(case, pod, trainer)
+    if ends_at is not None and case.now >= ends_at:
+        return None
+    since = f" since {rfc3339(ready.since)}" if ready.since is not None else ""
+    return Finding(_lost(case, pod, f"has not answered{since}"), look_again_at=ends_at)
+
+
+def _lost(case: Case, pod: PodRecord, silence: str) -> Situation:
+    message = sentence(
+        f"node {pod.node or 'unknown'} {silence}, so that nobody knows whether pod {pod.name} still runs",
+        "the job goes on when the node is back, or ends when the node is removed from the cluster",
+    )
+    return Situation(shown_phase(pod), Reason.NODE_LOST.value, message, case.current, lost=True)
+
+
+def hopeless(case: Case) -> Finding | Over | None:
+    """End at once what cannot become right by waiting."""
+    pod = case.chief.pod
+    wait = pending(pod, case.wanted, case.observed.nodes) if pod is not None else None
+    if pod is None or wait is None or not wait.certain:
+        return None
+    found = verdict(Reason.IMAGE_UNAVAILABLE, wait.message, "then create the job again", pod=pod.name)
+    return Over(found, ended_at=case.now, deletions=case.history.deletions())
+
+
+def publishing(case: Case) -> Finding | Over | None:
+    """Leave a publisher the time for all it may have to upload, and stop only one that is stuck."""
+    pod, trainer = case.chief.pod, case.chief.container(TRAINER)
+    if pod is None or trainer is None or trainer.state != "terminated":
+        return None
+    since = trainer.finished_at or pod.created_at
+    patience = build.PUBLISH_SECONDS + PUBLISH_SLACK_SECONDS + case.wanted.workspace_bytes / SLOWEST_PUBLISH
+    if case.now >= since + patience:
+        message = f"the script ended, but what it wrote was not published within {int(patience)} s"
+        hint = f"look at kubectl logs {pod.name} -c {PUBLISHER}, and at the object store"
+        found = verdict(Reason.PUBLISH_FAILED, message, hint, exit_code=trainer.exit_code, pod=pod.name)
+        return Over(found, ended_at=case.now, deletions=case.history.deletions())
+    words = "succeeded" if trainer.exit_code == 0 else f"ended with exit code {trainer.exit_code}"
+    situation = Situation(Phase.PUBLISHING, "Publishing", sentence(f"the script {words}; what it wrote is being published"), case.current)
+    return if_it_lasts(case, situation, since + PASSING_SECONDS, since + patience)
+
+
+def running(case: Case) -> Finding | Over | None:
+    """Say that the script runs, and what of its pod does not. Its deadline is the launcher's to keep, as far as that was told of it."""
+    pod, trainer = case.chief.pod, case.chief.container(TRAINER)
+    if pod is None or trainer is None or trainer.state != "running":
+        return None
+    ends_at, why = _deadline(case, pod, trainer)
+    if ends_at is not None and case.now >= ends_at:
+        found = verdict(Reason.DEADLINE_EXCEEDED, why, "raise spec.activeDeadlineSeconds in a new job", pod=pod.name)
+        return Over(found, ended_at=case.now, deletions=case.history.deletions())
+    where = f" on node {pod.node}" if pod.node else ""
+    # A publisher that cannot start, as without its Secret, would lose what the script writes.
+    lacking = pending(pod, case.wanted, case.observed.nodes)
+    wait = steadied(lacking, case.job.status, case.now)[0] if lacking is not None else None
+    message = sentence(f"the script runs in pod {pod.name}{where}", wait.message if wait is not None else "")
+    return Finding(Situation(Phase.RUNNING, "Running", message, case.current, pending=wait), look_again_at=ends_at)
+
+
+def _deadline(case: Case, pod: PodRecord, trainer: ContainerRecord) -> tuple[float | None, str]:
+    """Return when the running script has to be ended from outside, and why; None for never."""
+    limit = case.spec.active_deadline_seconds
+    if limit is None:
+        return None, ""
+    too_long = f"the script ran longer than spec.activeDeadlineSeconds ({limit})"
+    ends_at = (trainer.started_at or pod.created_at) + limit
+    if pod.deadline_seconds is not None and pod.deadline_seconds > limit:
+        return ends_at, f"{too_long}, which was shortened while it ran"
+    return ends_at + case.wanted.grace_seconds + DEADLINE_SLACK_SECONDS, f"{too_long} and did not stop when it was told to"
+
+
+def fetching(case: Case) -> Finding | Over | None:
+    """Say that code and data are being fetched, where that takes its time."""
+    pod, fetch = case.chief.pod, case.chief.container(FETCH)
+    if pod is None or fetch is None or fetch.state != "running":
+        return None
+    if case.now >= case.pending_until:
+        return Over(overdue(case, "code and data were still being fetched"), ended_at=case.now, deletions=case.history.deletions())
+    log = f"kubectl logs -n {case.job.key.namespace} {pod.name} -c {FETCH}"
+    message = sentence(f"pod {pod.name} fetches code and data ({log} says how far it is)")
+    situation = Situation(Phase.FETCHING, "Fetching", message, case.current)
+    return if_it_lasts(case, situation, (fetch.started_at or pod.created_at) + PASSING_SECONDS, case.pending_until)
+
+
+def waiting(case: Case) -> Finding | Over | None:
+    """Say what the pod waits for: a node, an image, a Secret, or only for its containers to be made."""
+    pod = case.chief.pod
+    if pod is None:
+        return None
+    wait = pending(pod, case.wanted, case.observed.nodes)
+    if case.now >= case.pending_until:
+        what = wait.message if wait is not None else "its containers were not started"
+        return Over(overdue(case, what), ended_at=case.now, deletions=case.history.deletions())
+    if wait is not None:
+        told = waits(case, wait, case.current, case.waiting_since + PASSING_SECONDS, case.pending_until)
+        if not placement.refused_by_all(pod):
+            return told
+        # Words without numbers, which are put right a moment later, are not worth a write.
+        told = Finding(look_again_at=case.pending_until) if case.observed.nodes_awaited else told
+        return replace(told, need=placement.need(case.wanted))
+    where = f" on node {pod.node}" if pod.node else ""
+    situation = Situation(Phase.PENDING, "Starting", sentence(f"pod {pod.name} is being started{where}"), case.current)
+    # A reason that is no longer true must not stay.
+    cleared = "pending" in case.job.status
+    return if_it_lasts(case, situation, case.now if cleared else case.waiting_since + STARTING_SECONDS, case.pending_until)
+
+
+def _credentials_in_sight(case: Case) -> tuple[Event, ...]:
+    """Return the event that tells of values which all who may read the job can read, though they look like credentials."""
+    fields = [
+        f"spec.env[{at}].value ({each.name})"
+        for at, each in enumerate(case.spec.env)
+        if variable_without(each.name, each.value) != each.value
+    ]
+    kept = arguments_without(case.spec.args)
+    fields += [f"spec.args[{at}]" for at, each in enumerate(case.spec.args) if kept[at] != each]
+    if not fields:
+        return ()
+    more = f" and {len(fields) - 3} more" if len(fields) > 3 else ""
+    return (Event("Warning", CREDENTIAL_IN_SIGHT, sentence(f"{', '.join(fields[:3])}{more}: {ADVICE}")),)

@@ -1,0 +1,177 @@
+"""How attempts end, and what follows: success, failure, and what stays of a job afterwards."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from tftrainer.messages.contract import TRAINER, PublishReport, Reason
+
+from tftraining_operator.api.status import Phase
+from tftraining_operator.core import causes, claims, names, reports, retries
+from tftraining_operator.core.attempts import deletions
+from tftraining_operator.core.case import Case
+from tftraining_operator.core.conditions import rfc3339
+from tftraining_operator.core.findings import Finding, Over
+from tftraining_operator.core.observe import integer, timestamp
+from tftraining_operator.core.records import Deletion, PodRecord
+from tftraining_operator.core.retries import Again
+from tftraining_operator.core.situation import Situation
+from tftraining_operator.core.words import sentence
+
+_SWEPT_SECONDS: Final = 900.0
+"""What is due later than that needs no timer: every job is looked at more often."""
+
+
+def after_attempt(case: Case, over: Over) -> Finding:
+    """Return what follows from an attempt that has failed: another one, or the end of the job."""
+    found, last = over.verdict, case.chief.last
+    ended_at = over.ended_at or claims.ended_at(last) or timestamp(case.job.status.get("completionTime")) or case.now
+    again = retries.after(case, found)
+    if isinstance(again, Again):
+        return _again(case, over, again, ended_at)
+    situation = Situation(
+        phase=Phase.FAILED,
+        reason=found.failure.reason.value,
+        message=sentence(found.failure.message, again, found.failure.hint),
+        attempt=case.current,
+        verdict=found,
+        ended_at=ended_at,
+        note=reports.note(last),
+    )
+    return Finding(situation, deletions=over.deletions)
+
+
+def _again(case: Case, over: Over, again: Again, ended_at: float) -> Finding:
+    """Write down that another attempt follows, and when, before anything is done for it."""
+    failure, number = over.verdict.failure, case.current.number
+    message = sentence(
+        f"attempt {number} failed ({failure.reason}): {failure.message}",
+        f"attempt {number + 1} starts at {rfc3339(again.restart.at)} ({again.words})",
+    )
+    situation = Situation(
+        phase=Phase.RESTARTING,
+        reason=failure.reason.value,
+        message=message,
+        attempt=case.history.next,
+        verdict=over.verdict,
+        ended_at=ended_at,
+        before=case.current,
+        again=again,
+        note=reports.note(case.chief.last),
+    )
+    return Finding(situation, deletions=over.deletions, look_again_at=again.restart.at)
+
+
+def expired(case: Case) -> Finding | None:
+    """Delete a job that has ended long enough ago, with all that belongs to it; what it has published stays."""
+    end, expires_at = claims.end(case.job), _expires_at(case)
+    if end is None or expires_at is None or case.now < expires_at or not claims.credible(case.job, end, case.chief.pod):
+        return None
+    return Finding(expires=True)
+
+
+def finished(case: Case) -> Finding | None:
+    """Keep an end for ever, whatever is changed afterwards; only that the change was seen is still written down."""
+    end, pod = claims.end(case.job), case.chief.pod
+    if end is None or not claims.credible(case.job, end, pod):
+        return None
+    # A changed spec that nobody answers would look unfinished to tools that compare generations.
+    amends = {"phase": end.value, "observedGeneration": case.job.generation}
+    due = [*_outdated_at(case, case.history.pods), *([] if (at := _expires_at(case)) is None else [at])]
+    soon = [at for at in due if case.now < at < case.now + _SWEPT_SECONDS]
+    outdated = _outdated(case, case.history.pods)
+    return Finding(deletions=(*case.history.deletions(), *outdated), amends=amends, look_again_at=min(soon, default=None))
+
+
+def retained(case: Case) -> Finding | None:
+    """Keep the pods of failed attempts for their logs, and no longer than pods are to be kept."""
+    outdated = _outdated(case, [pod for attempt in case.history.past for pod in attempt.pods])
+    return Finding(deletions=outdated) if outdated else None
+
+
+def _outdated(case: Case, pods: Sequence[PodRecord]) -> tuple[Deletion, ...]:
+    """Return the deletions of pods that have ended long enough ago."""
+    return deletions(pod for pod, at in zip(pods, _outdated_at(case, pods), strict=True) if case.now >= at)
+
+
+def _outdated_at(case: Case, pods: Sequence[PodRecord]) -> list[float]:
+    """Return when each of the pods is kept no longer: never, while anything of it may run."""
+    wanted = integer(case.job.spec.get("podRetentionSeconds"))
+    seconds = case.configuration.defaults.pod_retention_seconds if wanted is None else wanted
+    ends = [_known_to_end(pod) if claims.ended(pod) else math.inf for pod in pods]
+    return [at + seconds for at in ends]
+
+
+def _known_to_end(pod: PodRecord) -> float:
+    """Return the Unix second at which a pod has ended, as late as anything says.
+
+    A lost node does not tell of its containers' ends, and one whose clock is slow must not cost the log.
+    """
+    changes = [condition.since for condition in pod.conditions.values() if condition.since is not None]
+    return max(claims.ended_at(pod) or 0.0, *changes, pod.created_at)
+
+
+def _expires_at(case: Case) -> float | None:
+    seconds, ended_at = integer(case.job.spec.get("ttlSecondsAfterFinished")), timestamp(case.job.status.get("completionTime"))
+    return None if seconds is None or ended_at is None else max(ended_at, case.job.created_at) + seconds
+
+
+def succeeded(case: Case) -> Finding | None:
+    """End a job whose script ended well and whose manifest is in the bucket, whatever happens to its pod then."""
+    pod = case.chief.last
+    final = claims.success(case.job, pod) if pod is not None else None
+    if final is None:
+        return None
+    ended_at = claims.ended_at(pod) or case.now
+    return Finding(
+        Situation(Phase.SUCCEEDED, "Published", sentence(_what_came_out(final)), case.current, ended_at=ended_at, note=final.note)
+    )
+
+
+def pod_gone(case: Case) -> Over | None:
+    """End an attempt whose pod is gone rather than make the pod anew: nobody knows what it has done."""
+    if case.chief.pod is not None or case.history.ending is not None or case.suspended or not case.current.existed:
+        return None
+    last = case.chief.last
+    if last is None:
+        return Over(causes.deleted(case.chief.name))
+    found = causes.failed(replace(last, deleted_at=last.deleted_at or case.now), case.wanted)
+    if found.failure.reason in {Reason.UNKNOWN, Reason.POD_DELETED}:
+        # Where nobody saw it being told to go: to a watch, a pod that loses its label looks like one that is deleted at once.
+        found = causes.deleted(last.name, f" or lost its label {names.JOB_UID}" if last.deleted_at is None else "")
+    # A pod whose labels somebody removed only looks gone: it must not run on unseen.
+    return Over(found, deletions=() if claims.ended(last) else (Deletion(last.name, last.uid),))
+
+
+def superseded(case: Case) -> Finding | None:
+    """Delete the pods of earlier attempts: of two only the later may live."""
+    found = deletions(pod for attempt in case.history.past for pod in attempt.pods if not claims.ended(pod))
+    return Finding(deletions=found) if found else None
+
+
+def failed(case: Case) -> Over | None:
+    """End an attempt whose pod has ended without the proof of success; its containers say why."""
+    pod = case.chief.pod
+    if pod is None or not claims.ended(pod):
+        return None
+    return Over(causes.failed(pod, case.wanted))
+
+
+def never_starts(case: Case) -> Over | None:
+    """Delete a pod whose trainer cannot be started: it would leave the publisher waiting."""
+    pod, trainer = case.chief.pod, case.chief.container(TRAINER)
+    if pod is None or trainer is None or trainer.state != "terminated" or trainer.reason not in causes.NOT_STARTED:
+        return None
+    return Over(causes.failed(pod, case.wanted), deletions=case.history.deletions())
+
+
+def _what_came_out(final: PublishReport) -> str:
+    if final.objects:
+        objects = "1 object is" if final.objects == 1 else f"{final.objects} objects are"
+        return f"the script succeeded and {objects} published"
+    if final.kept or final.skipped:
+        return "the script succeeded, but nothing is published under its own key"
+    return "the script succeeded, but wrote nothing below ${bucket}, and only what lies there is published"

@@ -1,0 +1,115 @@
+"""What a job has taken of the cluster, what of that was in vain, and what it should ask for next time."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, Final
+
+from tftrainer.messages.contract import FETCH, PUBLISHER, TRAINER, Reason, RunReport
+
+from tftraining_operator.api.quantities import amount, exact
+from tftraining_operator.api.spec import Spec
+from tftraining_operator.api.status import ConditionType, UsageStatus
+from tftraining_operator.core import recorded
+from tftraining_operator.core.case import Case
+from tftraining_operator.core.observe import timestamp
+from tftraining_operator.core.records import PodRecord, Raw
+from tftraining_operator.core.reports import report
+from tftraining_operator.core.situation import Situation
+
+_MOST: Final = 2**53
+"""What any reader of JSON takes for a whole number."""
+_STEP: Final = 128 * 1024**2
+_ROOM: Final = 1.25
+_LOW: Final = 0.5
+_HIGH: Final = 0.9
+
+
+def usage(case: Case, situation: Situation) -> dict[str, Any]:
+    """Return the figures of all attempts that have ended, as the status has them: each is counted once, however often it is looked at."""
+    before = _recorded(case.job.status)
+    attempt = situation.ended
+    last = attempt.chief.last if attempt is not None else None
+    if attempt is None or last is None or attempt.number < before.attempts or not isinstance(case.parsed, Spec):
+        return _shown(before)
+    queued, fetching, running, publishing = _seconds(case, last, situation.ended_at or case.now)
+    held = fetching + running + publishing
+    gpus, cpus = held * case.spec.resources.gpus, round(held * exact(case.wanted.cpu))
+    wasted = int(situation.verdict is not None)
+    peak = max(before.peak_memory, _peak(last))
+    return _shown(
+        UsageStatus(
+            attempts=attempt.number + 1,
+            queued_seconds=_sum(before.queued_seconds, queued),
+            fetching_seconds=_sum(before.fetching_seconds, fetching),
+            running_seconds=_sum(before.running_seconds, running),
+            publishing_seconds=_sum(before.publishing_seconds, publishing),
+            wasted_seconds=_sum(before.wasted_seconds, held * wasted),
+            gpu_seconds=_sum(before.gpu_seconds, gpus),
+            wasted_gpu_seconds=_sum(before.wasted_gpu_seconds, gpus * wasted),
+            cpu_seconds=_sum(before.cpu_seconds, cpus),
+            wasted_cpu_seconds=_sum(before.wasted_cpu_seconds, cpus * wasted),
+            peak_memory=min(peak, _MOST),
+            advice=_advice(case, situation, peak) if situation.finished else "",
+        )
+    )
+
+
+def _recorded(status: Raw) -> UsageStatus:
+    return recorded.part(status, "usage").usage or UsageStatus()
+
+
+def _shown(figures: UsageStatus) -> dict[str, Any]:
+    found: dict[str, Any] = figures.model_dump(by_alias=True, exclude_defaults=True, mode="json")
+    return found
+
+
+def _sum(before: int, more: int) -> int:
+    return min(before + more, _MOST)
+
+
+def _seconds(case: Case, pod: PodRecord, ended_at: float) -> tuple[int, int, int, int]:
+    """Return for how long an attempt was queued, fetching, running and publishing: what it did not come to has taken no time."""
+    fetch, trainer, publisher = (pod.container(name) for name in (FETCH, TRAINER, PUBLISHER))
+    over = (publisher.finished_at if publisher is not None else None) or ended_at
+    finished = (trainer.finished_at if trainer is not None else None) or over
+    started = (trainer.started_at if trainer is not None else None) or finished
+    fetching = (fetch.started_at if fetch is not None else None) or started
+    marks = (_waits_since(case, pod), fetching, started, finished, over)
+    queued, fetched, ran, published = (max(round(end - begin), 0) for begin, end in itertools.pairwise(marks))
+    return queued, fetched, ran, published
+
+
+def _waits_since(case: Case, pod: PodRecord) -> float:
+    """Return since when an attempt has waited: since its job's creation or resume, and a later one since its pod's creation."""
+    if case.current.number > 0:
+        return pod.created_at
+    changes = (
+        timestamp(each["lastTransitionTime"]) or 0.0
+        for each in recorded.conditions(case.job.status)
+        if (each["type"], each["status"]) == (ConditionType.SUSPENDED, "False")
+    )
+    return max([case.job.created_at, *(at for at in changes if at <= pod.created_at)])
+
+
+def _peak(pod: PodRecord) -> int:
+    told = report(pod.container(TRAINER), RunReport)
+    return (told.usage.memory or 0) if told is not None and told.usage is not None else 0
+
+
+def _advice(case: Case, situation: Situation, peak: int) -> str:
+    """Return what to ask for next time, in a sentence; empty where what was asked for fits, or nobody knows."""
+    given = case.wanted.memory
+    if situation.verdict is not None and situation.verdict.failure.reason is Reason.OUT_OF_MEMORY:
+        return f"Ask for more than {given} of spec.resources.memory: that was not enough."
+    better = -(-round(peak * _ROOM) // _STEP) * _STEP
+    used = f"the script held {_mebibytes(peak)} of {given} at the most"
+    if 0 < peak < amount(given) * _LOW and better < amount(given):
+        return f"{_mebibytes(better)} of spec.resources.memory would do: {used}."
+    if peak > amount(given) * _HIGH:
+        return f"Ask for {_mebibytes(better)} of spec.resources.memory: {used}, which leaves no room."
+    return ""
+
+
+def _mebibytes(size: int) -> str:
+    return f"{-(-size // 1024**2)}Mi"

@@ -1,0 +1,252 @@
+"""What a job says that waits: with the real scheduler and nodes that are made up, or with what a kubelet would report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chart import limited_operator
+from control import Operator, Played, RefusedError, until
+from controlplane import ControlPlane, control_plane
+from faults import FaultProxy
+from localcluster.failure import ClusterError
+from played_kubelet import Object
+
+GPU = "nvidia.com/gpu"
+SMALL = {"cpu": "50m", "memory": "64Mi"}
+
+
+@pytest.fixture(scope="module")
+def plane() -> Iterator[ControlPlane]:
+    """Return a control plane with the custom resource definition and a scheduler."""
+    try:
+        with control_plane(service_accounts=True, scheduler=True) as started:
+            Played(started, "default").install_definition()
+            yield started
+    except ClusterError as error:
+        pytest.skip(f"the control plane's programs are not built: {error}")
+
+
+@pytest.fixture(autouse=True)
+def no_nodes_are_left(plane: ControlPlane) -> Iterator[None]:
+    """Take away the nodes that a test has made, and the pods on them, whatever they wait for."""
+    yield
+    everything = Played(plane, "default")
+    everything.call("DELETE", "/api/v1/nodes")
+    for pod in everything.call("GET", "/api/v1/pods")["items"]:
+        path = f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}"
+        with suppress(RefusedError):
+            everything.call("DELETE", path, {"gracePeriodSeconds": 0})
+
+
+def add_node(played: Played, name: str, *, cpu: str = "4", memory: str = "16Gi", gpus: int = 0, **spec: Any) -> None:
+    """Make a node up that is ready."""
+    body = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}
+    played.call("POST", "/api/v1/nodes", body)
+    has = {"cpu": cpu, "memory": memory, "pods": "110"} | ({GPU: str(gpus)} if gpus else {})
+    status = {"capacity": has, "allocatable": has, "conditions": [{"type": "Ready", "status": "True"}]}
+    played.call("PATCH", f"/api/v1/nodes/{name}/status", {"status": status}, "application/merge-patch+json")
+    # A new node has a taint until its controller has seen it, and here is none.
+    played.call("PATCH", f"/api/v1/nodes/{name}", {"spec": {"taints": None, **spec}}, "application/merge-patch+json")
+
+
+def occupy(played: Played, name: str, **requests: str) -> Object:
+    """Have a pod take a part of a node, and return it when it is there."""
+    container = {"name": "c", "image": "x", "resources": {"requests": requests, "limits": requests}}
+    body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {"containers": [container]}}
+    played.call("POST", played.pods_path, body)
+    path = f"{played.pods_path}/{name}"
+    return until(lambda: pod if (pod := played.call("GET", path))["spec"].get("nodeName") else None, f"pod {name} is placed")
+
+
+def wait_for(played: Played, name: str, reason: str, seconds: float = 5) -> Object:
+    """Return what a job says of its wait when it says that reason, within the time that is promised."""
+    until(lambda: pending(played, name).get("reason") == reason, f"job {name} waits for {reason}: {pending(played, name)}", seconds)
+    return pending(played, name)
+
+
+def pending(played: Played, name: str) -> Object:
+    return dict(played.status(name).get("pending") or {})
+
+
+def events(played: Played, name: str) -> list[str]:
+    """Return the reasons of a job's events."""
+    path = f"/apis/events.k8s.io/v1/namespaces/{played.namespace}/events"
+    return [item["reason"] for item in played.call("GET", path)["items"] if item["regarding"]["name"] == name]
+
+
+def status_writes(played: Played) -> int:
+    return played.operators_writes().count(("patch", "tftrainingjobs/status"))
+
+
+def test_a_job_that_asks_for_more_than_any_node_has_is_told_so_with_the_most_that_there_is(operator: Operator, played: Played) -> None:
+    add_node(played, "node-a")
+    add_node(played, "node-b", cpu="7500m")
+    played.submit("iris", resources={"cpu": "1000"})
+    message = wait_for(played, "iris", "TooLargeForAnyNode")["message"]
+    assert "asks for cpu 1000" in message
+    assert "the most that a node has, even when it is empty, is 7.5 of cpu (node-b)" in message
+    assert played.status("iris")["phase"] == "Pending"
+    assert "TooLargeForAnyNode" in until(lambda: events(played, "iris"), "an event tells of it")
+
+
+def test_a_job_that_asks_for_a_gpu_that_no_node_offers_is_told_so(operator: Operator, played: Played) -> None:
+    add_node(played, "node-a")
+    played.submit("iris", resources={"gpus": 2})
+    message = wait_for(played, "iris", "ResourceNotOffered")["message"]
+    assert f"no node offers {GPU}, of which spec.resources.gpus asks for 2" in message
+
+
+def test_a_job_that_waits_for_its_turn_is_told_the_largest_free_block_and_starts_when_it_is_large_enough(
+    operator: Operator, played: Played
+) -> None:
+    add_node(played, "node-a", gpus=4)
+    add_node(played, "node-b", gpus=2)
+    occupy(played, "one", **{**SMALL, GPU: "3"})
+    occupy(played, "two", **{**SMALL, GPU: "2"})
+    played.submit("iris", resources={"gpus": 2})
+    message = wait_for(played, "iris", "Unschedulable")["message"]
+    assert f"2 of {GPU}, and the most that is free on one node is 1 of 4 {GPU} (node-a); it starts by itself" in message
+    played.call("DELETE", f"{played.pods_path}/two", {"gracePeriodSeconds": 0})
+    until(lambda: played.wait_for_pod("iris-chief-0")["spec"].get("nodeName") == "node-b", "it is placed")
+    until(lambda: not pending(played, "iris"), "the reason is gone")
+
+
+def test_a_job_that_only_tainted_nodes_could_take_is_told_the_taint(operator: Operator, played: Played) -> None:
+    add_node(played, "node-a", taints=[{"key": "dedicated", "value": "team-x", "effect": "NoSchedule"}])
+    played.submit("iris")
+    message = wait_for(played, "iris", "NodesTainted")["message"]
+    assert "dedicated=team-x:NoSchedule, which runtime tf1 does not tolerate" in message
+
+
+def test_a_job_for_which_a_node_is_cordoned_waits_for_it(operator: Operator, played: Played) -> None:
+    add_node(played, "node-a", unschedulable=True)
+    played.submit("iris")
+    assert "node-a (cordoned); it starts by itself" in wait_for(played, "iris", "NodesNotReady")["message"]
+
+
+def test_another_reason_to_wait_is_told_at_once_with_an_event(operator: Operator, played: Played) -> None:
+    played.submit("iris")
+    wait_for(played, "iris", "NoNodes")
+    add_node(played, "node-a", unschedulable=True)
+    wait_for(played, "iris", "NodesNotReady")
+    assert sorted(until(lambda: found if len(found := events(played, "iris")) == 2 else None, "two events")) == ["NoNodes", "NodesNotReady"]
+
+
+def test_a_job_for_which_others_are_ended_says_so(operator: Operator, played: Played) -> None:
+    low = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": played.namespace}, "value": -5}
+    played.call("POST", "/apis/scheduling.k8s.io/v1/priorityclasses", low)
+    add_node(played, "node-a")
+    container = {"name": "c", "image": "x", "resources": {"requests": {"cpu": "3800m"}}}
+    spec = {"containers": [container], "priorityClassName": played.namespace}
+    played.call("POST", played.pods_path, {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "low"}, "spec": spec})
+    until(lambda: played.call("GET", f"{played.pods_path}/low")["spec"].get("nodeName"), "the other is placed")
+    played.submit("iris", resources={"cpu": "2", "memory": "1Gi"})
+    message = wait_for(played, "iris", "Preempting")["message"]
+    assert "pods of a lower priority are being ended on node node-a to make room for the job" in message
+
+
+def test_numbers_that_change_every_second_are_written_seldom_and_are_one_event(operator: Operator, played: Played) -> None:
+    add_node(played, "node-a")
+    occupy(played, "other", cpu="3", memory="64Mi")
+    played.submit("iris", resources={"cpu": "2", "memory": "1Gi"})
+    wait_for(played, "iris", "Unschedulable")
+    before = status_writes(played)
+    said = set()
+    for number in range(12):
+        add_node(played, f"small-{number}", cpu="100m")
+        said.add(scheduler_s_word(played))
+        time.sleep(1)
+    assert len(said) > 3, "the scheduler has counted anew"
+    assert status_writes(played) - before <= 1
+    assert events(played, "iris") == ["Unschedulable"]
+
+
+def scheduler_s_word(played: Played) -> str:
+    pod = played.wait_for_pod("iris-chief-0")
+    return str(next(each for each in pod["status"]["conditions"] if each["type"] == "PodScheduled")["message"])
+
+
+@pytest.fixture
+def limited(request: pytest.FixtureRequest, proxy: FaultProxy, played: Played, tmp_path: Path) -> Iterator[Operator]:
+    """Return an operator of one namespace with the rights that the chart gives it, with or without that to see nodes."""
+    with limited_operator(proxy, played, tmp_path, played.namespace, nodes={"read": request.param}) as operator:
+        yield operator
+
+
+@pytest.mark.parametrize("limited", [True], indirect=True)
+def test_an_operator_of_some_namespaces_tells_what_nodes_have_and_not_what_is_free(limited: Operator, played: Played) -> None:
+    add_node(played, "node-a")
+    played.submit("large", resources={"cpu": "1000"})
+    assert "is 4 of cpu (node-a)" in wait_for(played, "large", "TooLargeForAnyNode")["message"]
+    occupy(played, "other", cpu="3", memory="64Mi")
+    played.submit("iris", resources={"cpu": "2", "memory": "1Gi"})
+    message = wait_for(played, "iris", "Unschedulable")["message"]
+    assert "the nodes that are large enough (node-a) are too full; it starts by itself" in message
+
+
+@pytest.mark.parametrize("limited", [False], indirect=True)
+def test_an_operator_that_may_not_see_nodes_has_the_scheduler_s_words(limited: Operator, played: Played) -> None:
+    add_node(played, "node-a")
+    played.submit("large", resources={"cpu": "1000"})
+    message = wait_for(played, "large", "TooLargeForAnyNode")["message"]
+    assert "0/1 nodes are available: 1 Insufficient cpu" in message
+    assert "node-a" not in message
+
+
+def test_a_pull_that_fails_and_backs_off_is_one_status_and_one_event_in_the_registry_s_words(operator: Operator, played: Played) -> None:
+    add_node(played, "node-a")
+    played.submit("iris")
+    pod = until(lambda: pod if (pod := played.wait_for_pod("iris-chief-0"))["spec"].get("nodeName") else None, "it is placed")
+    said = 'failed to pull and unpack image "localhost/tf1:x": failed to resolve reference "localhost/tf1:x": localhost/tf1:x: not found'
+    played.show(pod, pulling("ErrImagePull", said))
+    message = wait_for(played, "iris", "ImageUnavailable")["message"]
+    assert "cannot be pulled on node node-a: localhost/tf1:x: not found; the registry does not have it" in message
+    before = status_writes(played)
+    for _ in range(5):
+        played.show(pod, pulling("ImagePullBackOff", f'Back-off pulling image "localhost/tf1:x": ErrImagePull: {said}'))
+        played.show(pod, pulling("ImagePullBackOff", 'Back-off pulling image "localhost/tf1:x"'))
+        played.show(pod, pulling("ErrImagePull", said))
+        time.sleep(0.3)
+    assert (status_writes(played), events(played, "iris")) == (before, ["ImageUnavailable"])
+
+
+def pulling(reason: str, message: str) -> Object:
+    state = {"waiting": {"reason": reason, "message": message}}
+    return {
+        "phase": "Pending",
+        "initContainerStatuses": [{"name": "fetch", "image": "x", "imageID": "", "ready": False, "restartCount": 0, "state": state}],
+    }
+
+
+def test_a_limit_range_is_told_with_its_numbers_before_any_node_is_held(operator: Operator, played: Played) -> None:
+    limits = [{"type": "Container", "max": {"memory": "1Gi"}}]
+    body = {"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "small"}, "spec": {"limits": limits}}
+    played.call("POST", f"/api/v1/namespaces/{played.namespace}/limitranges", body)
+    played.submit("iris", resources={"memory": "2Gi"})
+    message = wait_for(played, "iris", "OutsideLimitRange")["message"]
+    assert "maximum memory usage per Container is 1Gi, but limit is 2Gi: " in message
+    assert "(spec.resources.memory)" in message
+    assert played.pods() == []
+
+
+def test_a_node_that_falls_silent_is_told_of_at_once_and_nobody_claims_that_the_script_runs(operator: Operator, played: Played) -> None:
+    played.submit("iris")
+    pod = played.wait_for_pod("iris-chief-0")
+    played.run(pod)
+    played.wait_for_phase("iris", "Running")
+    # All that a controller does with the pods of a node that it hears nothing of, as long as there is no other node.
+    condition = {"type": "Ready", "status": "False", "lastTransitionTime": "2026-01-01T00:07:00Z"}
+    path = f"{played.pods_path}/iris-chief-0/status"
+    played.call("PATCH", path, {"status": {"conditions": [condition]}}, "application/strategic-merge-patch+json")
+    until(lambda: "has not answered since 2026-01-01T00:07:00Z" in played.status("iris")["message"], "the silence is told", 5)
+    running = {each["type"]: each["status"] for each in played.status("iris")["conditions"]}["Running"]
+    assert running == "Unknown"
+    assert "NodeLost" in until(lambda: events(played, "iris"), "an event tells of it")
+    played.run(pod)
+    until(lambda: "runs in pod iris-chief-0" in played.status("iris")["message"], "the node is back", 5)
+    assert [each["metadata"]["uid"] for each in played.pods()] == [pod["metadata"]["uid"]]
