@@ -110,7 +110,12 @@ class Reconciler:
             self._queue.add_after(key, seconds)
             return
         self._metrics.reconciles.labels(plan.rule).inc()
-        await self._act(observed, plan)
+        try:
+            await self._act(observed, plan)
+        except ApiError:
+            # What is due stays due: the delays of a request that is refused again and again grow past any deadline.
+            self._when_due(key, plan)
+            raise
         self._queue.forget(key)
         if not plan.creates:
             # Ended or suspended it wants no pod, and counts no longer among those that are refused.
@@ -134,6 +139,9 @@ class Reconciler:
             self._survey.ask(key, plan.need)
         if plan.deletions:
             self._queue.add_after(key, _DELETED_SECONDS)
+        self._when_due(key, plan)
+
+    def _when_due(self, key: Key, plan: Plan) -> None:
         if plan.requeue_at is not None:
             self._queue.add_after(key, plan.requeue_at - self._clock())
 
