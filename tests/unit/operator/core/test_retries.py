@@ -166,7 +166,9 @@ class TestTheNextAttempt:
         assert NOW + 8 <= self.at(observed) <= NOW + 13
         early = plan(observed, self.at(observed) - 1)
         assert (early.creates, early.status, early.requeue_at) == ((), None, self.at(observed))
+        assert observed.job.status["restart"]["reason"] == "Evicted", "which the column REASON shows"
         begins = plan(observed, self.at(observed))
+        assert "reason" not in status(begins)["restart"]
         assert (begins.creates, status(begins)["restart"]["begun"], status(begins)["phase"]) == ((), True, "Pending")
         begun = after(observed, begins)
         made = plan(begun, self.at(observed))
