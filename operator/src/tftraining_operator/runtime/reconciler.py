@@ -181,9 +181,14 @@ class Reconciler:
 
     async def _create_all(self, job: JobRecord, bodies: Sequence[Raw]) -> RefusedError | None:
         """Create one after the other. A refusal is returned, so that the job's status can still tell of it."""
+        # While its pod was refused, somebody may have deleted the ConfigMap that an earlier look has made: it is made sure of afterwards.
+        earlier = [body for body in bodies if body["kind"] == "ConfigMap" and self._store.has_configmap(job.key, body["metadata"]["name"])]
         try:
             for body in bodies:
                 await self._create(job, body)
+            for body in earlier:
+                await self._create(job, body)
+                self._store.refuse(job.key, "")
         except RefusedError as error:
             self._store.refuse(job.key, error.message)
             return error

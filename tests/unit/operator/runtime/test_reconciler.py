@@ -236,8 +236,10 @@ async def test_a_pod_that_is_refused_again_and_again_costs_one_configmap() -> No
             await reconciler.reconcile(KEY)
     assert (board.requests.count(("create", CONFIGMAPS)), board.requests.count(("create", PODS))) == (1, 5)
     board.trouble = lambda _: None
+    board.objects = {place: each for place, each in board.objects.items() if not place.startswith(CONFIGMAPS)}
     await reconciler.reconcile(KEY)
     assert f"{PODS}/iris-chief-0" in board.objects
+    assert [place for place in board.objects if place.startswith(CONFIGMAPS)], "somebody had deleted it meanwhile"
     assert store._configmaps == {}, "nothing of it is kept"
 
 
