@@ -35,6 +35,7 @@ class Store:
         self._refusals: dict[Key, str] = {}
         self._refused_in: dict[str, dict[Key, None]] = {}
         self._configmaps: dict[Key, str] = {}
+        self._unchecked: set[Key] = set()
         self._live: dict[Key, dict[str, LiveReport]] = {}
         self._gone_jobs: OrderedDict[str, None] = OrderedDict()
 
@@ -48,7 +49,8 @@ class Store:
             return None
         pods = tuple(map(whole_pod, self._pods.get(key, {}).values()))
         gone = tuple(map(whole_pod, self._gone_of.get(key, {}).values()))
-        return Observed(whole_job(job), pods, gone, self._refusals.get(key, ""), self._live.get(key, {}))
+        refusal, live = self._refusals.get(key, ""), self._live.get(key, {})
+        return Observed(whole_job(job), pods, gone, refusal, live, unchecked=key in self._unchecked)
 
     def __iter__(self) -> Iterator[Key]:
         """Iterate over the keys of all jobs that there are now."""
@@ -171,6 +173,10 @@ class Store:
         """Whether the API server has the ConfigMap of that name, as far as it is known."""
         return self._configmaps.get(key) == name
 
+    def leave_unchecked(self, key: Key) -> None:
+        """Remember that the API server has refused the pod that would check a job while it waits."""
+        self._unchecked.add(key)
+
     def prune_jobs(self, present: Iterable[str], listed_at: str, namespace: str | None) -> list[Key]:
         """Drop the jobs that a list of that version did not have, and return their keys."""
         uids = set(present)
@@ -231,6 +237,7 @@ class Store:
     def _forget(self, key: Key) -> None:
         self._gone_of.pop(key, None)
         self._forget_refusal(key)
+        self._unchecked.discard(key)
         self._live.pop(key, None)
 
     def _forget_refusal(self, key: Key) -> None:

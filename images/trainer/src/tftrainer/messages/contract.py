@@ -231,6 +231,18 @@ class OnInactivity(enum.StrEnum):
     FAIL = "Fail"
 
 
+class Preflight(enum.StrEnum):
+    """Which jobs are checked by a pod without GPUs while they wait: those that ask for GPUs, all, or none."""
+
+    AUTO = "Auto"
+    ALWAYS = "Always"
+    NEVER = "Never"
+
+    def covers(self, *, gpus: int) -> bool:
+        """Whether a job that asks for so many GPUs is checked if it has to wait."""
+        return self is Preflight.ALWAYS or (self is Preflight.AUTO and gpus > 0)
+
+
 class Output(Message, frozen=True):
     """An object or folder, `${bucket}/key`, that the script only writes."""
 
