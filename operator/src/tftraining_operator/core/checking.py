@@ -23,6 +23,7 @@ from tftraining_operator.core.recorded import Check
 from tftraining_operator.core.records import PodRecord, Raw
 from tftraining_operator.core.reports import report
 from tftraining_operator.core.situation import Situation
+from tftraining_operator.core.waiting import missing_secret
 from tftraining_operator.core.words import sentence
 
 AFTER_SECONDS: Final = 10.0
@@ -158,7 +159,9 @@ def _word(pod: PodRecord, case: Case) -> _Word:
     if fetch is None or fetch.state != "terminated":
         if claims.ended(pod):
             return _Word(CheckResult.INCONCLUSIVE, f"pod {pod.name} ended before it had checked anything: {_why(pod)}")
-        return _Word(CheckResult.STARTED, "it is being checked meanwhile")
+        lacking = missing_secret(fetch, pod, case.wanted) if fetch is not None else None
+        # The job's own pod would hold a node's GPUs while it waits for that.
+        return _Word(CheckResult.STARTED, lacking.message if lacking is not None else f"pod {pod.name} checks it meanwhile")
     told = report(fetch, FetchReport)
     failure = told.failure if told is not None else None
     if told is not None and failure is None and fetch.exit_code == 0:

@@ -145,9 +145,24 @@ class TestWhatItSays:
         found = plan(seen(wanted(), waiting(), check().fetching()))
         assert checked(found)["result"] == "Started"
         assert found.status is not None
-        assert found.status["pending"]["message"].endswith("; it is being checked meanwhile")
-        assert found.status["message"].endswith(" It is being checked meanwhile.")
+        assert found.status["pending"]["message"].endswith(f"; pod {NAME} checks it meanwhile")
+        assert found.status["message"].endswith(f" Pod {NAME} checks it meanwhile.")
         assert found.deletions == ()
+
+    def test_that_a_secret_is_missing_before_a_gpu_is_held_for_want_of_it(self) -> None:
+        lacking = check().container(
+            "fetch", waiting={"reason": "CreateContainerConfigError", "message": 'secret "tftraining-storage" not found'}
+        )
+        found = plan(seen(wanted(), waiting(), lacking))
+        assert checked(found)["result"] == "Started"
+        assert found.status is not None
+        assert found.status["pending"]["reason"] == "Unschedulable"
+        assert found.status["pending"]["message"].endswith(
+            "; the Secret tftraining-storage, which the operator's configuration names (defaults.storageSecretName), as the job has no "
+            "spec.storage.secretName, does not exist in namespace team-a: create it with the keys endpoint, bucket, accessKey and secretKey"
+        )
+        mended = plan(replace(after(seen(wanted()), found), pods=(waiting().record(), check().fetching().record())), DUE + 5)
+        assert checked(mended)["message"] == f"pod {NAME} checks it meanwhile"
 
     def test_that_all_is_in_order_once_and_its_pod_goes(self) -> None:
         started = told(seen(wanted()), waiting(), check().fetching())
