@@ -28,6 +28,8 @@ _LIMIT: Final = 63
 _HASH: Final = 10
 _POD: Final = re.compile(rf"(?P<job>.+)-(?P<role>{'|'.join(ROLES)})-(?P<index>0|[1-9][0-9]{{0,3}})(?:-r(?P<attempt>[1-9][0-9]{{0,5}}))?")
 
+_CHECK_POD: Final = re.compile(rf".+-{CHECK}-[0-9a-f]{{{_HASH}}}")
+
 
 @dataclass(frozen=True, slots=True)
 class PodName:
@@ -74,6 +76,11 @@ def check_name(job: str, uid: str) -> str:
     """Return the name of the pod that checks a job while it waits, of which there is one; with a digest of the uid, as above."""
     suffix = f"-{CHECK}-{_digest(uid)}"
     return _fitted(job, _LIMIT - len(suffix), dots=False) + suffix
+
+
+def is_check(name: str) -> bool:
+    """Tell whether a pod of that name checks some job."""
+    return _CHECK_POD.fullmatch(name) is not None
 
 
 def labels(job: str, uid: str, role: str, index: int, attempt: int) -> dict[str, str]:

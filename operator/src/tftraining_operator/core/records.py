@@ -119,7 +119,7 @@ class Observed:
     last refused to create the job's pod (quota, admission), empty when it did not or has not been asked. `live` are the newest reports
     of running pods by the pods' uids, as far as this process has heard them. `nodes` are the cluster's nodes as they were last seen,
     None where nobody has looked, or may; `nodes_awaited` tells that the job's question about them is answered in a moment. `unchecked`
-    tells that the API server has refused the pod that would check the job while it waits.
+    tells that the job is not to be checked now: the API server has refused the pod for that, or many others are.
     """
 
     job: JobRecord

@@ -204,7 +204,7 @@ class Reconciler:
 
     async def _create_check(self, job: JobRecord, body: Raw | None) -> tuple[Raw, ...]:
         """Create the pod that checks a job while it waits, if there is to be one, and return it; without it the job waits all the same."""
-        if body is None:
+        if body is None or not self._store.checks.admit(job.key):
             return ()
         name = str(body["metadata"]["name"])
         try:
@@ -213,7 +213,7 @@ class Reconciler:
             await self._look_at(job.key, name)
             return ()
         except RefusedError as error:
-            self._store.leave_unchecked(job.key)
+            self._store.checks.refuse(job.key)
             _log.info("not checked while it waits", namespace=job.key.namespace, job=job.key.name, error=str(error))
             return ()
         if created is not None:
