@@ -86,7 +86,7 @@ def test_every_field_but_the_changeable_ones_has_a_rule_that_keeps_it() -> None:
 def test_no_field_exists_that_does_not_work_yet() -> None:
     assert set(SCHEMA["spec"]["properties"]) == {
         "runtime", "script", "dependencies", "args", "env", "inputs", "outputs", "model", "checkpoints", "storage", "datasets", "resources",
-        "activeDeadlineSeconds", "pendingDeadlineSeconds", "inactivitySeconds", "onInactivity", "retry", "suspend",
+        "activeDeadlineSeconds", "pendingDeadlineSeconds", "inactivitySeconds", "onInactivity", "preflight", "retry", "suspend",
         "terminationGracePeriodSeconds", "podRetentionSeconds", "ttlSecondsAfterFinished",
     }  # fmt: skip
     assert set(SCHEMA["spec"]["properties"]["resources"]["properties"]) == {
@@ -94,8 +94,8 @@ def test_no_field_exists_that_does_not_work_yet() -> None:
     }  # fmt: skip
     assert set(SCHEMA["status"]["properties"]) == {
         "observedGeneration", "phase", "message", "attempt", "runtime", "startTime", "runningTime", "completionTime", "conditions", "pods",
-        "attempts", "retries", "restart", "ending", "resolvedArgs", "code", "fetched", "notes", "pending", "failure", "model", "checkpoint",
-        "outputs", "logs", "postMortem", "usage",
+        "attempts", "retries", "restart", "ending", "resolvedArgs", "code", "fetched", "notes", "pending", "preflight", "failure", "model",
+        "checkpoint", "outputs", "logs", "postMortem", "usage",
     }  # fmt: skip
 
 

@@ -282,10 +282,11 @@ def check_unchanged(plan: Plan, found: CodePins, as_before: Callable[[int], Pinn
             before.append(index)
         else:
             pairs.append((old, new, f"dependencies.files[{index}]"))
+    ran = "an earlier attempt of this job ran" if plan.attempt else "what was checked while this job waited had"
     changed = [
         PhaseError(
             Reason.CODE_CHANGED,
-            f"{new.uri} (spec.{field}) has the SHA-256 {new.sha256}, but an earlier attempt of this job ran {old.sha256}",
+            f"{new.uri} (spec.{field}) has the SHA-256 {new.sha256}, but {ran} {old.sha256}",
             "put the old content back, or create a new job to run the new one",
         )
         for old, new, field in pairs

@@ -80,10 +80,11 @@ def finished(case: Case) -> Finding | None:
         return None
     # A changed spec that nobody answers would look unfinished to tools that compare generations.
     amends = {"phase": end.value, "observedGeneration": case.job.generation}
-    due = [*_outdated_at(case, case.history.pods), *([] if (at := _expires_at(case)) is None else [at])]
+    pods = [*case.history.pods, *([] if case.history.check is None else [case.history.check])]
+    due = [*_outdated_at(case, pods), *([] if (at := _expires_at(case)) is None else [at])]
     soon = [at for at in due if case.now < at < case.now + _SWEPT_SECONDS]
-    outdated = _outdated(case, case.history.pods)
-    return Finding(deletions=(*case.history.deletions(), *outdated), amends=amends, look_again_at=min(soon, default=None))
+    running = deletions(each for each in pods if not claims.ended(each))
+    return Finding(deletions=(*running, *_outdated(case, pods)), amends=amends, look_again_at=min(soon, default=None))
 
 
 def outlived(case: Case) -> tuple[Deletion, ...]:
