@@ -366,6 +366,66 @@ def test_suspended_it_keeps_no_pod_and_resumed_it_is_the_next_attempt(operator: 
     assert played.wait_for_phase("pause", "Succeeded")["attempt"] == 1
 
 
+def test_a_stopped_job_ends_as_that_with_what_it_has_published_and_never_runs_again(
+    operator: Operator, played: Played, proxy: FaultProxy
+) -> None:
+    played.submit("ends")
+    pod = played.wait_for_pod("ends-chief-0")
+    played.run(pod)
+    played.wait_for_phase("ends", "Running")
+    # Without a kubelet a pod that has a node would be deleted at once.
+    played.hold(pod)
+    played.change("ends", stop=True)
+    status = played.wait_for_phase("ends", "Stopping")
+    assert status["ending"]["because"] == "Stop"
+    until(lambda: _going_or_gone(played, "ends-chief-0"), "its pod goes")
+    played.end(pod, 143)
+    status = played.wait_for_phase("ends", "Stopped")
+    assert (status["stop"], status["outputs"]["manifest"] in status["message"]) == ({"reason": "Stopped"}, True)
+    assert {each["type"] for each in status["conditions"] if each["status"] == "True"} == {"Accepted", "Failed", "Stopped", "Finished"}
+    played.release(pod)
+    with pytest.raises(RefusedError, match="stop cannot be taken back"):
+        played.change("ends", stop=False)
+    before = len(settle(proxy))
+    assert _events(played, "ends").count("Stopped") == 1
+    operator.start()
+    assert settle(proxy)[before:] == []
+    assert played.pods() == []
+
+
+def test_a_job_whose_pod_vanishes_unpublished_while_it_is_stopped_was_stopped_by_force(operator: Operator, played: Played) -> None:
+    played.submit("forced")
+    pod = played.wait_for_pod("forced-chief-0")
+    played.run(pod)
+    played.wait_for_phase("forced", "Running")
+    played.change("forced", stop=True)
+    until(lambda: _going_or_gone(played, "forced-chief-0"), "its pod goes")
+    if played.pods():
+        played.remove(pod)
+    assert played.wait_for_phase("forced", "Stopped")["stop"] == {"reason": "ForceStopped"}
+
+
+@pytest.mark.parametrize("moment", _each_second(0))
+def test_a_job_stopped_at_any_moment_while_it_was_down_ends_and_is_not_tried_again(operator: Operator, played: Played, moment: str) -> None:
+    _reach(operator, played, "stops", moment)
+    played.change("stops", stop=True)
+    operator.start()
+    expected = moment if moment in {"Succeeded", "Failed"} else "Stopped"
+    status = played.wait_for_phase("stops", expected)
+    assert (len(played.pods()) == 0) == (expected == "Stopped")
+    assert status["attempt"] == 0
+
+
+def test_stopped_while_it_is_suspended_or_before_it_starts_it_has_no_pod_and_ends(operator: Operator, played: Played) -> None:
+    played.submit("never", stop=True)
+    played.submit("paused", suspend=True)
+    played.wait_for_phase("paused", "Suspended")
+    played.change("paused", stop=True)
+    for name in ("never", "paused"):
+        assert played.wait_for_phase(name, "Stopped")["message"] == "The job was stopped before it had started. Nothing was published."
+    assert played.pods() == []
+
+
 def test_a_pod_of_somebody_else_is_never_adopted(operator: Operator, played: Played) -> None:
     container = {"name": "c", "image": "x"}
     played.call(

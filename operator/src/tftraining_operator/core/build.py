@@ -280,7 +280,8 @@ def _publisher(wanted: Effective, plan: str, reports_url: str) -> dict[str, Any]
 def _record(wanted: Effective) -> list[dict[str, Any]]:
     """Return the variable with what the job is, complete with defaults, for the lock file that the publisher leaves."""
     spec: dict[str, Any] = wanted.spec.model_dump(by_alias=True, exclude_defaults=True, mode="json")
-    spec.pop("suspend", None)
+    for will in ("suspend", "stop"):
+        spec.pop(will, None)
     spec["script"].pop("inline", None)
     spec["runtime"] = wanted.runtime_name
     gpus = {"gpus": wanted.spec.resources.gpus, "gpuResource": wanted.gpu_resource} if wanted.spec.resources.gpus else {}

@@ -344,7 +344,7 @@ def deleted(pod_name: str, otherwise: str = "") -> Verdict:
     return verdict(
         Reason.POD_DELETED,
         f"pod {pod_name} was deleted by somebody else{otherwise} before the job had ended",
-        "create the job again; to stop a job, set spec.suspend or delete the job itself",
+        "create the job again; to stop a job, set spec.stop or spec.suspend, or delete the job itself",
         pod=pod_name,
     )
 

@@ -31,6 +31,7 @@ RULES: Final[tuple[Rule, ...]] = (
     admission.invalid_spec,
     admission.impostors,
     end.succeeded,
+    will.stop,
     will.suspend,
     admission.unknown_runtime,
     admission.no_package_index,

@@ -308,7 +308,7 @@ REASONS: Final[Mapping[Reason, Entry]] = {
         Cause.INFRASTRUCTURE,
         Budget.INFRASTRUCTURE,
         "somebody deleted the pod",
-        "to stop a job, suspend or delete the job; else create it anew, or raise `retry.infrastructure`",
+        "to stop a job, set `stop` or `suspend`, or delete it; else create it anew, or raise `retry.infrastructure`",
     ),
     Reason.EVICTED: Entry(
         Section.CLUSTER,

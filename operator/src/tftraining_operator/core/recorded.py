@@ -79,6 +79,12 @@ def begun(status: Raw, *, suspend: bool) -> int:
     return number + 1 if ended is not None and ended.attempt == number else number
 
 
+def awaited(status: Raw) -> bool:
+    """Tell whether the recorded attempt is still to come: the job is suspended, or waits for a retry."""
+    retry = restart(status)
+    return holds(status, ConditionType.SUSPENDED) or (retry is not None and not retry.begun)
+
+
 def restart(status: Raw) -> Restart | None:
     """Return the retry that the recorded attempt is, None where it is none."""
     found = mapping(status.get("restart"))
@@ -138,5 +144,5 @@ def checkpoint(status: Raw, number: int) -> str:
 
 
 def reason(status: Raw) -> str:
-    """Return why a job failed, or what it waits for; empty for all others."""
-    return text(mapping(status.get("pending") or status.get("failure")).get("reason"), 64)
+    """Return why a job failed, what it waits for, or how it was stopped; empty for all others."""
+    return text(mapping(status.get("pending") or status.get("failure") or status.get("stop")).get("reason"), 64)

@@ -10,7 +10,7 @@ from typing import Final
 from tftrainer.messages.contract import TRAINER, PublishReport, Reason
 
 from tftraining_operator.api.status import Phase
-from tftraining_operator.core import causes, claims, names, reports, retries
+from tftraining_operator.core import causes, claims, names, reports, retries, stopping
 from tftraining_operator.core.attempts import deletions
 from tftraining_operator.core.case import Case
 from tftraining_operator.core.conditions import rfc3339
@@ -31,7 +31,7 @@ def after_attempt(case: Case, over: Over) -> Finding:
     ended_at = over.ended_at or claims.ended_at(last) or timestamp(case.job.status.get("completionTime")) or case.now
     again = retries.after(case, found)
     if isinstance(again, Again):
-        return _again(case, over, again, ended_at)
+        return stopped(case) if case.spec.stop else _again(case, over, again, ended_at)
     situation = Situation(
         phase=Phase.FAILED,
         reason=found.failure.reason.value,
@@ -63,6 +63,16 @@ def _again(case: Case, over: Over, again: Again, ended_at: float) -> Finding:
         note=reports.note(case.chief.last),
     )
     return Finding(situation, deletions=over.deletions, look_again_at=again.restart.at)
+
+
+def stopped(case: Case) -> Finding:
+    """Return the end of a job that is stopped, of whose attempt nothing runs any more."""
+    reason, message = stopping.stopped(case)
+    attempt = case.history.begun
+    ended_at = claims.ended_at(case.current.chief.last) or case.now
+    note = reports.note(attempt.chief.last)
+    situation = Situation(Phase.STOPPED, reason, message, attempt, ended_at=ended_at, note=note)
+    return Finding(situation, deletions=case.history.deletions())
 
 
 def expired(case: Case) -> Finding | None:
