@@ -329,6 +329,34 @@ def test_killed_after_any_write_of_a_job_that_is_tried_again_it_never_runs_two_p
     assert {each["metadata"]["name"] for each in played.pods()} == {"again-chief-0", "again-chief-0-r1"}
 
 
+def _evicted_after(pod: Object, seconds: int) -> Object:
+    """Return the status of a pod that was evicted after its script had run for so long."""
+    status = _evicted(pod)
+    trainer = next(each for each in status["containerStatuses"] if each["name"] == "trainer")["state"]["terminated"]
+    trainer |= {"startedAt": "2027-01-15T08:00:00Z", "finishedAt": f"2027-01-15T08:00:{seconds:02}Z"}
+    return status
+
+
+def test_a_deadline_is_over_all_attempts_and_a_process_that_comes_later_knows_what_is_left(operator: Operator, played: Played) -> None:
+    played.submit("timed", activeDeadlineSeconds=60)
+    first = played.wait_for_pod("timed-chief-0")
+    assert first["metadata"]["annotations"]["tftraining.dev/active-deadline-seconds"] == "60"
+    played.show(first, _evicted_after(first, 45))
+    assert played.wait_for_phase("timed", "Restarting")["usage"]["runningSeconds"] == 45
+    operator.kill()
+    played.remove(first)
+    operator.start()
+    second = played.wait_for_pod("timed-chief-0-r1")
+    assert second["metadata"]["annotations"]["tftraining.dev/active-deadline-seconds"] == "15"
+    played.show(second, _evicted_after(second, 15))
+    status = played.wait_for_phase("timed", "Failed")
+    assert (status["failure"]["reason"], status["usage"]["runningSeconds"], status["retries"]) == (
+        "DeadlineExceeded",
+        60,
+        {"infrastructure": 1},
+    )
+
+
 def test_a_finished_jobs_pod_goes_when_its_time_has_come_and_the_job_stays(operator: Operator, played: Played) -> None:
     played.submit("brief", podRetentionSeconds=1)
     finish(played, "brief")

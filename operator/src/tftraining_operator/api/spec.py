@@ -547,9 +547,9 @@ class Spec(Model):
     active_deadline_seconds: Seconds | None = Field(
         default=None,
         description=(
-            "Seconds that the script may run; then it is told to stop (SIGTERM), what it wrote is published, and the job fails as "
-            "DeadlineExceeded. Counted anew after suspend, and by each retry. May be changed; what has started already keeps the deadline "
-            "that it began with, unless the new one is shorter. Default: no limit. Example: 86400"
+            "Seconds that the script may run, in all attempts together, without waiting, fetching and publishing; then it is told to stop "
+            "(SIGTERM), what it wrote is published, and the job fails as DeadlineExceeded. May be changed; what has started already keeps "
+            "the deadline that it began with, unless the new one is shorter. Default: no limit. Example: 86400"
         ),
     )
     pending_deadline_seconds: Seconds | None = Field(

@@ -97,7 +97,7 @@ def pod(job: JobRecord, wanted: Effective, configuration: Configuration, attempt
             | {
                 "kubectl.kubernetes.io/default-container": contract.TRAINER,
                 names.JOB: job.key.name,
-                names.DEADLINE: str(wanted.spec.active_deadline_seconds or "none"),
+                names.DEADLINE: str(wanted.active_seconds_left or "none"),
             },
             "ownerReferences": _owner(job),
         },
@@ -161,7 +161,7 @@ def _verbatim(job: JobRecord, wanted: Effective, configuration: Configuration, a
         secret_variables=tuple(variable.name for variable in spec.env if variable.value_from is not None),
         grace_seconds=wanted.grace_seconds,
         publish_seconds=PUBLISH_SECONDS,
-        active_deadline_seconds=spec.active_deadline_seconds,
+        active_deadline_seconds=wanted.active_seconds_left,
         inactivity_seconds=spec.inactivity_seconds,
         on_inactivity=spec.on_inactivity or contract.OnInactivity.FAIL,
         workspace_bytes=wanted.workspace_bytes,

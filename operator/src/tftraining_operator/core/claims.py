@@ -66,9 +66,13 @@ def ended(pod: PodRecord) -> bool:
 
 
 def ended_at(pod: PodRecord | None) -> float | None:
-    """Return the Unix second at which the last of the pod's containers ended, None where none has, or nobody knows."""
-    ends = [container.finished_at for container in pod.containers if container.finished_at is not None] if pod is not None else []
-    return max(ends, default=None)
+    """Return the Unix second at which the last of the pod's containers ended, None where none has, or nobody knows.
+
+    Of a pod whose node is lost one may be shown as running for ever: then what ended before it tells nothing.
+    """
+    if pod is None or any(container.state == "running" for container in pod.containers):
+        return None
+    return max((container.finished_at for container in pod.containers if container.finished_at is not None), default=None)
 
 
 def success(job: JobRecord, pod: PodRecord) -> PublishReport | None:

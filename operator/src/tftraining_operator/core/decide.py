@@ -37,6 +37,7 @@ RULES: Final[tuple[Rule, ...]] = (
     admission.no_package_index,
     admission.name_taken,
     end.pod_gone,
+    course.out_of_time,
     course.restarting,
     course.resumed,
     course.no_pod,

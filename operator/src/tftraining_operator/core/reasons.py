@@ -241,7 +241,7 @@ REASONS: Final[Mapping[Reason, Entry]] = {
         Section.LIMITS,
         Cause.DEADLINE,
         None,
-        "the script ran longer than `activeDeadlineSeconds`",
+        "the script ran longer than `activeDeadlineSeconds`, in all [attempts together](../how-to/retries.md#time)",
         (
             "raise it; what was written until then is in the bucket. Where the hint says that the last line was passed: end the "
             "thread that it names, or make it a daemon"

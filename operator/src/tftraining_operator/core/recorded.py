@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from tftrainer.messages import contract
 
 from tftraining_operator.api.spec import Budget
-from tftraining_operator.api.status import AttemptStatus, Because, ConditionType, Status
+from tftraining_operator.api.status import AttemptStatus, Because, ConditionType, Status, UsageStatus
 from tftraining_operator.core.observe import integer, mapping, sequence, text, timestamp
 from tftraining_operator.core.records import Raw
 from tftraining_operator.core.words import line
@@ -106,6 +106,11 @@ def part(status: Raw, *fields: str) -> Status:
         return Status.model_validate({field: status[field] for field in fields if field in status})
     except (ValidationError, RecursionError):
         return Status()
+
+
+def usage(status: Raw) -> UsageStatus:
+    """Return what the attempts that have ended took of the cluster."""
+    return part(status, "usage").usage or UsageStatus()
 
 
 def attempts(status: Raw) -> tuple[AttemptStatus, ...]:
