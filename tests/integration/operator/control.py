@@ -169,6 +169,18 @@ class Played:
         """Delete a pod, and take it away at once: no kubelet waits for anything."""
         self.call("DELETE", f"{self.pods_path}/{pod['metadata']['name']}", {"gracePeriodSeconds": 0})
 
+    def hold(self, pod: Object) -> None:
+        """Let a deleted pod stay until it is released, as a kubelet does that waits for its containers."""
+        self._finalizers(pod, ["example.org/kubelet"])
+
+    def release(self, pod: Object) -> None:
+        """Let a deleted pod that was held go."""
+        self._finalizers(pod, [])
+
+    def _finalizers(self, pod: Object, names: list[str]) -> None:
+        body = {"metadata": {"finalizers": names}}
+        self.call("PATCH", f"{self.pods_path}/{pod['metadata']['name']}", body, "application/merge-patch+json")
+
     def _report(self, pod: Object, status: Object) -> None:
         self.call("PATCH", f"{self.pods_path}/{pod['metadata']['name']}/status", {"status": status}, "application/merge-patch+json")
 

@@ -329,6 +329,34 @@ def test_killed_after_any_write_of_a_job_that_is_tried_again_it_never_runs_two_p
     assert {each["metadata"]["name"] for each in played.pods()} == {"again-chief-0", "again-chief-0-r1"}
 
 
+def _evicted_after(pod: Object, seconds: int) -> Object:
+    """Return the status of a pod that was evicted after its script had run for so long."""
+    status = _evicted(pod)
+    trainer = next(each for each in status["containerStatuses"] if each["name"] == "trainer")["state"]["terminated"]
+    trainer |= {"startedAt": "2027-01-15T08:00:00Z", "finishedAt": f"2027-01-15T08:00:{seconds:02}Z"}
+    return status
+
+
+def test_a_deadline_is_over_all_attempts_and_a_process_that_comes_later_knows_what_is_left(operator: Operator, played: Played) -> None:
+    played.submit("timed", activeDeadlineSeconds=60)
+    first = played.wait_for_pod("timed-chief-0")
+    assert first["metadata"]["annotations"]["tftraining.dev/active-deadline-seconds"] == "60"
+    played.show(first, _evicted_after(first, 45))
+    assert played.wait_for_phase("timed", "Restarting")["usage"]["runningSeconds"] == 45
+    operator.kill()
+    played.remove(first)
+    operator.start()
+    second = played.wait_for_pod("timed-chief-0-r1")
+    assert second["metadata"]["annotations"]["tftraining.dev/active-deadline-seconds"] == "15"
+    played.show(second, _evicted_after(second, 15))
+    status = played.wait_for_phase("timed", "Failed")
+    assert (status["failure"]["reason"], status["usage"]["runningSeconds"], status["retries"]) == (
+        "DeadlineExceeded",
+        60,
+        {"infrastructure": 1},
+    )
+
+
 def test_a_finished_jobs_pod_goes_when_its_time_has_come_and_the_job_stays(operator: Operator, played: Played) -> None:
     played.submit("brief", podRetentionSeconds=1)
     finish(played, "brief")
@@ -364,6 +392,66 @@ def test_suspended_it_keeps_no_pod_and_resumed_it_is_the_next_attempt(operator: 
     played.change("pause", suspend=False)
     finish(played, "pause", attempt_suffix="-r1")
     assert played.wait_for_phase("pause", "Succeeded")["attempt"] == 1
+
+
+def test_a_stopped_job_ends_as_that_with_what_it_has_published_and_never_runs_again(
+    operator: Operator, played: Played, proxy: FaultProxy
+) -> None:
+    played.submit("ends")
+    pod = played.wait_for_pod("ends-chief-0")
+    played.run(pod)
+    played.wait_for_phase("ends", "Running")
+    # Without a kubelet a pod that has a node would be deleted at once.
+    played.hold(pod)
+    played.change("ends", stop=True)
+    status = played.wait_for_phase("ends", "Stopping")
+    assert status["ending"]["because"] == "Stop"
+    until(lambda: _going_or_gone(played, "ends-chief-0"), "its pod goes")
+    played.end(pod, 143)
+    status = played.wait_for_phase("ends", "Stopped")
+    assert (status["stop"], status["outputs"]["manifest"] in status["message"]) == ({"reason": "Stopped"}, True)
+    assert {each["type"] for each in status["conditions"] if each["status"] == "True"} == {"Accepted", "Failed", "Stopped", "Finished"}
+    played.release(pod)
+    with pytest.raises(RefusedError, match="stop cannot be taken back"):
+        played.change("ends", stop=False)
+    before = len(settle(proxy))
+    assert _events(played, "ends").count("Stopped") == 1
+    operator.start()
+    assert settle(proxy)[before:] == []
+    assert played.pods() == []
+
+
+def test_a_job_whose_pod_vanishes_unpublished_while_it_is_stopped_was_stopped_by_force(operator: Operator, played: Played) -> None:
+    played.submit("forced")
+    pod = played.wait_for_pod("forced-chief-0")
+    played.run(pod)
+    played.wait_for_phase("forced", "Running")
+    played.change("forced", stop=True)
+    until(lambda: _going_or_gone(played, "forced-chief-0"), "its pod goes")
+    if played.pods():
+        played.remove(pod)
+    assert played.wait_for_phase("forced", "Stopped")["stop"] == {"reason": "ForceStopped"}
+
+
+@pytest.mark.parametrize("moment", _each_second(0))
+def test_a_job_stopped_at_any_moment_while_it_was_down_ends_and_is_not_tried_again(operator: Operator, played: Played, moment: str) -> None:
+    _reach(operator, played, "stops", moment)
+    played.change("stops", stop=True)
+    operator.start()
+    expected = moment if moment in {"Succeeded", "Failed"} else "Stopped"
+    status = played.wait_for_phase("stops", expected)
+    assert (len(played.pods()) == 0) == (expected == "Stopped")
+    assert status["attempt"] == 0
+
+
+def test_stopped_while_it_is_suspended_or_before_it_starts_it_has_no_pod_and_ends(operator: Operator, played: Played) -> None:
+    played.submit("never", stop=True)
+    played.submit("paused", suspend=True)
+    played.wait_for_phase("paused", "Suspended")
+    played.change("paused", stop=True)
+    for name in ("never", "paused"):
+        assert played.wait_for_phase(name, "Stopped")["message"] == "The job was stopped before it had started. Nothing was published."
+    assert played.pods() == []
 
 
 def test_a_pod_of_somebody_else_is_never_adopted(operator: Operator, played: Played) -> None:

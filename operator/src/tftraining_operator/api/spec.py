@@ -478,7 +478,7 @@ class Retry(Model):
 class Spec(Model):
     """What to train, with what, and within which bounds.
 
-    Everything but suspend, deadlines, retention and TTL is fixed at creation: a changed run is a new job.
+    Everything but suspend, stop, deadlines, retention and TTL is fixed at creation: a changed run is a new job.
     """
 
     runtime: RuntimeName | None = Field(
@@ -547,9 +547,9 @@ class Spec(Model):
     active_deadline_seconds: Seconds | None = Field(
         default=None,
         description=(
-            "Seconds that the script may run; then it is told to stop (SIGTERM), what it wrote is published, and the job fails as "
-            "DeadlineExceeded. Counted anew after suspend, and by each retry. May be changed; what has started already keeps the deadline "
-            "that it began with, unless the new one is shorter. Default: no limit. Example: 86400"
+            "Seconds that the script may run, in all attempts together, without waiting, fetching and publishing; then it is told to stop "
+            "(SIGTERM), what it wrote is published, and the job fails as DeadlineExceeded. May be changed; what has started already keeps "
+            "the deadline that it began with, unless the new one is shorter. Default: no limit. Example: 86400"
         ),
     )
     pending_deadline_seconds: Seconds | None = Field(
@@ -612,6 +612,13 @@ class Spec(Model):
             "false again starts the next attempt. May be changed at any time."
         ),
     )
+    stop: bool = Field(
+        default=False,
+        description=(
+            "true ends the job for good: the script gets SIGTERM, what it wrote is published, the pod goes, no attempt follows, and the "
+            "job ends as Stopped. May be set at any time, and not be taken back. Default: false."
+        ),
+    )
     termination_grace_period_seconds: int | None = Field(
         default=None,
         ge=0,
@@ -650,7 +657,7 @@ class Spec(Model):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        rules = [*_declared_inputs_rules(), _total_rule(), _brought_rule(), _inactivity_rule(), *_immutability_rules()]
+        rules = [*_declared_inputs_rules(), _total_rule(), _brought_rule(), _inactivity_rule(), _stop_rule(), *_immutability_rules()]
         return {**handler.resolve_ref_schema(handler(schema)), VALIDATIONS: rules}
 
 
@@ -663,9 +670,9 @@ NOTHING_BROUGHT = (
 )
 NO_INACTIVITY = "onInactivity says what is done after inactivitySeconds, which is missing: add it, or leave onInactivity out"
 MUTABLE = frozenset(
-    {"suspend", "active_deadline_seconds", "pending_deadline_seconds", "pod_retention_seconds", "ttl_seconds_after_finished"}
+    {"suspend", "stop", "active_deadline_seconds", "pending_deadline_seconds", "pod_retention_seconds", "ttl_seconds_after_finished"}
 )
-_MUTABLE_WORDS = "suspend, activeDeadlineSeconds, pendingDeadlineSeconds, podRetentionSeconds and ttlSecondsAfterFinished"
+_MUTABLE_WORDS = "suspend, stop, activeDeadlineSeconds, pendingDeadlineSeconds, podRetentionSeconds and ttlSecondsAfterFinished"
 
 
 def _declared_inputs_rules() -> list[dict[str, str]]:
@@ -722,6 +729,14 @@ def _brought_rule() -> dict[str, str]:
 
 def _inactivity_rule() -> dict[str, str]:
     return {"rule": "!has(self.onInactivity) || has(self.inactivitySeconds)", "message": NO_INACTIVITY, "fieldPath": ".onInactivity"}
+
+
+def _stop_rule() -> dict[str, str]:
+    return {
+        "rule": "!(has(oldSelf.stop) && oldSelf.stop) || (has(self.stop) && self.stop)",
+        "message": "stop cannot be taken back: the job has ended by it, or is about to. To run it again, create a new TFTrainingJob",
+        "fieldPath": ".stop",
+    }
 
 
 def _immutability_rules() -> list[dict[str, str]]:

@@ -116,7 +116,8 @@ class Case:
         found = effective(self.spec, self.configuration, self.runtime_name, runtime)
         times = recorded.retries(self.job.status)[Budget.OUT_OF_MEMORY]
         # What is full may be /dev/shm, which has a size of its own and is part of memory.
-        return replace(found, memory=self._grown(found.memory, times), shared_memory=self._grown(found.shared_memory, times))
+        memory, shared_memory = self._grown(found.memory, times), self._grown(found.shared_memory, times)
+        return replace(found, memory=memory, shared_memory=shared_memory, ran_seconds=recorded.usage(self.job.status).running_seconds)
 
     def memory_after(self, retries: int) -> str:
         """Return the memory of an attempt before which so many had too little."""

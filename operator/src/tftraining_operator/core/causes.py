@@ -77,6 +77,7 @@ _DISRUPTIONS: Final = {
     "DeletionByPodGC": (Reason.NODE_LOST, "its node no longer exists"),
     "WorkloadEvictedDueToPreempted": (Reason.PREEMPTED, "a workload of higher priority took its place in the queue"),
 }
+MORE_TIME: Final = "raise spec.activeDeadlineSeconds in a new job"
 _RUN_AGAIN: Final = "the job itself is not at fault: create it again"
 
 
@@ -272,6 +273,9 @@ def _trainer_failed(pod: PodRecord, wanted: Effective) -> Verdict | None:
             told.message,
             f"raise spec.resources.workspace ({wanted.workspace}), or let the script write less",
         )
+    if told.reason is Reason.DEADLINE_EXCEEDED and wanted.ran_seconds:
+        # The launcher knows what was left for its attempt, and nothing of those before.
+        return Verdict(msgspec.structs.replace(told, message=f"{told.message} That was all of {wanted.active_words}."[:1024]))
     # A launcher that lives to say so has seen no signal from outside its container.
     return Verdict(told, own_signal=told.reason is Reason.SCRIPT_KILLED)
 
@@ -344,7 +348,7 @@ def deleted(pod_name: str, otherwise: str = "") -> Verdict:
     return verdict(
         Reason.POD_DELETED,
         f"pod {pod_name} was deleted by somebody else{otherwise} before the job had ended",
-        "create the job again; to stop a job, set spec.suspend or delete the job itself",
+        "create the job again; to stop a job, set spec.stop or spec.suspend, or delete the job itself",
         pod=pod_name,
     )
 

@@ -25,7 +25,10 @@ SIDE_CPU: Final = "1"
 
 @dataclass(frozen=True, slots=True)
 class Effective:
-    """A spec with the configuration's defaults filled in. Times are seconds, sizes bytes unless they are quantities."""
+    """A spec with the configuration's defaults filled in. Times are seconds, sizes bytes unless they are quantities.
+
+    `active_seconds` is for how long its scripts may run in all attempts together, None for ever; `ran_seconds` of that are used.
+    """
 
     spec: Spec
     runtime_name: str
@@ -40,6 +43,19 @@ class Effective:
     datasets_secret: str
     grace_seconds: int
     pending_seconds: int
+    active_seconds: int | None
+    ran_seconds: int = 0
+
+    @property
+    def active_seconds_left(self) -> int | None:
+        """For how long the script may run in the attempt to come, or in the one that there is; None for ever."""
+        return None if self.active_seconds is None else max(self.active_seconds - self.ran_seconds, 0)
+
+    @property
+    def active_words(self) -> str:
+        """Return what bounds the time of running, and how much of that earlier attempts took."""
+        earlier = f", of which earlier attempts took {self.ran_seconds} s" if self.ran_seconds else ""
+        return f"spec.activeDeadlineSeconds ({self.active_seconds}){earlier}"
 
     @property
     def workspace_bytes(self) -> int:
@@ -70,6 +86,7 @@ def effective(spec: Spec, configuration: Configuration, runtime_name: str, runti
         datasets_secret=spec.datasets.secret_name or given.datasets_secret_name,
         grace_seconds=_either(spec.termination_grace_period_seconds, given.termination_grace_period_seconds),
         pending_seconds=_either(spec.pending_deadline_seconds, given.pending_deadline_seconds),
+        active_seconds=spec.active_deadline_seconds,
     )
 
 

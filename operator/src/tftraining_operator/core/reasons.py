@@ -241,7 +241,7 @@ REASONS: Final[Mapping[Reason, Entry]] = {
         Section.LIMITS,
         Cause.DEADLINE,
         None,
-        "the script ran longer than `activeDeadlineSeconds`",
+        "the script ran longer than `activeDeadlineSeconds`, in all [attempts together](../how-to/retries.md#time)",
         (
             "raise it; what was written until then is in the bucket. Where the hint says that the last line was passed: end the "
             "thread that it names, or make it a daemon"
@@ -308,7 +308,7 @@ REASONS: Final[Mapping[Reason, Entry]] = {
         Cause.INFRASTRUCTURE,
         Budget.INFRASTRUCTURE,
         "somebody deleted the pod",
-        "to stop a job, suspend or delete the job; else create it anew, or raise `retry.infrastructure`",
+        "to stop a job, set `stop` or `suspend`, or delete it; else create it anew, or raise `retry.infrastructure`",
     ),
     Reason.EVICTED: Entry(
         Section.CLUSTER,

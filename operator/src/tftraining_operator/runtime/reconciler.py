@@ -29,7 +29,7 @@ from tftraining_operator.runtime.workqueue import WorkQueue
 
 _log = structlog.get_logger()
 _COLLECTIONS: Final[Mapping[str, tuple[str, str]]] = {"ConfigMap": paths.CONFIGMAPS, "Pod": paths.PODS}
-_EVEN_BESIDE_A_RIVAL: Final = frozenset({"being_deleted", "suspend"})
+_EVEN_BESIDE_A_RIVAL: Final = frozenset({"being_deleted", "suspend", "stop"})
 """Rules whose deletions of pods are done whoever else works there: a rival does the same, and a forged one must not keep pods running."""
 _NOT_NOW_SECONDS = 1.0
 _DELETED_SECONDS = 2.0

@@ -9,7 +9,7 @@ from tftrainer.messages.contract import FETCH, PUBLISHER, TRAINER, Reason
 from tftrainer.withholding import ADVICE, arguments_without, variable_without
 
 from tftraining_operator.api.status import Phase
-from tftraining_operator.core import build, claims, placement, recorded
+from tftraining_operator.core import build, causes, claims, placement, recorded
 from tftraining_operator.core.case import Case
 from tftraining_operator.core.causes import verdict
 from tftraining_operator.core.conditions import rfc3339
@@ -32,6 +32,14 @@ UNREACHABLE_SECONDS: Final = 60.0
 """How long after its deletion is due a pod counts as ending; then its node counts as lost."""
 CREDENTIAL_IN_SIGHT: Final = "CredentialInSight"
 """Reason of the event that tells of a password, a token or a key that stands in the job itself."""
+
+
+def out_of_time(case: Case) -> Over | None:
+    """End a job that would begin another attempt, but whose attempts have run for as long as they may."""
+    if case.chief.pod is not None or case.wanted.active_seconds_left != 0:
+        return None
+    message = f"attempt {case.history.upcoming.number} does not start: nothing is left of {case.wanted.active_words}"
+    return Over(verdict(Reason.DEADLINE_EXCEEDED, message, causes.MORE_TIME), ended_at=case.now)
 
 
 def restarting(case: Case) -> Finding | None:
@@ -58,6 +66,8 @@ def resumed(case: Case) -> Finding | None:
         "Resumed",
         sentence(f"the job is resumed: attempt {attempt.number} starts"),
         attempt,
+        # A suspension that was taken back midway has ended an attempt too.
+        before=None if case.suspended else case.current,
         restart=replace(restart, begun=True) if restart is not None else None,
     )
     return Finding(situation, look_again_at=case.now)
@@ -160,7 +170,7 @@ def running(case: Case) -> Finding | Over | None:
         return None
     ends_at, why = _deadline(case, pod, trainer)
     if ends_at is not None and case.now >= ends_at:
-        found = verdict(Reason.DEADLINE_EXCEEDED, why, "raise spec.activeDeadlineSeconds in a new job", pod=pod.name)
+        found = verdict(Reason.DEADLINE_EXCEEDED, why, causes.MORE_TIME, pod=pod.name)
         return Over(found, ended_at=case.now, deletions=case.history.deletions())
     where = f" on node {pod.node}" if pod.node else ""
     # A publisher that cannot start, as without its Secret, would lose what the script writes.
@@ -172,12 +182,12 @@ def running(case: Case) -> Finding | Over | None:
 
 def _deadline(case: Case, pod: PodRecord, trainer: ContainerRecord) -> tuple[float | None, str]:
     """Return when the running script has to be ended from outside, and why; None for never."""
-    limit = case.spec.active_deadline_seconds
-    if limit is None:
+    left = case.wanted.active_seconds_left
+    if left is None:
         return None, ""
-    too_long = f"the script ran longer than spec.activeDeadlineSeconds ({limit})"
-    ends_at = (trainer.started_at or pod.created_at) + limit
-    if pod.deadline_seconds is not None and pod.deadline_seconds > limit:
+    too_long = f"the script ran longer than {case.wanted.active_words}"
+    ends_at = (trainer.started_at or pod.created_at) + left
+    if pod.deadline_seconds is not None and pod.deadline_seconds > left:
         return ends_at, f"{too_long}, which was shortened while it ran"
     return ends_at + case.wanted.grace_seconds + DEADLINE_SLACK_SECONDS, f"{too_long} and did not stop when it was told to"
 
