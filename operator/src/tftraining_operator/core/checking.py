@@ -40,13 +40,14 @@ CERTAIN: Final = frozenset(
         Reason.INPUT_CONFLICT,
         Reason.INVALID_ARCHIVE,
         Reason.DIGEST_MISMATCH,
-        Reason.REQUIREMENTS_UNSATISFIABLE,
         Reason.STORAGE_DENIED,
         Reason.BUCKET_NOT_FOUND,
         Reason.STORAGE_MISCONFIGURED,
     }
 )
 """What the start itself would end the job with, on any node and however often it is tried."""
+OF_ARCHITECTURE: Final = frozenset({Reason.REQUIREMENTS_UNSATISFIABLE})
+"""What it would end it with on nodes of the same architecture, for which alone there may be wheels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,8 @@ def beside(case: Case, found: Finding) -> Finding:
         return found
     if case.now < at:
         return replace(found, look_again_at=min(at, found.look_again_at or at))
-    return replace(found, check=_pod(case))
+    over = found.situation is not None and found.situation.phase is not Phase.PENDING
+    return found if over else replace(found, check=_pod(case))
 
 
 def _is_of_use(case: Case, found: Finding) -> bool:
@@ -166,7 +168,8 @@ def _word(pod: PodRecord, case: Case) -> _Word:
     failure = told.failure if told is not None else None
     if told is not None and failure is None and fetch.exit_code == 0:
         return _Word(CheckResult.PASSED, f"checked while it waits: {_checked(case.spec)} are fine", report=told)
-    if failure is not None and failure.reason in CERTAIN and fetch.exit_code not in {0, None}:
+    certain = CERTAIN | OF_ARCHITECTURE if build.ARCHITECTURE in case.wanted.runtime.node_selector else CERTAIN
+    if failure is not None and failure.reason in certain and fetch.exit_code not in {0, None}:
         return _Word(CheckResult.FAILED, failure.message, failure=failure)
     why = failure.message if failure is not None else f"{fetch.reason or 'no reason'}, exit code {fetch.exit_code}"
     return _Word(CheckResult.INCONCLUSIVE, f"pod {pod.name} could not check the job: {short(why)}")
