@@ -12,19 +12,20 @@ from typing import Final
 from tftrainer.messages.contract import FETCH, Failure, FetchReport, Reason
 
 from tftraining_operator.api.spec import Spec
-from tftraining_operator.api.status import CheckResult, Phase
+from tftraining_operator.api.status import MESSAGE_LIMIT, CheckResult, Phase
 from tftraining_operator.core import build, claims, names, pins, recorded
 from tftraining_operator.core.attempts import deletions
 from tftraining_operator.core.case import Case
 from tftraining_operator.core.causes import Verdict
 from tftraining_operator.core.findings import Finding
+from tftraining_operator.core.observe import text
 from tftraining_operator.core.pending import short, with_check
 from tftraining_operator.core.recorded import Check
 from tftraining_operator.core.records import PodRecord, Raw
 from tftraining_operator.core.reports import report
 from tftraining_operator.core.situation import Situation
 from tftraining_operator.core.waiting import missing_secret
-from tftraining_operator.core.words import sentence
+from tftraining_operator.core.words import line, sentence
 
 AFTER_SECONDS: Final = 10.0
 """How long a job may wait for its place before it is checked: what starts sooner is checked by its own pod."""
@@ -151,9 +152,10 @@ def _known(case: Case) -> tuple[Check | None, FetchReport | None]:
         word = _word(pod, case)
     else:
         return before, None
-    same = before is not None and (before.result, before.message) == (word.result, word.message)
+    message = text(line(word.message), MESSAGE_LIMIT)
+    same = before is not None and (before.result, before.message) == (word.result, message)
     at = before.at if before is not None and same else case.now
-    return Check(word.result, word.message, at), word.report
+    return Check(word.result, message, at), word.report
 
 
 def _word(pod: PodRecord, case: Case) -> _Word:

@@ -263,6 +263,10 @@ class TestAFinding:
         assert found.status["failure"]["reason"] == "RequirementsUnsatisfiable"
         assert checked(plan(seen(wanted(), waiting(), pod)))["result"] == "Inconclusive"
 
+    def test_in_whatever_words_is_told_in_plain_ones(self) -> None:
+        failure = Failure(reason=Reason.OBJECT_NOT_FOUND, message="\x1b[31mno\nobject\x07 there")
+        assert checked(plan(seen(wanted(), waiting(), self.failed(failure))))["message"] == "no object there"
+
     def test_of_what_is_certain_nothing_is_ever_tried_again_and_all_is_the_jobs_own(self) -> None:
         assert all(REASONS[each].budget is None for each in checking.CERTAIN | checking.OF_ARCHITECTURE)
         assert {REASONS[each].cause for each in checking.CERTAIN} == {"UserError", "Spec", "Storage"}
