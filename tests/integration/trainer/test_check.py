@@ -156,6 +156,17 @@ def test_an_inline_script_is_checked_too(pod: Pod, checking: Plan) -> None:
     assert (failure.reason, failure.file, failure.line) == (Reason.IMPORT_MISSING, "train.py", 1)
 
 
+def test_where_the_job_brings_compiled_modules_none_is_called_missing(pod: Pod, checking: Plan) -> None:
+    in_order(pod)
+    pod.put("code/train.py", "import fast\n")
+    pod.put("code/fast.cpython-311-another-processor.so", "x")
+    plan = msgspec.structs.replace(checking, files=(Reference(uri="${bucket}/code/fast.cpython-311-another-processor.so"),), args=())
+    assert checked(pod, plan)[1].failure is None
+    failure = pod.fetch(run_of(plan))[1].failure
+    assert failure is not None
+    assert failure.reason is Reason.IMPORT_MISSING, "the run is on the node that counts"
+
+
 def test_pins_of_an_earlier_attempt_go_before_those_of_the_check(pod: Pod, checking: Plan) -> None:
     in_order(pod)
     checked(pod, checking)

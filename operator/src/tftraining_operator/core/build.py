@@ -30,7 +30,9 @@ CHECK_SECONDS: Final = 1800
 CHECK_GRACE_SECONDS: Final = 5
 _OF_FETCH: Final = ("workspace", "state", "tmp-fetch", "inline")
 """The volumes that `fetch` mounts."""
-_OF_IMAGES: Final = ("kubernetes.io/arch", "kubernetes.io/os")
+ARCHITECTURE: Final = "kubernetes.io/arch"
+"""Label of nodes that says for which processors they are."""
+_OF_IMAGES: Final = (ARCHITECTURE, "kubernetes.io/os")
 """Labels of nodes that say which images run there."""
 _QUEUE: Final = "kueue.x-k8s.io/"
 """What labels and annotations of Kueue begin with."""

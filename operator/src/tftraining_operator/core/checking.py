@@ -12,19 +12,20 @@ from typing import Final
 from tftrainer.messages.contract import FETCH, Failure, FetchReport, Reason
 
 from tftraining_operator.api.spec import Spec
-from tftraining_operator.api.status import CheckResult, Phase
+from tftraining_operator.api.status import MESSAGE_LIMIT, CheckResult, Phase
 from tftraining_operator.core import build, claims, names, pins, recorded
 from tftraining_operator.core.attempts import deletions
 from tftraining_operator.core.case import Case
 from tftraining_operator.core.causes import Verdict
 from tftraining_operator.core.findings import Finding
+from tftraining_operator.core.observe import text
 from tftraining_operator.core.pending import short, with_check
 from tftraining_operator.core.recorded import Check
 from tftraining_operator.core.records import PodRecord, Raw
 from tftraining_operator.core.reports import report
 from tftraining_operator.core.situation import Situation
 from tftraining_operator.core.waiting import missing_secret
-from tftraining_operator.core.words import sentence
+from tftraining_operator.core.words import line, sentence
 
 AFTER_SECONDS: Final = 10.0
 """How long a job may wait for its place before it is checked: what starts sooner is checked by its own pod."""
@@ -40,13 +41,14 @@ CERTAIN: Final = frozenset(
         Reason.INPUT_CONFLICT,
         Reason.INVALID_ARCHIVE,
         Reason.DIGEST_MISMATCH,
-        Reason.REQUIREMENTS_UNSATISFIABLE,
         Reason.STORAGE_DENIED,
         Reason.BUCKET_NOT_FOUND,
         Reason.STORAGE_MISCONFIGURED,
     }
 )
 """What the start itself would end the job with, on any node and however often it is tried."""
+OF_ARCHITECTURE: Final = frozenset({Reason.REQUIREMENTS_UNSATISFIABLE})
+"""What it would end it with on nodes of the same architecture, for which alone there may be wheels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,8 @@ def beside(case: Case, found: Finding) -> Finding:
         return found
     if case.now < at:
         return replace(found, look_again_at=min(at, found.look_again_at or at))
-    return replace(found, check=_pod(case))
+    over = found.situation is not None and found.situation.phase is not Phase.PENDING
+    return found if over else replace(found, check=_pod(case))
 
 
 def _is_of_use(case: Case, found: Finding) -> bool:
@@ -149,9 +152,10 @@ def _known(case: Case) -> tuple[Check | None, FetchReport | None]:
         word = _word(pod, case)
     else:
         return before, None
-    same = before is not None and (before.result, before.message) == (word.result, word.message)
+    message = text(line(word.message), MESSAGE_LIMIT)
+    same = before is not None and (before.result, before.message) == (word.result, message)
     at = before.at if before is not None and same else case.now
-    return Check(word.result, word.message, at), word.report
+    return Check(word.result, message, at), word.report
 
 
 def _word(pod: PodRecord, case: Case) -> _Word:
@@ -166,7 +170,8 @@ def _word(pod: PodRecord, case: Case) -> _Word:
     failure = told.failure if told is not None else None
     if told is not None and failure is None and fetch.exit_code == 0:
         return _Word(CheckResult.PASSED, f"checked while it waits: {_checked(case.spec)} are fine", report=told)
-    if failure is not None and failure.reason in CERTAIN and fetch.exit_code not in {0, None}:
+    certain = CERTAIN | OF_ARCHITECTURE if build.ARCHITECTURE in case.wanted.runtime.node_selector else CERTAIN
+    if failure is not None and failure.reason in certain and fetch.exit_code not in {0, None}:
         return _Word(CheckResult.FAILED, failure.message, failure=failure)
     why = failure.message if failure is not None else f"{fetch.reason or 'no reason'}, exit code {fetch.exit_code}"
     return _Word(CheckResult.INCONCLUSIVE, f"pod {pod.name} could not check the job: {short(why)}")

@@ -133,7 +133,7 @@ def _ending(ending: Ending | None) -> dict[str, Any] | None:
 def _check(check: Check | None) -> dict[str, Any] | None:
     if check is None:
         return None
-    return {"result": check.result.value, "message": check.message[:MESSAGE_LIMIT], "lastUpdateTime": rfc3339(check.at)}
+    return {"result": check.result.value, "message": check.message, "lastUpdateTime": rfc3339(check.at)}
 
 
 def _pending(pending: Pending | None) -> dict[str, Any] | None:

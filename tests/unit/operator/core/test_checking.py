@@ -105,6 +105,11 @@ class TestWhenItIsMade:
     def test_not_for_one_that_nobody_has_refused_yet(self) -> None:
         assert plan(seen(wanted())).check is None
 
+    def test_not_of_one_whose_time_to_wait_is_over(self) -> None:
+        found = plan(seen(wanted(), waiting()), CREATED + 4000)
+        assert found.status is not None
+        assert (found.status["failure"]["reason"], found.check) == ("PendingDeadlineExceeded", None)
+
     def test_not_while_it_is_suspended_or_deleted(self) -> None:
         assert plan(seen(wanted(suspend=True), waiting())).check is None
         assert plan(seen(replace(wanted(), deleted_at=DUE), waiting())).check is None
@@ -249,8 +254,21 @@ class TestAFinding:
         assert "store" not in found.status["message"]
         assert gone(found) == [NAME]
 
+    def test_that_packages_cannot_be_had_counts_where_the_run_is_on_the_same_kind_of_node(self) -> None:
+        pod = self.failed(Failure(reason=Reason.REQUIREMENTS_UNSATISFIABLE, message="no wheel"))
+        runtime = CONFIGURATION.runtimes["tf2"].model_copy(update={"node_selector": {"kubernetes.io/arch": "amd64"}})
+        pinned = CONFIGURATION.model_copy(update={"runtimes": {"tf2": runtime}})
+        found = decide(seen(wanted(), waiting(), pod), pinned, DUE)
+        assert found.status is not None
+        assert found.status["failure"]["reason"] == "RequirementsUnsatisfiable"
+        assert checked(plan(seen(wanted(), waiting(), pod)))["result"] == "Inconclusive"
+
+    def test_in_whatever_words_is_told_in_plain_ones(self) -> None:
+        failure = Failure(reason=Reason.OBJECT_NOT_FOUND, message="\x1b[31mno\nobject\x07 there")
+        assert checked(plan(seen(wanted(), waiting(), self.failed(failure))))["message"] == "no object there"
+
     def test_of_what_is_certain_nothing_is_ever_tried_again_and_all_is_the_jobs_own(self) -> None:
-        assert all(REASONS[each].budget is None for each in checking.CERTAIN)
+        assert all(REASONS[each].budget is None for each in checking.CERTAIN | checking.OF_ARCHITECTURE)
         assert {REASONS[each].cause for each in checking.CERTAIN} == {"UserError", "Spec", "Storage"}
 
     @pytest.mark.parametrize("pod", [Pod(), Pod().fetching(), Pod().running()], ids=["placed", "fetching", "running"])
