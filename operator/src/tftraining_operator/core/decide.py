@@ -35,6 +35,7 @@ RULES: Final[tuple[Rule, ...]] = (
     will.suspend,
     admission.unknown_runtime,
     admission.no_package_index,
+    admission.over_maximum,
     admission.name_taken,
     end.pod_gone,
     course.out_of_time,
