@@ -187,13 +187,17 @@ class Played:
 
 @dataclass(slots=True)
 class Operator:
-    """The operator's process. `namespace` is what it watches and where its Lease lies, `ahead_seconds` how wrong its machine's clock is."""
+    """The operator's process. `namespace` is what it watches and where its Lease lies, `ahead_seconds` how wrong its machine's clock is.
+
+    `settings` is what its configuration has beside what every test needs.
+    """
 
     proxy: FaultProxy
     namespace: str
     folder: Path
     identity: str = "one"
     ahead_seconds: float = 0.0
+    settings: Object = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
     port: int = field(default_factory=free_port)
 
@@ -209,6 +213,7 @@ class Operator:
             "httpPort": self.port,
             "reportsUrl": f"http://127.0.0.1:{self.port}/v1/reports",
             "logFormat": "console",
+            **self.settings,
         }
         (self.folder / f"{self.identity}.yaml").write_text(json.dumps(config))
         kubeconfig = {

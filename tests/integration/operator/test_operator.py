@@ -357,6 +357,27 @@ def test_a_deadline_is_over_all_attempts_and_a_process_that_comes_later_knows_wh
     )
 
 
+def test_a_job_that_asks_for_more_than_an_admin_allows_is_refused_and_one_within_runs_as_bounded(
+    proxy: FaultProxy, played: Played, tmp_path: Path
+) -> None:
+    maxima = {"gpus": 2, "memory": "8Gi", "activeDeadlineSeconds": 600, "ttlSecondsAfterFinished": 1, "retries": 1}
+    with Operator(proxy, played.namespace, tmp_path, settings={"maxima": maxima}) as operator:
+        operator.start()
+        played.submit("large", resources={"gpus": 3, "memory": "16Gi"}, ttlSecondsAfterFinished=0)
+        refused = until(lambda: _events(played, "large"), "it is told")
+        assert refused == ["InvalidSpec"]
+        played.submit("fits", resources={"gpus": 2, "memory": "8Gi"})
+        pod = played.wait_for_pod("fits-chief-0")
+        assert pod["metadata"]["annotations"]["tftraining.dev/active-deadline-seconds"] == "600"
+        assert [each["metadata"]["name"] for each in played.pods()] == ["fits-chief-0"]
+        played.end(pod)
+        until(lambda: "fits" not in _names(played), "it goes when the time that an admin gives it is over")
+
+
+def _names(played: Played) -> set[str]:
+    return {job["metadata"]["name"] for job in played.call("GET", played.jobs_path)["items"]}
+
+
 def test_a_finished_jobs_pod_goes_when_its_time_has_come_and_the_job_stays(operator: Operator, played: Played) -> None:
     played.submit("brief", podRetentionSeconds=1)
     finish(played, "brief")

@@ -474,6 +474,10 @@ class Retry(Model):
             Budget.OUT_OF_MEMORY: self.out_of_memory,
         }[budget]
 
+    def named(self, budget: Budget) -> int | None:
+        """Return how many retries the job itself gives a budget, None where it says nothing of it."""
+        return self.of(budget) if any(Retry.model_fields[name].alias == budget for name in self.model_fields_set) else None
+
 
 class Spec(Model):
     """What to train, with what, and within which bounds.
@@ -549,7 +553,8 @@ class Spec(Model):
         description=(
             "Seconds that the script may run, in all attempts together, without waiting, fetching and publishing; then it is told to stop "
             "(SIGTERM), what it wrote is published, and the job fails as DeadlineExceeded. May be changed; what has started already keeps "
-            "the deadline that it began with, unless the new one is shorter. Default: no limit. Example: 86400"
+            "the deadline that it began with, unless the new one is shorter. Default: what the admin allows, as installed no limit. "
+            "Example: 86400"
         ),
     )
     pending_deadline_seconds: Seconds | None = Field(
@@ -601,7 +606,7 @@ class Spec(Model):
         description=(
             "Seconds after its end that the job itself is deleted, with its pods; what it has published stays in the bucket. Not for jobs "
             "that a tool keeps applied, as with GitOps: it would create the job anew, which trains again. May be changed. Default: the job "
-            "stays until somebody deletes it. Example: 604800"
+            "stays until somebody deletes it, unless the admin bounds that. Example: 604800"
         ),
     )
     suspend: bool = Field(

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from tftrainer.withholding import Plain
 
 from tftraining_operator.api.fields import ARGUMENT_LIMIT, INLINE_LIMIT
+from tftraining_operator.api.quantities import exact
 from tftraining_operator.api.spec import Budget, Spec
 from tftraining_operator.api.status import ConditionType
 from tftraining_operator.core import attempts, recorded
@@ -124,4 +125,16 @@ class Case:
         return self._grown(self.spec.resources.memory or self.configuration.defaults.resources.memory, retries)
 
     def _grown(self, memory: str, times: int) -> str:
-        return grown(memory, self.spec.retry.memory_growth, times, self.configuration.retries.max_memory)
+        return grown(memory, self.spec.retry.memory_growth, times, self.most_memory[1])
+
+    @property
+    def most_memory(self) -> tuple[str, str]:
+        """What memory grows to at most, after the value of the chart that says so; both empty where none does."""
+        bounds = (("retries.maxMemory", self.configuration.retries.max_memory), ("maxima.memory", self.configuration.maxima.memory))
+        return min((each for each in bounds if each[1]), key=lambda each: exact(each[1]), default=("", ""))
+
+    def retries(self, budget: Budget) -> int:
+        """Return how many retries a budget has: as the job says, else as is usual, but no more than an admin allows one job."""
+        most, named = self.configuration.maxima.retries, self.spec.retry.named(budget)
+        usual = self.spec.retry.of(budget)
+        return named if named is not None else usual if most is None else min(usual, most)

@@ -77,7 +77,6 @@ _DISRUPTIONS: Final = {
     "DeletionByPodGC": (Reason.NODE_LOST, "its node no longer exists"),
     "WorkloadEvictedDueToPreempted": (Reason.PREEMPTED, "a workload of higher priority took its place in the queue"),
 }
-MORE_TIME: Final = "raise spec.activeDeadlineSeconds in a new job"
 _RUN_AGAIN: Final = "the job itself is not at fault: create it again"
 
 
@@ -273,8 +272,8 @@ def _trainer_failed(pod: PodRecord, wanted: Effective) -> Verdict | None:
             told.message,
             f"raise spec.resources.workspace ({wanted.workspace}), or let the script write less",
         )
-    if told.reason is Reason.DEADLINE_EXCEEDED and wanted.ran_seconds:
-        # The launcher knows what was left for its attempt, and nothing of those before.
+    if told.reason is Reason.DEADLINE_EXCEEDED and (wanted.ran_seconds or wanted.bounded):
+        # The launcher knows what was left for its attempt, and nothing of those before, nor who has set the bound.
         return Verdict(msgspec.structs.replace(told, message=f"{told.message} That was all of {wanted.active_words}."[:1024]))
     # A launcher that lives to say so has seen no signal from outside its container.
     return Verdict(told, own_signal=told.reason is Reason.SCRIPT_KILLED)

@@ -35,6 +35,7 @@ RULES: Final[tuple[Rule, ...]] = (
     will.suspend,
     admission.unknown_runtime,
     admission.no_package_index,
+    admission.over_maximum,
     admission.name_taken,
     admission.check_failed,
     end.pod_gone,

@@ -133,7 +133,8 @@ REASONS: Final[Mapping[Reason, Entry]] = {
         Cause.SPEC,
         None,
         (
-            "the spec breaks a rule that the API server did not check, or `script.uri` names an object of more than 64 MiB, "
+            "the spec breaks a rule that the API server did not check, or asks for more than "
+            "[an admin lets one job have](../how-to/quotas.md#a-bound-for-each-job), or `script.uri` names an object of more than 64 MiB, "
             "which is no program"
         ),
         "the message names the field",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Final
 
@@ -9,7 +10,7 @@ from tftrainer.messages.contract import FETCH, PUBLISHER, TRAINER, Reason
 from tftrainer.withholding import ADVICE, arguments_without, variable_without
 
 from tftraining_operator.api.status import Phase
-from tftraining_operator.core import build, causes, claims, placement, recorded
+from tftraining_operator.core import build, claims, placement, recorded
 from tftraining_operator.core.case import Case
 from tftraining_operator.core.causes import verdict
 from tftraining_operator.core.conditions import rfc3339
@@ -39,7 +40,7 @@ def out_of_time(case: Case) -> Over | None:
     if case.chief.pod is not None or case.wanted.active_seconds_left != 0:
         return None
     message = f"attempt {case.history.upcoming.number} does not start: nothing is left of {case.wanted.active_words}"
-    return Over(verdict(Reason.DEADLINE_EXCEEDED, message, causes.MORE_TIME), ended_at=case.now)
+    return Over(verdict(Reason.DEADLINE_EXCEEDED, message, case.wanted.more_time), ended_at=case.now)
 
 
 def restarting(case: Case) -> Finding | None:
@@ -170,7 +171,7 @@ def running(case: Case) -> Finding | Over | None:
         return None
     ends_at, why = _deadline(case, pod, trainer)
     if ends_at is not None and case.now >= ends_at:
-        found = verdict(Reason.DEADLINE_EXCEEDED, why, causes.MORE_TIME, pod=pod.name)
+        found = verdict(Reason.DEADLINE_EXCEEDED, why, case.wanted.more_time, pod=pod.name)
         return Over(found, ended_at=case.now, deletions=case.history.deletions())
     where = f" on node {pod.node}" if pod.node else ""
     # A publisher that cannot start, as without its Secret, would lose what the script writes.
@@ -182,14 +183,17 @@ def running(case: Case) -> Finding | Over | None:
 
 def _deadline(case: Case, pod: PodRecord, trainer: ContainerRecord) -> tuple[float | None, str]:
     """Return when the running script has to be ended from outside, and why; None for never."""
-    left = case.wanted.active_seconds_left
-    if left is None:
-        return None, ""
+    asked, told = case.spec.active_deadline_seconds, pod.deadline_seconds
+    left = max(asked - case.wanted.ran_seconds, 0) if asked is not None else None
     too_long = f"the script ran longer than {case.wanted.active_words}"
-    ends_at = (trainer.started_at or pod.created_at) + left
-    if pod.deadline_seconds is not None and pod.deadline_seconds > left:
-        return ends_at, f"{too_long}, which was shortened while it ran"
-    return ends_at + case.wanted.grace_seconds + DEADLINE_SLACK_SECONDS, f"{too_long} and did not stop when it was told to"
+    begun = trainer.started_at or pod.created_at
+    if left is not None and told is not None and told > left:
+        return begun + left, f"{too_long}, which was shortened while it ran"
+    # A bound that an admin has set since then is for pods that come: what runs keeps what it was told.
+    longest = max((each for each in (left, told) if each is not None and each != math.inf), default=None)
+    if longest is None:
+        return None, ""
+    return begun + longest + case.wanted.grace_seconds + DEADLINE_SLACK_SECONDS, f"{too_long} and did not stop when it was told to"
 
 
 def fetching(case: Case) -> Finding | Over | None:

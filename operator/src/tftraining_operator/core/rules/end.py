@@ -15,6 +15,7 @@ from tftraining_operator.core.attempts import deletions
 from tftraining_operator.core.case import Case
 from tftraining_operator.core.causes import Verdict, verdict
 from tftraining_operator.core.conditions import rfc3339
+from tftraining_operator.core.effective import least
 from tftraining_operator.core.findings import Finding, Over
 from tftraining_operator.core.observe import integer, timestamp
 from tftraining_operator.core.records import Deletion, PodRecord
@@ -57,7 +58,7 @@ def _out_of_time(case: Case, found: Verdict) -> Verdict:
     """Return the verdict on a job whose last attempt failed of something else, but which has no time for another one."""
     message = f"attempt {case.current.number} failed ({found.failure.reason}), and nothing is left of {case.wanted.active_words}"
     why = f"{message}: {found.failure.message}"
-    return replace(verdict(Reason.DEADLINE_EXCEEDED, why, causes.MORE_TIME, pod=found.pod), exit_code=found.exit_code)
+    return replace(verdict(Reason.DEADLINE_EXCEEDED, why, case.wanted.more_time, pod=found.pod), exit_code=found.exit_code)
 
 
 def _again(case: Case, over: Over, again: Again, ended_at: float) -> Finding:
@@ -142,7 +143,8 @@ def _known_to_end(pod: PodRecord) -> float:
 
 
 def _expires_at(case: Case) -> float | None:
-    seconds, ended_at = integer(case.job.spec.get("ttlSecondsAfterFinished")), timestamp(case.job.status.get("completionTime"))
+    seconds = least(integer(case.job.spec.get("ttlSecondsAfterFinished")), case.configuration.maxima.ttl_seconds_after_finished)
+    ended_at = timestamp(case.job.status.get("completionTime"))
     return None if seconds is None or ended_at is None else max(ended_at, case.job.created_at) + seconds
 
 
