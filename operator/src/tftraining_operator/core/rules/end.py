@@ -139,7 +139,7 @@ def _known_to_end(pod: PodRecord) -> float:
     A lost node does not tell of its containers' ends, and one whose clock is slow must not cost the log.
     """
     told = (*(each.finished_at for each in pod.containers), *(each.since for each in pod.conditions.values()))
-    return max(pod.created_at, *(at for at in told if at is not None))
+    return max([pod.created_at, *(at for at in told if at is not None)])
 
 
 def _expires_at(case: Case) -> float | None:
