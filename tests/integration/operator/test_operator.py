@@ -97,41 +97,95 @@ def test_what_has_to_be_known_of_the_outputs_is_in_the_status_and_told_in_one_ev
     ]
 
 
+class Killed:
+    """An operator that is killed after its k-th write from now on, and started again by whoever waits for something then."""
+
+    def __init__(self, operator: Operator, proxy: FaultProxy, k: int) -> None:
+        self._operator = operator
+        self._killed = threading.Event()
+        written = len(proxy.written())
+
+        def kill(_: int) -> None:
+            if len(proxy.written()) - written == k and not self._killed.is_set():
+                self._killed.set()
+                operator.kill()
+
+        proxy.after = kill
+
+    def until(self, probe: Callable[[], Any], what: str) -> Any:
+        """Return the first value of the probe that is not None or False."""
+
+        def check() -> Any:
+            if self._killed.is_set() and self._operator.process is None:
+                self._operator.start()
+            return probe()
+
+        return until(check, what, 60)
+
+    def and_back(self) -> None:
+        """Wait until it was killed, and is there again."""
+        self.until(self._killed.is_set, "it was killed")
+        self.until(lambda: self._operator.process is not None, "it is back")
+
+
 @pytest.mark.parametrize("k", range(1, 7))
 def test_killed_after_any_of_its_writes_it_makes_one_pod_and_tells_the_truth(
     operator: Operator, played: Played, proxy: FaultProxy, k: int
 ) -> None:
-    killed = threading.Event()
-
-    def kill(_: int) -> None:
-        if len(proxy.written()) - written == k and not killed.is_set():
-            killed.set()
-            operator.kill()
-
-    written = len(proxy.written())
-    proxy.after = kill
+    killed = Killed(operator, proxy, k)
     played.submit("sweep")
-
-    def restarted(probe: Callable[[], bool]) -> Callable[[], bool]:
-        def check() -> bool:
-            if killed.is_set() and operator.process is None:
-                operator.start()
-            return probe()
-
-        return check
-
-    until(restarted(lambda: bool(played.pods())), "the pod exists", 60)
+    killed.until(lambda: bool(played.pods()), "the pod exists")
     pod = played.pods()[0]
     played.run(pod)
-    until(restarted(lambda: played.phase("sweep") == "Running"), "it runs", 60)
+    killed.until(lambda: played.phase("sweep") == "Running", "it runs")
     played.end(pod)
-    until(restarted(lambda: played.phase("sweep") == "Succeeded"), "it succeeds", 60)
+    killed.until(lambda: played.phase("sweep") == "Succeeded", "it succeeds")
     # The last write is the last event's, which comes after the status.
-    until(restarted(killed.is_set), "it was killed", 10)
-    until(restarted(lambda: operator.process is not None), "it is back", 60)
+    killed.and_back()
     settle(proxy)
     assert (played.phase("sweep"), played.status("sweep")["attempt"]) == ("Succeeded", 0)
     assert [item["metadata"]["uid"] for item in played.pods()] == [pod["metadata"]["uid"]]
+
+
+_STOPPED_AT = {(2, True), (8, True), (5, False), (6, False), (7, False)}
+
+
+@pytest.mark.parametrize(
+    ("k", "held"),
+    [
+        pytest.param(k, held, id=f"{k} {what}", marks=[] if (k, held) in _STOPPED_AT else [pytest.mark.long])
+        for k in range(1, 9)
+        for held, what in ((True, "its end is seen"), (False, "it vanishes"))
+    ],
+)
+def test_killed_after_any_write_of_a_job_that_is_stopped_it_makes_one_pod_and_blames_nobody(
+    operator: Operator, played: Played, proxy: FaultProxy, k: int, *, held: bool
+) -> None:
+    killed = Killed(operator, proxy, k)
+    # Without retries a pod that counts as deleted by somebody else would be a failure.
+    played.submit("ends", retry={"infrastructure": 0})
+    killed.until(lambda: bool(played.pods()), "the pod exists")
+    pod = played.pods()[0]
+    played.run(pod)
+    killed.until(lambda: played.phase("ends") == "Running", "it runs")
+    if held:
+        played.hold(pod)
+    played.change("ends", stop=True)
+    killed.until(lambda: _going_or_gone(played, "ends-chief-0"), "its pod goes")
+    if held:
+        played.end(pod, 143)
+    elif played.pods():
+        played.remove(pod)
+    killed.until(lambda: played.phase("ends") == "Stopped", "it is stopped")
+    killed.and_back()
+    if held:
+        played.release(pod)
+    settle(proxy)
+    status = played.status("ends")
+    assert (status["phase"], status["stop"]["reason"], status["attempt"]) == ("Stopped", "Stopped" if held else "ForceStopped", 0)
+    assert "failure" not in status
+    assert "retries" not in status
+    assert played.pods() == []
 
 
 @pytest.mark.parametrize("fault", [Fault(504, apply=True), Fault(0, apply=True), Fault(500), Fault(0), Fault(429, retry_after="1")])
@@ -289,21 +343,11 @@ def _evicted(pod: Object) -> Object:
 def test_killed_after_any_write_of_a_job_that_is_tried_again_it_never_runs_two_pods_at_once_and_ends_the_same(
     operator: Operator, played: Played, proxy: FaultProxy, k: int
 ) -> None:
-    killed = threading.Event()
-    written = len(proxy.written())
-
-    def kill(_: int) -> None:
-        if len(proxy.written()) - written == k and not killed.is_set():
-            killed.set()
-            operator.kill()
-
-    proxy.after = kill
+    killed = Killed(operator, proxy, k)
     played.submit("again")
 
-    def restarted(probe: Callable[[], Any]) -> Callable[[], Any]:
+    def never_two(probe: Callable[[], Any]) -> Callable[[], Any]:
         def check() -> Any:
-            if killed.is_set() and operator.process is None:
-                operator.start()
             live = [pod for pod in played.pods() if pod.get("status", {}).get("phase") not in {"Failed", "Succeeded"}]
             assert len(live) <= 1
             return probe()
@@ -313,13 +357,13 @@ def test_killed_after_any_write_of_a_job_that_is_tried_again_it_never_runs_two_p
     def pod(suffix: str) -> Object | None:
         return next((each for each in played.pods() if each["metadata"]["name"] == f"again-chief-0{suffix}"), None)
 
-    first = until(restarted(lambda: pod("")), "the first pod exists", 60)
+    first = killed.until(never_two(lambda: pod("")), "the first pod exists")
     played.show(first, _evicted(first))
-    second = until(restarted(lambda: pod("-r1")), "the second pod exists", 60)
+    second = killed.until(never_two(lambda: pod("-r1")), "the second pod exists")
     played.run(second)
-    until(restarted(lambda: played.phase("again") == "Running"), "it runs", 60)
+    killed.until(never_two(lambda: played.phase("again") == "Running"), "it runs")
     played.end(second)
-    until(restarted(lambda: played.phase("again") == "Succeeded"), "it succeeds", 60)
+    killed.until(never_two(lambda: played.phase("again") == "Succeeded"), "it succeeds")
     status = played.status("again")
     assert (status["attempt"], status["retries"], [each["reason"] for each in status["attempts"]]) == (
         1,

@@ -204,6 +204,18 @@ class TestRetriesStopAtOnce:
         assert plan(replace(ended, pods=(forged.record(),))).rule == "finished"
 
 
+def test_a_pod_of_the_last_attempt_that_is_there_again_while_a_retry_waits_is_stopped_as_that_attempt() -> None:
+    waits = {"attempt": 2, "phase": "Restarting", "restart": {"attempt": 2, "at": "2027-01-15T09:00:00Z"}}
+    observed = seen(job(waits, stop=True), Pod(attempt=1).running())
+    told = plan(observed)
+    assert told.status is not None
+    assert (told.status["phase"], told.status["attempt"], told.status["ending"]["attempt"]) == ("Stopping", 1, 1)
+    gone = replace(Pod(attempt=1).ran(143, TOLD).published(succeeded=False), deleted=NOW + 60)
+    found = plan(replace(after(observed, told), pods=(), gone=(gone.record(),))).status
+    assert found is not None
+    assert (found["phase"], found["attempt"], found["stop"], "restart" in found) == ("Stopped", 1, {"reason": "Stopped"}, False)
+
+
 class TestAgainstSuspend:
     def test_a_job_that_is_created_stopped_never_starts(self) -> None:
         for suspend in (False, True):
