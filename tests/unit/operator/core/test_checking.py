@@ -184,6 +184,13 @@ class TestWhatItSays:
         again = plan(replace(after(observed, found), pods=(waiting().record(),)), DUE + 6)
         assert (again.status, again.events, again.deletions, again.check) == (None, (), (), None)
 
+    def test_its_pod_stays_until_what_it_says_is_written(self) -> None:
+        observed = replace(seen(wanted(), waiting(), check().fetched(IN_ORDER)), nodes_awaited=True)
+        found = plan(observed)
+        assert (found.status, found.deletions) == (None, ())
+        told = plan(replace(observed, nodes_awaited=False))
+        assert (checked(told)["result"], gone(told)) == ("Passed", [NAME])
+
     def test_before_the_kubelet_has_put_the_phase_right(self) -> None:
         assert checked(plan(seen(wanted(), waiting(), check().fetched(IN_ORDER))))["result"] == "Passed"
 
