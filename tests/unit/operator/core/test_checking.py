@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tftrainer.messages.contract import Failure, FetchReport, Pinned, Reason
+from tftrainer.messages.contract import Failure, FetchReport, Pinned, Preflight, Reason
 from tftraining_operator.core import checking, names
 from tftraining_operator.core.decide import decide
 from tftraining_operator.core.reasons import REASONS
@@ -75,6 +75,14 @@ class TestWhenItIsMade:
     )
     def test_by_gpus_and_by_what_the_job_says(self, gpus: int, preflight: str | None, made: bool) -> None:
         assert (plan(seen(wanted(gpus, preflight), waiting())).check is not None) == made
+
+    @pytest.mark.parametrize(("given", "says", "made"), [("Never", None, False), ("Never", "Auto", True), ("Always", "Never", False)])
+    def test_by_what_the_admin_says_where_the_job_does_not(self, given: str, says: str | None, made: bool) -> None:
+        defaults = CONFIGURATION.defaults.model_copy(update={"preflight": Preflight(given)})
+        admins = CONFIGURATION.model_copy(update={"defaults": defaults})
+        assert (decide(seen(wanted(1, says), waiting()), admins, DUE).check is not None) == made
+        always = admins.model_copy(update={"defaults": defaults.model_copy(update={"preflight": Preflight.ALWAYS})})
+        assert decide(seen(wanted(0), waiting()), always, DUE).check is not None
 
     def test_ten_seconds_after_its_pod_was_made_and_somebody_looks_then(self) -> None:
         early = plan(seen(wanted(), waiting()), DUE - 0.1)
