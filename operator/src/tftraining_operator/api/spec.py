@@ -582,12 +582,13 @@ class Spec(Model):
             "Default: Fail."
         ),
     )
-    preflight: Preflight = Field(
-        default=Preflight.AUTO,
+    preflight: Preflight | None = Field(
+        default=None,
         description=(
             "Which jobs that cannot start within 10 s are checked meanwhile, by a small pod without GPUs that does what is done before "
             "every start, and runs nothing: Auto, those that ask for GPUs; Always, all; Never, none. What it finds wrong with code, "
-            "arguments, inputs or bucket ends the job at once; the code that it finds is what runs. Default: Auto."
+            "arguments, inputs or bucket ends the job at once; the code that it finds is what runs. Default: the operator's "
+            "configuration, as installed Auto."
         ),
     )
     pod_retention_seconds: int | None = Field(

@@ -232,7 +232,7 @@ def _verbatim(job: JobRecord, wanted: Effective, configuration: Configuration, a
         pins=pins.for_plan(job.status),
         model=contract.WantedModel(path=spec.model.path, required=spec.model.required) if spec.model else None,
         checkpoints=_checkpoints(spec),
-        checked_before=spec.preflight.covers(gpus=spec.resources.gpus),
+        checked_before=wanted.preflight.covers(gpus=spec.resources.gpus),
     )
 
 

@@ -109,7 +109,7 @@ def _due_at(case: Case) -> float | None:
     job, waiting = case.job, case.chief.pod
     if not _waits(case) or (waiting is None and not case.observed.refusal):
         return None
-    if not case.spec.preflight.covers(gpus=case.spec.resources.gpus) or case.runtime_name not in case.configuration.runtimes:
+    if not case.wanted.preflight.covers(gpus=case.spec.resources.gpus) or case.runtime_name not in case.configuration.runtimes:
         return None
     name = names.check_name(job.key.name, job.uid)
     taken = case.observed.unchecked or any(pod.name == name for pod in case.observed.pods)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tftrainer.messages.contract import Failure, FetchReport, Pinned, Reason
+from tftrainer.messages.contract import Failure, FetchReport, Pinned, Preflight, Reason
 from tftraining_operator.core import checking, names
 from tftraining_operator.core.decide import decide
 from tftraining_operator.core.reasons import REASONS
@@ -75,6 +75,14 @@ class TestWhenItIsMade:
     )
     def test_by_gpus_and_by_what_the_job_says(self, gpus: int, preflight: str | None, made: bool) -> None:
         assert (plan(seen(wanted(gpus, preflight), waiting())).check is not None) == made
+
+    @pytest.mark.parametrize(("given", "says", "made"), [("Never", None, False), ("Never", "Auto", True), ("Always", "Never", False)])
+    def test_by_what_the_admin_says_where_the_job_does_not(self, given: str, says: str | None, made: bool) -> None:
+        defaults = CONFIGURATION.defaults.model_copy(update={"preflight": Preflight(given)})
+        admins = CONFIGURATION.model_copy(update={"defaults": defaults})
+        assert (decide(seen(wanted(1, says), waiting()), admins, DUE).check is not None) == made
+        always = admins.model_copy(update={"defaults": defaults.model_copy(update={"preflight": Preflight.ALWAYS})})
+        assert decide(seen(wanted(0), waiting()), always, DUE).check is not None
 
     def test_ten_seconds_after_its_pod_was_made_and_somebody_looks_then(self) -> None:
         early = plan(seen(wanted(), waiting()), DUE - 0.1)
@@ -183,6 +191,13 @@ class TestWhatItSays:
         assert found.status["code"]["script"] == {"uri": "s3://bucket/train.py", "sha256": "5" * 64}
         again = plan(replace(after(observed, found), pods=(waiting().record(),)), DUE + 6)
         assert (again.status, again.events, again.deletions, again.check) == (None, (), (), None)
+
+    def test_its_pod_stays_until_what_it_says_is_written(self) -> None:
+        observed = replace(seen(wanted(), waiting(), check().fetched(IN_ORDER)), nodes_awaited=True)
+        found = plan(observed)
+        assert (found.status, found.deletions) == (None, ())
+        told = plan(replace(observed, nodes_awaited=False))
+        assert (checked(told)["result"], gone(told)) == ("Passed", [NAME])
 
     def test_before_the_kubelet_has_put_the_phase_right(self) -> None:
         assert checked(plan(seen(wanted(), waiting(), check().fetched(IN_ORDER))))["result"] == "Passed"
