@@ -57,7 +57,11 @@ def _columns() -> list[dict[str, Any]]:
 
     return [
         column("Phase", ".status.phase", description="Where the job stands"),
-        column("Reason", ".status['failure','pending'].reason", description="Why it failed, or what it is waiting for"),
+        column(
+            "Reason",
+            ".status['failure','pending','restart'].reason",
+            description="Why it failed or starts again, or what it is waiting for",
+        ),
         column("Runtime", ".status.runtime", description="The runtime that the job uses"),
         column("GPUs", ".spec.resources.gpus", "integer", description="GPUs that the job asks for"),
         column("Age", ".metadata.creationTimestamp", "date"),

@@ -260,6 +260,7 @@ class RestartStatus(Model):
     attempt: Count = Field(description="The attempt that it is about.")
     at: Time = Field(description="When it may start.")
     begun: bool = Field(default=False, description="Whether it has started; written before its pod is made.")
+    reason: Word = Field(default="", description="Why the attempt before it failed, until it starts.")
 
 
 class NoteStatus(Model):

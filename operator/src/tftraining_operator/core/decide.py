@@ -39,8 +39,6 @@ RULES: Final[tuple[Rule, ...]] = (
     course.restarting,
     course.resumed,
     course.no_pod,
-    end.superseded,
-    end.retained,
     end.failed,
     end.never_starts,
     course.pod_going,
@@ -71,10 +69,12 @@ def _plan(case: Case, rule: str, found: Finding) -> Plan:
     situation = _with_notes(case, found.situation) if found.situation is not None else None
     status = _status(case, situation, found)
     changed = status != case.job.status
+    # Of earlier attempts something may go whatever is found of the current one, which must not wait for it.
+    outlived = [each for each in end.outlived(case) if each not in found.deletions]
     return Plan(
         rule=rule,
         creates=found.creates,
-        deletions=found.deletions,
+        deletions=(*found.deletions, *outlived),
         status=status if changed else None,
         events=(*(news(situation, case.job.status) if changed and situation is not None else ()), *found.events),
         requeue_at=found.look_again_at,

@@ -95,16 +95,20 @@ def retries(status: Raw) -> dict[Budget, int]:
 
 
 def part(status: Raw, *fields: str) -> Status:
-    """Return what a status has in these fields; nothing of all of them where one is not as the definition has it."""
+    """Return what a status has in these fields, without those that are not as the definition has them."""
+    found = {field: status[field] for field in fields if field in status}
     try:
-        return Status.model_validate({field: status[field] for field in fields if field in status})
-    except (ValidationError, RecursionError):
+        return Status.model_validate(found)
+    except ValidationError as error:
+        odd = {each["loc"][0] for each in error.errors(include_url=False, include_input=False) if each["loc"]}
+        return part(status, *(field for field in found if field not in odd)) if odd & found.keys() else Status()
+    except RecursionError:
         return Status()
 
 
 def attempts(status: Raw) -> tuple[AttemptStatus, ...]:
     """Return how earlier attempts have failed."""
-    return part(status, "attempts").attempts
+    return tuple(each for entry in sequence(status.get("attempts")) for each in part({"attempts": [entry]}, "attempts").attempts)
 
 
 def told(words: str) -> str:

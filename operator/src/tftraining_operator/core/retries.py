@@ -33,7 +33,7 @@ class Again:
 def after(case: Case, found: Verdict) -> Again | str:
     """Return the attempt that follows the current one, which failed of `found`; else why none does, empty where that needs no word."""
     budget = found.budget
-    if budget is None or not all(replica.over for replica in case.current.replicas):
+    if budget is None:
         return ""
     used, limit = recorded.retries(case.job.status), case.spec.retry.of(budget)
     same = _same(case, found)

@@ -104,10 +104,12 @@ def _tried(situation: Situation, previous: Raw) -> dict[str, Any]:
     if restart is not None and restart.attempt != situation.attempt.number:
         restart = None
     used = again.used if again is not None else recorded.retries(previous)
+    why = situation.reason if situation.phase is Phase.RESTARTING else None
+    told = {"attempt": restart.attempt, "at": rfc3339(restart.at), "begun": restart.begun or None, "reason": why} if restart else None
     return {
         "attempts": attempts[-ATTEMPTS_LIMIT:],
         "retries": {budget.value: count for budget, count in used.items() if count},
-        "restart": {"attempt": restart.attempt, "at": rfc3339(restart.at), "begun": restart.begun or None} if restart is not None else None,
+        "restart": told,
     }
 
 

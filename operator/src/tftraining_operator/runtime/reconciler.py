@@ -110,7 +110,12 @@ class Reconciler:
             self._queue.add_after(key, seconds)
             return
         self._metrics.reconciles.labels(plan.rule).inc()
-        await self._act(observed, plan)
+        try:
+            await self._act(observed, plan)
+        except ApiError:
+            # What is due stays due: the delays of a request that is refused again and again grow past any deadline.
+            self._when_due(key, plan)
+            raise
         self._queue.forget(key)
         if not plan.creates:
             # Ended or suspended it wants no pod, and counts no longer among those that are refused.
@@ -134,6 +139,9 @@ class Reconciler:
             self._survey.ask(key, plan.need)
         if plan.deletions:
             self._queue.add_after(key, _DELETED_SECONDS)
+        self._when_due(key, plan)
+
+    def _when_due(self, key: Key, plan: Plan) -> None:
         if plan.requeue_at is not None:
             self._queue.add_after(key, plan.requeue_at - self._clock())
 
@@ -173,9 +181,14 @@ class Reconciler:
 
     async def _create_all(self, job: JobRecord, bodies: Sequence[Raw]) -> RefusedError | None:
         """Create one after the other. A refusal is returned, so that the job's status can still tell of it."""
+        # While its pod was refused, somebody may have deleted the ConfigMap that an earlier look has made: it is made sure of afterwards.
+        earlier = [body for body in bodies if body["kind"] == "ConfigMap" and self._store.has_configmap(job.key, body["metadata"]["name"])]
         try:
             for body in bodies:
                 await self._create(job, body)
+            for body in earlier:
+                await self._create(job, body)
+                self._store.refuse(job.key, "")
         except RefusedError as error:
             self._store.refuse(job.key, error.message)
             return error

@@ -86,7 +86,16 @@ class TestThePodsOfAFinishedJob:
 def test_the_pod_of_a_failed_attempt_goes_while_the_next_one_runs() -> None:
     observed = seen(job({"attempt": 1}, podRetentionSeconds=600), evicted(0), Pod(attempt=1).running())
     assert (plan(observed, CREATED + 659).rule, deleted(plan(observed, CREATED + 659))) == ("running", [])
-    assert (plan(observed, CREATED + 660).rule, deleted(plan(observed, CREATED + 660))) == ("retained", ["iris-chief-0"])
+    assert (plan(observed, CREATED + 660).rule, deleted(plan(observed, CREATED + 660))) == ("running", ["iris-chief-0"])
+
+
+def test_a_pod_that_outlives_its_time_holds_up_no_judgement_of_the_attempt_after_it() -> None:
+    observed = seen(job({"attempt": 1}, podRetentionSeconds=600), evicted(0), Pod(attempt=1).ran().published())
+    found = plan(observed, CREATED + 660)
+    assert (found.rule, (found.status or {})["phase"], deleted(found)) == ("succeeded", "Succeeded", ["iris-chief-0"])
+    failed = seen(job({"attempt": 1}, retry={"infrastructure": 0}), Pod(attempt=0).running(), evicted(1))
+    found = plan(failed, CREATED + 70)
+    assert (found.rule, (found.status or {})["phase"], deleted(found)) == ("failed", "Failed", ["iris-chief-0"])
 
 
 class TestTheJobItself:

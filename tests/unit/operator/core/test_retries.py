@@ -130,11 +130,25 @@ def test_what_no_other_attempt_would_find_otherwise_is_not_tried_again() -> None
     assert status(plan(seen(job(retry=ALL), missing(Pod()))))["phase"] == "Failed"
 
 
-def test_an_attempt_that_the_operator_has_to_stop_ends_the_job() -> None:
+def test_an_attempt_whose_time_is_over_ends_the_job() -> None:
     waits = plan(seen(job(retry=ALL, pendingDeadlineSeconds=60), Pod()), CREATED + 70)
     late = plan(seen(job(retry=ALL, activeDeadlineSeconds=60), Pod().running()), CREATED + 400)
-    stuck = plan(seen(job(retry=ALL, resources={"workspace": "1Gi"}), Pod().ran()), CREATED + 4000)
-    assert [(status(each)["phase"], len(each.deletions)) for each in (waits, late, stuck)] == [("Failed", 1)] * 3
+    assert [(status(each)["phase"], len(each.deletions)) for each in (waits, late)] == [("Failed", 1)] * 2
+
+
+@pytest.mark.parametrize(
+    "pod",
+    [Pod().ran(), Pod().fetched().ran(128, reason="StartError")],
+    ids=["a publisher that is stuck", "a trainer that the node cannot start"],
+)
+def test_of_a_failed_attempt_that_still_runs_the_pod_goes_before_the_next_one_begins(pod: Pod) -> None:
+    observed = seen(job(retry=ALL, resources={"workspace": "1Gi"}), pod)
+    found = plan(observed, CREATED + 4000)
+    assert (status(found)["phase"], [item.name for item in found.deletions]) == ("Restarting", ["iris-chief-0"])
+    waits = plan(after(observed, found), CREATED + 5000)
+    assert (waits.status, waits.creates) == (None, ())
+    begins = plan(replace(after(observed, found), pods=()), CREATED + 5000)
+    assert (status(begins)["attempt"], status(begins)["restart"]["begun"]) == (1, True)
 
 
 class TestTheNextAttempt:
@@ -152,7 +166,9 @@ class TestTheNextAttempt:
         assert NOW + 8 <= self.at(observed) <= NOW + 13
         early = plan(observed, self.at(observed) - 1)
         assert (early.creates, early.status, early.requeue_at) == ((), None, self.at(observed))
+        assert observed.job.status["restart"]["reason"] == "Evicted", "which the column REASON shows"
         begins = plan(observed, self.at(observed))
+        assert "reason" not in status(begins)["restart"]
         assert (begins.creates, status(begins)["restart"]["begun"], status(begins)["phase"]) == ((), True, "Pending")
         begun = after(observed, begins)
         made = plan(begun, self.at(observed))
@@ -192,6 +208,12 @@ class TestTheNextAttempt:
         observed = self.restarting()
         zombie = replace(observed, pods=(Pod().running().record(),))
         assert plan(zombie, self.at(observed) + 60).creates == ()
+
+    def test_is_not_begun_while_the_failed_one_is_back_from_under_a_lost_label_and_that_goes_at_once(self) -> None:
+        observed = gone(self.restarting(), Pod().running())
+        back = replace(observed, pods=(Pod().running().record(),), gone=())
+        found = plan(back, self.at(observed) + 60)
+        assert (found.creates, found.status, [item.name for item in found.deletions]) == ((), None, ["iris-chief-0"])
 
     def test_asks_the_server_for_a_pod_of_the_last_one_that_may_only_have_lost_its_label(self) -> None:
         observed = gone(self.restarting(), Pod().running())

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from tftraining_operator.core.configuration import Configuration, Runtime
 from tftraining_operator.core.observe import job_record, pod_record
-from tftraining_operator.core.records import JobRecord, Key, PodRecord
+from tftraining_operator.core.records import ContainerRecord, JobRecord, Key, PodRecord
 from tftraining_operator.kube.client import KubeApi
-from tftraining_operator.kube.errors import ConflictError, NotFoundError, RefusedError
+from tftraining_operator.kube.errors import ApiError, ConflictError, NotFoundError, RefusedError
 from tftraining_operator.runtime.guard import Guard
 from tftraining_operator.runtime.informer import Informer
 from tftraining_operator.runtime.metrics import Metrics
@@ -211,6 +211,21 @@ async def test_a_pod_that_was_deleted_without_a_watch_telling_of_it_is_asked_for
     assert board.objects[f"{JOBS}/iris"]["status"]["phase"] == "Suspended"
 
 
+async def test_what_is_due_stays_due_although_the_pod_of_an_earlier_attempt_cannot_be_deleted() -> None:
+    board, store = Board(), Store()
+    reconciler, queue = loop_with(board, store)
+    made = stored(board, script={"uri": "${bucket}/a.py"}, activeDeadlineSeconds=30)
+    store.put_job(replace(made, status={"attempt": 1}))
+    for attempt in ("", "-r1"):
+        running = ContainerRecord("trainer", "running", started_at=NOW)
+        store.put_pod(PodRecord(KEY, f"iris-chief-0{attempt}", f"pod{attempt}", made.uid, "Running", NOW, "1", containers=(running,)))
+    board.trouble = lambda path: ApiError(403, "Forbidden", "a policy forbids it") if path.startswith(PODS) else None
+    with pytest.raises(ApiError):
+        await reconciler.reconcile(KEY)
+    assert board.objects[f"{JOBS}/iris"]["status"]["phase"] == "Running"
+    assert queue._due[KEY] - asyncio.get_running_loop().time() <= 30 + 30 + 120, "its deadline, grace period, and what the launcher is left"
+
+
 async def test_a_pod_that_is_refused_again_and_again_costs_one_configmap() -> None:
     board, store = Board(), Store()
     reconciler, _ = loop_with(board, store)
@@ -221,8 +236,10 @@ async def test_a_pod_that_is_refused_again_and_again_costs_one_configmap() -> No
             await reconciler.reconcile(KEY)
     assert (board.requests.count(("create", CONFIGMAPS)), board.requests.count(("create", PODS))) == (1, 5)
     board.trouble = lambda _: None
+    board.objects = {place: each for place, each in board.objects.items() if not place.startswith(CONFIGMAPS)}
     await reconciler.reconcile(KEY)
     assert f"{PODS}/iris-chief-0" in board.objects
+    assert [place for place in board.objects if place.startswith(CONFIGMAPS)], "somebody had deleted it meanwhile"
     assert store._configmaps == {}, "nothing of it is kept"
 
 

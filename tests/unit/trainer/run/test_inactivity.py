@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tftrainer.messages.contract import OnInactivity
 from tftrainer.run.backtraces import Backtraces
-from tftrainer.run.inactivity import Watchdog
+from tftrainer.run.inactivity import REPORTS, Watchdog
 from tftrainer.run.outcome import Hang, hang
 from tftrainer.run.standstill import CPU_SHARE, IO_RATE, Inactivity, Signs, Work, goes_on
 from tftrainer.run.usage import changed_at
@@ -245,3 +245,27 @@ def test_a_script_that_wakes_while_it_is_asked_is_not_ended_and_is_looked_at_ane
         watchdog.look(seen["now"])
         seen["now"] += 1.0
     assert bool(asked) is (watchdog.hang is not None) is (sign is None)
+
+
+def test_a_script_that_rests_again_and_again_is_told_of_and_asked_only_so_many_times() -> None:
+    seen = {"printed": 0, "now": 0.0}
+    kept: list[str] = []
+    told: list[str] = []
+    watchdog = Watchdog(
+        10.0,
+        OnInactivity.REPORT,
+        lambda: Signs(Work(), int(seen["printed"]), NOW + seen["now"]),
+        lambda: 0.0,
+        cast("Backtraces", Asked(lambda: None)),
+        kept.append,
+        lambda _, text: told.append(text),
+        lambda _: None,
+        lambda seconds, stacks: Hang(seconds, stacks=stacks),
+        lambda: False,
+        lambda: seen["now"],
+    )
+    for second in range(40 * REPORTS):
+        seen["now"] = float(second)
+        seen["printed"] += second % 20 == 0
+        watchdog.look(seen["now"])
+    assert (len(kept), len(told)) == (REPORTS, 2 * REPORTS)

@@ -17,6 +17,8 @@ _LONGEST_SECONDS = 10.0
 _WINDOWS = 10
 _VIGIL_SECONDS = 1.0
 """As often as anybody looks at all."""
+REPORTS = 8
+"""So many times the stacks are told of a script that goes on each time: with a time that is too short they would fill its log."""
 
 
 class Watchdog:
@@ -56,11 +58,12 @@ class Watchdog:
         self._planned = max(min(seconds / _LOOKS, _LONGEST_SECONDS), _VIGIL_SECONDS)
         self._next_at = 0.0
         self._told: Hang | None = None
+        self._reports = 0
         self.hang: Hang | None = None
 
     def look(self, now: float) -> None:
         """See whether there is a sign of life, and act where there was none for too long."""
-        if now < self._next_at or self.hang is not None or self._is_ending():
+        if now < self._next_at or self.hang is not None or self._is_ending() or (self._reports == REPORTS and self._told is None):
             return
         self._next_at = now + min(self._seconds / _LOOKS, _LONGEST_SECONDS)
         since = self._state.since
@@ -100,6 +103,7 @@ class Watchdog:
             self._ask(Asked(Stop.HUNG))
         else:
             self._keep(stacks)
+            self._reports += 1
             self._told = found
             self._tell(NoteReason.SCRIPT_HUNG, in_words(found))
             # What it has printed because it was asked is no sign of life.

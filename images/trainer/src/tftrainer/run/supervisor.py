@@ -242,9 +242,11 @@ class Supervisor:
         if self._status is not None:
             return
         self._stop = self._stop or asked
+        if not asked.number:
+            return
         self._deadline = None
         # It may be saving in its grace period, and be quiet meanwhile: only somebody outside may press it.
-        if not asked.number or (self._rest_until and asked.stop not in _PRESSING):
+        if self._rest_until and asked.stop not in _PRESSING:
             return
         self._watch.look()
         process.send(self._script, asked.number)

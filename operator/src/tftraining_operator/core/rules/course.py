@@ -10,7 +10,6 @@ from tftrainer.withholding import ADVICE, arguments_without, variable_without
 
 from tftraining_operator.api.status import Phase
 from tftraining_operator.core import build, claims, placement, recorded
-from tftraining_operator.core.attempts import deletions
 from tftraining_operator.core.case import Case
 from tftraining_operator.core.causes import verdict
 from tftraining_operator.core.conditions import rfc3339
@@ -40,9 +39,8 @@ def restarting(case: Case) -> Finding | None:
     restart = recorded.restart(case.job.status)
     if case.suspended or restart is None or restart.begun:
         return None
-    live = [pod for attempt in case.history.past for pod in attempt.pods if not claims.ended(pod)]
-    if live:
-        return Finding(deletions=deletions(live))
+    if any(not claims.ended(pod) for pod in case.history.pods):
+        return Finding(deletions=case.history.deletions())
     if case.now < restart.at:
         return Finding(look_again_at=restart.at)
     message = sentence(f"attempt {restart.attempt} starts")

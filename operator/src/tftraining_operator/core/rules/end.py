@@ -86,10 +86,10 @@ def finished(case: Case) -> Finding | None:
     return Finding(deletions=(*case.history.deletions(), *outdated), amends=amends, look_again_at=min(soon, default=None))
 
 
-def retained(case: Case) -> Finding | None:
-    """Keep the pods of failed attempts for their logs, and no longer than pods are to be kept."""
-    outdated = _outdated(case, [pod for attempt in case.history.past for pod in attempt.pods])
-    return Finding(deletions=outdated) if outdated else None
+def outlived(case: Case) -> tuple[Deletion, ...]:
+    """Return the deletions of what earlier attempts have left: of two only the later may live, and ended pods are kept for their logs."""
+    pods = [pod for attempt in case.history.past for pod in attempt.pods] if case.job.deleted_at is None else []
+    return (*deletions(pod for pod in pods if not claims.ended(pod)), *_outdated(case, pods))
 
 
 def _outdated(case: Case, pods: Sequence[PodRecord]) -> tuple[Deletion, ...]:
@@ -144,12 +144,6 @@ def pod_gone(case: Case) -> Over | None:
         found = causes.deleted(last.name, f" or lost its label {names.JOB_UID}" if last.deleted_at is None else "")
     # A pod whose labels somebody removed only looks gone: it must not run on unseen.
     return Over(found, deletions=() if claims.ended(last) else (Deletion(last.name, last.uid),))
-
-
-def superseded(case: Case) -> Finding | None:
-    """Delete the pods of earlier attempts: of two only the later may live."""
-    found = deletions(pod for attempt in case.history.past for pod in attempt.pods if not claims.ended(pod))
-    return Finding(deletions=found) if found else None
 
 
 def failed(case: Case) -> Over | None:
