@@ -68,7 +68,8 @@ class History:
     """What a job has tried: the current attempt, the one that would come next, and the earlier ones that still have pods.
 
     `begun` is the last attempt that has begun: while a job is suspended, or waits for a retry, the one before the current one. `ending`
-    is how the operator is about to end the current attempt, None where it does not. `impostors` are pods of attempts that have not begun:
+    is how the operator is about to end the current attempt, None where it does not. `told` is the attempt that the status is about: while a
+    pod of an earlier one runs, not the current one. `impostors` are pods of attempts that have not begun:
     somebody who may create pods has given them the job for an owner. `check` is the pod that checks the job while it waits, which belongs
     to no attempt.
     """
@@ -76,6 +77,7 @@ class History:
     current: Attempt
     begun: Attempt
     next: Attempt
+    told: Attempt
     past: tuple[Attempt, ...]
     ending: Ending | None
     impostors: tuple[PodRecord, ...]
@@ -123,6 +125,7 @@ def history(observed: Observed) -> History:
         current=current,
         begun=attempt(number - 1) if 0 < number == recorded.attempt(job.status) and recorded.awaited(job.status) else current,
         next=attempt(number + 1),
+        told=attempt(recorded.attempt(job.status)),
         past=tuple(attempt(each) for each in sorted({name.attempt for name in pods} - {number})),
         ending=ending,
         impostors=tuple(pod for name, pod in claimed.items() if name.attempt > begun),

@@ -151,6 +151,41 @@ def test_of_a_failed_attempt_that_still_runs_the_pod_goes_before_the_next_one_be
     assert (status(begins)["attempt"], status(begins)["restart"]["begun"]) == (1, True)
 
 
+@pytest.mark.parametrize("watched", [True, False], ids=["still there", "gone again"])
+def test_a_publisher_that_counted_as_stuck_and_ends_well_while_it_is_deleted_ends_the_job_well(watched: bool) -> None:
+    observed = seen(job(retry=ALL, resources={"workspace": "1Gi"}), Pod().ran())
+    restarting = after(observed, plan(observed, CREATED + 4000))
+    assert (restarting.job.status["phase"], restarting.job.status["restart"]["reason"]) == ("Restarting", "PublishFailed")
+    done = (replace(Pod().ran().published(at=CREATED + 4010), deleted=CREATED + 4030).record(),)
+    published = replace(restarting, pods=done if watched else (), gone=() if watched else done)
+    found = plan(published, CREATED + 5000)
+    assert (status(found)["phase"], status(found)["attempt"], found.creates) == ("Succeeded", 0, ())
+    assert "restart" not in status(found)
+    assert status(found)["outputs"]["manifest"].endswith("/attempt-0/manifest.json")
+    assert plan(after(published, found), CREATED + 6000).rule == "finished"
+
+
+def test_a_retry_says_that_it_waits_for_a_pod_whose_node_does_not_answer_and_starts_when_that_is_gone() -> None:
+    observed = seen(job(retry=ALL, resources={"workspace": "1Gi"}), Pod().ran())
+    restarting = after(observed, plan(observed, CREATED + 4000))
+    going = replace(restarting, pods=(replace(Pod().ran(), deleted=CREATED + 4100).record(),))
+    early = plan(going, CREATED + 4159)
+    assert (early.status, early.creates, early.requeue_at) == (None, (), CREATED + 4160)
+    found = plan(going, CREATED + 4160)
+    assert (status(found)["phase"], status(found)["attempt"], found.creates) == ("Restarting", 1, ())
+    assert status(found)["restart"] == {**restarting.job.status["restart"], "reason": "NodeLost"}
+    assert status(found)["message"] == (
+        "Node node-a does not answer, so that nobody knows whether pod iris-chief-0 still runs. "
+        "Attempt 1 starts when the node is back, or is removed from the cluster."
+    )
+    assert [event.reason for event in found.events] == ["NodeLost"]
+    told = after(going, found)
+    assert (plan(told, CREATED + 9000).status, plan(told, CREATED + 9000).events) == (None, ())
+    begins = plan(replace(told, pods=()), CREATED + 9000)
+    assert (status(begins)["attempt"], status(begins)["restart"]["begun"]) == (1, True)
+    assert [each["attempt"] for each in status(begins)["attempts"]] == [0]
+
+
 class TestTheNextAttempt:
     """From the end of one attempt to the pod of the next."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -48,13 +49,26 @@ def restarting(case: Case) -> Finding | None:
     restart = recorded.restart(case.job.status)
     if case.suspended or restart is None or restart.begun:
         return None
-    if any(not claims.ended(pod) for pod in case.history.pods):
-        return Finding(deletions=case.history.deletions())
+    alive = [pod for pod in case.history.pods if not claims.ended(pod)]
+    if alive:
+        return _not_gone(case, alive)
     if case.now < restart.at:
         return Finding(look_again_at=restart.at)
     message = sentence(f"attempt {restart.attempt} starts")
     situation = Situation(Phase.PENDING, "Restarted", message, case.current, restart=replace(restart, begun=True))
     return Finding(situation, look_again_at=case.now)
+
+
+def _not_gone(case: Case, alive: Sequence[PodRecord]) -> Finding:
+    """Delete what still runs of the last attempt, leave it its time to go, and then say what the next attempt waits for."""
+    told_to_go = [(pod.deleted_at, pod) for pod in alive if pod.deleted_at is not None]
+    if len(told_to_go) < len(alive):
+        return Finding(deletions=case.history.deletions())
+    deleted_at, pod = min(told_to_go, key=lambda each: each[0])
+    found = going(case, pod, deleted_at, then=f"attempt {case.history.told.number} starts")
+    if found.situation is None:
+        return found
+    return Finding(replace(found.situation, phase=Phase.RESTARTING, attempt=case.history.told))
 
 
 def resumed(case: Case) -> Finding | None:
@@ -101,12 +115,15 @@ def pod_going(case: Case) -> Finding | Over | None:
     return going(case, pod, pod.deleted_at) if pod is not None and pod.deleted_at is not None else None
 
 
-def going(case: Case, pod: PodRecord, deleted_at: float) -> Finding:
-    """Leave a pod its time to go, until the Unix second `deleted_at` and a little more; then say that its node does not answer."""
+def going(case: Case, pod: PodRecord, deleted_at: float, then: str = "") -> Finding:
+    """Leave a pod its time to go, until the Unix second `deleted_at` and a little more; then say that its node does not answer.
+
+    `then` is what happens when the pod is gone, for those whose attempt has ended already.
+    """
     unreachable_at = deleted_at + UNREACHABLE_SECONDS
     if case.now < unreachable_at and pod.condition("DisruptionTarget")[:2] != ("True", "DeletionByTaintManager"):
         return Finding(look_again_at=unreachable_at)
-    return Finding(_lost(case, pod, "does not answer"))
+    return Finding(_lost(case, pod, "does not answer", then))
 
 
 def out_of_sight(case: Case) -> Finding | Over | None:
@@ -129,10 +146,12 @@ def out_of_sight(case: Case) -> Finding | Over | None:
     return Finding(_lost(case, pod, f"has not answered{since}"), look_again_at=ends_at)
 
 
-def _lost(case: Case, pod: PodRecord, silence: str) -> Situation:
+def _lost(case: Case, pod: PodRecord, silence: str, then: str = "") -> Situation:
     message = sentence(
         f"node {pod.node or 'unknown'} {silence}, so that nobody knows whether pod {pod.name} still runs",
-        "the job goes on when the node is back, or ends when the node is removed from the cluster",
+        f"{then} when the node is back, or is removed from the cluster"
+        if then
+        else "the job goes on when the node is back, or ends when the node is removed from the cluster",
     )
     return Situation(shown_phase(pod), Reason.NODE_LOST.value, message, case.current, lost=True)
 

@@ -149,14 +149,18 @@ def _expires_at(case: Case) -> float | None:
 
 
 def succeeded(case: Case) -> Finding | None:
-    """End a job whose script ended well and whose manifest is in the bucket, whatever happens to its pod then."""
-    pod = case.chief.last
+    """End a job whose script ended well and whose manifest is in the bucket, whatever happens to its pod then.
+
+    Also one that waits for a retry: a publisher that counted as stuck may have come to its end in the time that it had to go.
+    """
+    attempt = case.history.begun
+    pod = attempt.chief.last
     final = claims.success(case.job, pod) if pod is not None else None
     if final is None:
         return None
     ended_at = claims.ended_at(pod) or case.now
     return Finding(
-        Situation(Phase.SUCCEEDED, "Published", sentence(_what_came_out(final)), case.current, ended_at=ended_at, note=final.note)
+        Situation(Phase.SUCCEEDED, "Published", sentence(_what_came_out(final)), attempt, ended_at=ended_at, note=final.note)
     )
 
 
