@@ -98,7 +98,8 @@ def pod(job: JobRecord, wanted: Effective, configuration: Configuration, attempt
         | {
             "kubectl.kubernetes.io/default-container": contract.TRAINER,
             names.DEADLINE: str(wanted.active_seconds_left or "none"),
-        },
+        }
+        | ({names.EARLIER: str(wanted.ran_seconds)} if wanted.ran_seconds else {}),
         {
             "terminationGracePeriodSeconds": wanted.grace_seconds + PUBLISH_SECONDS,
             **_placement(wanted.runtime),

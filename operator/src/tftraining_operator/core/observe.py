@@ -87,7 +87,8 @@ def pod_record(raw: Any) -> PodRecord | None:
         deleted_at=timestamp(metadata.get("deletionTimestamp")),
         conditions=_conditions(status.get("conditions")),
         containers=tuple(_containers(status)),
-        deadline_seconds=_deadline(annotations.get(names.DEADLINE)),
+        deadline_seconds=math.inf if annotations.get(names.DEADLINE) == "none" else _seconds(annotations.get(names.DEADLINE)),
+        earlier_seconds=_seconds(annotations.get(names.EARLIER)) or 0.0,
     )
 
 
@@ -132,10 +133,8 @@ def _owner(metadata: Mapping[str, Any]) -> tuple[str, str]:
     return "", ""
 
 
-def _deadline(value: Any) -> float | None:
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 9:
-        return float(value)
-    return math.inf if value == "none" else None
+def _seconds(value: Any) -> float | None:
+    return float(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 9 else None
 
 
 def _conditions(value: Any) -> dict[str, PodCondition]:

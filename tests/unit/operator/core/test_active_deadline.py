@@ -11,6 +11,7 @@ from tftrainer.messages import contract
 from tftrainer.messages.contract import Failure, Reason, RunReport
 from tftraining_operator.core.conditions import rfc3339
 from tftraining_operator.core.decide import decide
+from tftraining_operator.core.observe import pod_record
 from tftraining_operator.core.records import Observed, Plan
 
 from .given import CONFIGURATION, CREATED, Pod, after, job, pods, seen
@@ -132,7 +133,7 @@ def test_a_deadline_that_is_shortened_while_the_job_waits_ends_it() -> None:
 )
 def test_the_operators_backstop_counts_earlier_attempts_too(limit: int, told: str, ends_after: int, why: str) -> None:
     observed = tried(30, activeDeadlineSeconds=limit)
-    runs = replace(Pod(attempt=1).running(at=CREATED + 5000).record(), deadline_seconds=float(told))
+    runs = replace(Pod(attempt=1).running(at=CREATED + 5000).record(), deadline_seconds=float(told), earlier_seconds=30.0)
     observed = replace(observed, pods=(*observed.pods, runs))
     assert plan(observed, CREATED + 5000 + ends_after - 1).requeue_at == CREATED + 5000 + ends_after
     found = plan(observed, CREATED + 5000 + ends_after)
@@ -141,6 +142,23 @@ def test_the_operators_backstop_counts_earlier_attempts_too(limit: int, told: st
     words = f"spec.activeDeadlineSeconds ({limit}), of which earlier attempts took 30 s"
     assert words in found.status["message"]
     assert why in found.status["message"]
+
+
+def test_a_pod_says_how_much_of_the_deadline_was_used_before_it_was_made() -> None:
+    [pod] = pods(plan(tried(30), CREATED + 5000))
+    record = pod_record(pod | {"metadata": pod["metadata"] | {"uid": "u"}})
+    assert record is not None
+    assert (record.deadline_seconds, record.earlier_seconds) == (70, 30)
+
+
+def test_a_script_goes_on_whose_version_counted_each_attempt_for_itself() -> None:
+    told = replace(Pod(attempt=1).running(at=CREATED + 5000).record(), deadline_seconds=100.0)
+    for limit in (100, 110):
+        observed = tried(90, activeDeadlineSeconds=limit)
+        observed = replace(observed, pods=(*observed.pods, told))
+        found = plan(observed, CREATED + 5000 + 50)
+        assert found.status is not None
+        assert (found.status["phase"], found.deletions, found.requeue_at) == ("Running", (), CREATED + 5000 + 100 + 30 + 120)
 
 
 def test_what_the_launcher_says_of_the_last_attempt_is_told_with_the_whole() -> None:

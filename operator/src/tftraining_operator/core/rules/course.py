@@ -206,7 +206,8 @@ def _deadline(case: Case, pod: PodRecord, trainer: ContainerRecord) -> tuple[flo
     left = max(asked - case.wanted.ran_seconds, 0) if asked is not None else None
     too_long = f"the script ran longer than {case.wanted.active_words}"
     begun = trainer.started_at or pod.created_at
-    if left is not None and told is not None and told > left:
+    # A pod of a version that counted each attempt for itself has all of the job's deadline, whatever was used before.
+    if asked is not None and left is not None and told is not None and told + pod.earlier_seconds > asked:
         return begun + left, f"{too_long}, which was shortened while it ran"
     # A bound that an admin has set since then is for pods that come: what runs keeps what it was told.
     longest = max((each for each in (left, told) if each is not None and each != math.inf), default=None)
