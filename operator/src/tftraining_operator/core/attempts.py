@@ -34,6 +34,11 @@ class Replica:
         """Whether nothing of it runs, whether or not the object exists."""
         return self.pod is None or claims.ended(self.pod)
 
+    @property
+    def unseen(self) -> tuple[PodRecord, ...]:
+        """The pod that only looks gone, perhaps: one whose labels somebody removed must not run on unseen."""
+        return (self.last,) if self.pod is None and self.last is not None and not claims.ended(self.last) else ()
+
     def container(self, name: str) -> ContainerRecord | None:
         """Return a container of the pod that there is."""
         return self.pod.container(name) if self.pod is not None else None

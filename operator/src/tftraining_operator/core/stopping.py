@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from tftrainer.messages.contract import FETCH, PUBLISHER, TRAINER, FetchReport, PublishReport
+from tftrainer.messages.contract import FETCH, PUBLISHER, TRAINER, FetchReport, PublishReport, Reason, RunReport
 
 from tftraining_operator.api.status import Stop
 from tftraining_operator.core import recorded
 from tftraining_operator.core.case import Case
-from tftraining_operator.core.records import PodRecord, Raw
+from tftraining_operator.core.observe import timestamp
+from tftraining_operator.core.records import ContainerRecord, PodRecord, Raw
 from tftraining_operator.core.reports import published, report
 from tftraining_operator.core.words import line, sentence
 
@@ -34,21 +35,30 @@ def stopped(case: Case) -> tuple[Stop, str]:
 
 def _by_pod(case: Case, pod: PodRecord) -> tuple[Stop, str]:
     trainer, final = pod.container(TRAINER), report(pod.container(PUBLISHER), PublishReport)
-    started = trainer is not None and trainer.started_at is not None
+    # A node that starts anew, or evicts a pod, may have forgotten when a container began; the status has it.
+    kept = case.job.status.get("runningTime") if recorded.attempt(case.job.status) == case.current.number else None
+    ran = (trainer is not None and trainer.started_at is not None) or timestamp(kept) is not None
     code = trainer.exit_code if trainer is not None else None
+    if not ran:
+        return Stop.STOPPED, sentence("the job was stopped before its script had started", _NOTHING)
     if final is not None and final.failure is not None and not final.manifest_uri:
         why = "the job was stopped, but what it wrote could not be published"
         return Stop.FAILED, sentence(why, final.failure.message, final.failure.hint)
-    if not started:
-        return Stop.STOPPED, sentence("the job was stopped before its script had started", _NOTHING)
     if final is None:
         why = f"the job was stopped by force: nobody has seen pod {pod.name} publish what the script wrote"
         return Stop.FORCED, sentence(why, _left_by("it", pod, case.job.status))
     if code == _KILLED:
-        why = f"the job was stopped by force: its script did not end within {case.wanted.grace_seconds} s, and was killed"
+        late = f"did not end within {case.wanted.grace_seconds} s"
+        why = f"the job was stopped by force: its script {'ran out of memory' if _out_of_memory(trainer) else late}, and was killed"
         return Stop.FORCED, sentence(why, _left_by("it", pod, case.job.status))
     how = f" with exit code {code}" if code is not None else ""
     return Stop.STOPPED, sentence(f"the job was stopped: its script ended{how}", _left_by("it", pod, case.job.status))
+
+
+def _out_of_memory(trainer: ContainerRecord | None) -> bool:
+    told = report(trainer, RunReport)
+    by_launcher = told is not None and told.failure is not None and told.failure.reason is Reason.OUT_OF_MEMORY
+    return by_launcher or (trainer is not None and trainer.reason == "OOMKilled")
 
 
 def _left_by(who: str, pod: PodRecord | None, status: Raw) -> str:

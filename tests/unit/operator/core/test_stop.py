@@ -78,6 +78,18 @@ ENDS: dict[str, tuple[Pod, str, str]] = {
         "ForceStopped",
         f"The job was stopped by force: its script did not end within 30 s, and was killed. What it published is listed in {MANIFEST}.",
     ),
+    "out of memory while it stopped": (
+        FETCHED.ran(137, reason="OOMKilled").published(succeeded=False),
+        "ForceStopped",
+        f"The job was stopped by force: its script ran out of memory, and was killed. What it published is listed in {MANIFEST}.",
+    ),
+    "out of memory, as its launcher says": (
+        FETCHED.ran(137, RunReport(exit_code=137, failure=Failure(reason=Reason.OUT_OF_MEMORY, message="too little"))).published(
+            succeeded=False
+        ),
+        "ForceStopped",
+        f"The job was stopped by force: its script ran out of memory, and was killed. What it published is listed in {MANIFEST}.",
+    ),
     "killed while it published": (
         FETCHED.ran(143, TOLD).container("publisher", terminated={"exitCode": 137, "reason": "Error"}),
         "ForceStopped",
@@ -104,9 +116,53 @@ ENDS: dict[str, tuple[Pod, str, str]] = {
 }
 
 
+FORGOTTEN = {"exitCode": 137, "reason": "ContainerStatusUnknown"}
+
+
+@pytest.mark.parametrize(
+    "pod",
+    [
+        replace(FETCHED, phase="Failed").container("trainer", terminated=FORGOTTEN).container("publisher", terminated=FORGOTTEN),
+        Pod(phase="Failed", reason="Evicted"),
+    ],
+    ids=["a node that started anew", "an eviction"],
+)
+def test_a_script_that_ran_as_the_status_knows_was_stopped_by_force_though_its_pod_has_forgotten_that(pod: Pod) -> None:
+    observed = done(seen(job(), FETCHED.running()))
+    observed = done(willed(observed, stop=True))
+    assert observed.job.status["runningTime"]
+    found = end(observed, pod).status
+    assert found is not None
+    assert found["stop"] == {"reason": "ForceStopped"}
+    assert found["message"].startswith("The job was stopped by force: nobody has seen pod iris-chief-0 publish what the script wrote.")
+
+
+def test_a_job_whose_script_never_started_was_stopped_whatever_its_publisher_says() -> None:
+    never = FETCHED.container("trainer", terminated={"exitCode": 137, "reason": "ContainerCannotRun"})
+    found = end(stopping(Pod()), never.published(exit_code=1, succeeded=False, manifest_uri="", failure=DENIED)).status
+    assert found is not None
+    message = "The job was stopped before its script had started. Nothing was published."
+    assert (found["stop"], found["message"]) == ({"reason": "Stopped"}, message)
+
+
+@pytest.mark.parametrize("will", ["stop", "suspend"])
+def test_a_pod_that_only_lost_its_label_is_told_to_go_by_its_uid(will: str) -> None:
+    observed = done(seen(job(), Pod().running()))
+    hidden = willed(replace(observed, pods=(), gone=(Pod().running().record(),)), **{will: True})
+    found = plan(hidden)
+    assert found.status is not None
+    assert (found.status["phase"], [(item.name, item.uid) for item in found.deletions]) == (
+        "Stopped" if will == "stop" else "Suspended",
+        [("iris-chief-0", POD_UID)],
+    )
+    going = replace(hidden, gone=(replace(Pod().running(), deleted=NOW + 60).record(),))
+    assert plan(going).deletions == (), "it is on its way out"
+
+
 @pytest.mark.parametrize(("pod", "reason", "message"), ENDS.values(), ids=ENDS)
 def test_the_end_says_how_it_came_and_where_the_outputs_are(pod: Pod, reason: str, message: str) -> None:
-    found = end(stopping(Pod().running()), pod)
+    started = any(name == contract.TRAINER for name, _ in pod.states)
+    found = end(stopping(Pod().running() if started else Pod()), pod)
     assert found.status is not None
     assert (found.status["phase"], found.status["stop"], found.status["message"]) == ("Stopped", {"reason": reason}, message)
     assert [(each.type, each.reason, each.message) for each in found.events] == [

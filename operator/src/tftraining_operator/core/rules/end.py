@@ -89,7 +89,7 @@ def stopped(case: Case) -> Finding:
     ended_at = claims.ended_at(case.current.chief.last) or case.now
     note = reports.note(attempt.chief.last)
     situation = Situation(Phase.STOPPED, reason, message, attempt, ended_at=ended_at, note=note)
-    return Finding(situation, deletions=case.history.deletions())
+    return Finding(situation, deletions=(*case.history.deletions(), *deletions(case.chief.unseen)))
 
 
 def expired(case: Case) -> Finding | None:
@@ -159,9 +159,7 @@ def succeeded(case: Case) -> Finding | None:
     if final is None:
         return None
     ended_at = claims.ended_at(pod) or case.now
-    return Finding(
-        Situation(Phase.SUCCEEDED, "Published", sentence(_what_came_out(final)), attempt, ended_at=ended_at, note=final.note)
-    )
+    return Finding(Situation(Phase.SUCCEEDED, "Published", sentence(_what_came_out(final)), attempt, ended_at=ended_at, note=final.note))
 
 
 def pod_gone(case: Case) -> Over | None:
@@ -175,8 +173,7 @@ def pod_gone(case: Case) -> Over | None:
     if found.failure.reason in {Reason.UNKNOWN, Reason.POD_DELETED}:
         # Where nobody saw it being told to go: to a watch, a pod that loses its label looks like one that is deleted at once.
         found = causes.deleted(last.name, f" or lost its label {names.JOB_UID}" if last.deleted_at is None else "")
-    # A pod whose labels somebody removed only looks gone: it must not run on unseen.
-    return Over(found, deletions=() if claims.ended(last) else (Deletion(last.name, last.uid),))
+    return Over(found, deletions=tuple(Deletion(pod.name, pod.uid) for pod in case.chief.unseen))
 
 
 def failed(case: Case) -> Over | None:

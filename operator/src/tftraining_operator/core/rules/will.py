@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from tftraining_operator.api.status import Because, Phase
 from tftraining_operator.core import claims, reports
+from tftraining_operator.core.attempts import deletions
 from tftraining_operator.core.case import Case
 from tftraining_operator.core.findings import Finding
 from tftraining_operator.core.recorded import Ending
@@ -56,17 +57,17 @@ def suspend(case: Case) -> Finding | None:
         return None
     attempt = case.history.next if case.current.existed and not case.suspended else case.current
     message = sentence(f"the job is suspended; spec.suspend: false starts attempt {attempt.number}")
-    last = case.chief.last
-    return Finding(Situation(Phase.SUSPENDED, "Suspended", message, attempt, before=case.current, note=reports.note(last)))
+    situation = Situation(Phase.SUSPENDED, "Suspended", message, attempt, before=case.current, note=reports.note(case.chief.last))
+    return Finding(situation, deletions=deletions(case.chief.unseen))
 
 
 def _told_to_go(case: Case, pod: PodRecord, because: Because, situation: Situation) -> Finding:
     """Delete the pods of an attempt, once it is written down why, and then leave them their time to go."""
-    ending, deletions = case.history.ending, case.history.deletions()
+    ending, told = case.history.ending, case.history.deletions()
     if ending is None or ending.because is not because:
         ending = Ending(case.current.number, because, case.now)
-    elif not deletions and pod.deleted_at is not None:
+    elif not told and pod.deleted_at is not None:
         found = course.going(case, pod, pod.deleted_at)
         lost = replace(found.situation, phase=situation.phase, ending=ending) if found.situation is not None else None
         return replace(found, situation=lost)
-    return Finding(replace(situation, ending=ending), deletions=deletions)
+    return Finding(replace(situation, ending=ending), deletions=told)
