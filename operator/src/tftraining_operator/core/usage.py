@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from typing import Any, Final
 
 from tftrainer.messages.contract import FETCH, PUBLISHER, TRAINER, Reason, RunReport
@@ -11,6 +12,7 @@ from tftraining_operator.api.quantities import amount, exact
 from tftraining_operator.api.spec import Spec
 from tftraining_operator.api.status import ConditionType, UsageStatus
 from tftraining_operator.core import recorded
+from tftraining_operator.core.attempts import Attempt
 from tftraining_operator.core.case import Case
 from tftraining_operator.core.observe import timestamp
 from tftraining_operator.core.records import PodRecord
@@ -29,14 +31,14 @@ def usage(case: Case, situation: Situation) -> dict[str, Any]:
     """Return the figures of all attempts that have ended, as the status has them: each is counted once, however often it is looked at."""
     before = recorded.usage(case.job.status)
     attempt = situation.ended
-    last = attempt.chief.last if attempt is not None else None
-    if attempt is None or last is None or attempt.number < before.attempts or not isinstance(case.parsed, Spec):
+    spans = _spans(case, attempt, situation.ended_at or case.now) if attempt is not None else None
+    if attempt is None or spans is None or attempt.number < before.attempts or not isinstance(case.parsed, Spec):
         return _shown(before)
-    queued, fetching, running, publishing = _seconds(case, last, situation.ended_at or case.now)
+    queued, fetching, running, publishing = spans
     held = fetching + running + publishing
     gpus, cpus = held * case.spec.resources.gpus, round(held * exact(case.wanted.cpu))
     wasted = int(situation.verdict is not None)
-    peak = max(before.peak_memory, _peak(last))
+    peak = max(before.peak_memory, _peak(attempt.chief.last))
     return _shown(
         UsageStatus(
             attempts=attempt.number + 1,
@@ -57,11 +59,10 @@ def usage(case: Case, situation: Situation) -> dict[str, Any]:
 
 def running_seconds(case: Case, ended_at: float) -> int:
     """Return for how long the scripts of all attempts have run, that of the current one, which ended at that Unix second, included."""
-    before, last = recorded.usage(case.job.status), case.chief.last
-    if last is None or case.current.number < before.attempts:
+    before, spans = recorded.usage(case.job.status), _spans(case, case.current, ended_at)
+    if spans is None or case.current.number < before.attempts:
         return before.running_seconds
-    _, _, running, _ = _seconds(case, last, ended_at)
-    return _sum(before.running_seconds, running)
+    return _sum(before.running_seconds, spans[2])
 
 
 def _shown(figures: UsageStatus) -> dict[str, Any]:
@@ -73,8 +74,23 @@ def _sum(before: int, more: int) -> int:
     return min(before + more, _MOST)
 
 
+def _spans(case: Case, attempt: Attempt, ended_at: float) -> tuple[int, int, int, int] | None:
+    """Return for how long an attempt was queued, fetching, running and publishing; None where nobody knows anything of it."""
+    if attempt.chief.last is not None:
+        return _seconds(case, attempt.chief.last, ended_at)
+    status = case.job.status
+    running = timestamp(status.get("runningTime")) if recorded.attempt(status) == attempt.number else None
+    if running is None:
+        return None
+    # Its pod went while nobody looked: that its script ran, and since when, is all that is known.
+    ending = recorded.ending(status)
+    until = ending.since if ending is not None and ending.attempt == attempt.number else ended_at
+    return 0, 0, max(round(until - running), 0), 0
+
+
 def _seconds(case: Case, pod: PodRecord, ended_at: float) -> tuple[int, int, int, int]:
     """Return for how long an attempt was queued, fetching, running and publishing: what it did not come to has taken no time."""
+    ended_at = min([ended_at, *_silences(pod)])
     fetch, trainer, publisher = (pod.container(name) for name in (FETCH, TRAINER, PUBLISHER))
     over = (publisher.finished_at if publisher is not None else None) or ended_at
     finished = (trainer.finished_at if trainer is not None else None) or over
@@ -83,6 +99,16 @@ def _seconds(case: Case, pod: PodRecord, ended_at: float) -> tuple[int, int, int
     marks = (_waits_since(case, pod), fetching, started, finished, over)
     queued, fetched, ran, published = (max(round(end - begin), 0) for begin, end in itertools.pairwise(marks))
     return queued, fetched, ran, published
+
+
+def _silences(pod: PodRecord) -> Iterator[float]:
+    """Yield since when nobody knows that anything of a pod runs: its node has fallen silent, or it should have gone by then."""
+    ready = pod.condition("Ready")
+    # Who marks the pods of a silent node gives no reason.
+    if ready[:2] == ("False", "") and ready.since is not None:
+        yield ready.since
+    if pod.deleted_at is not None:
+        yield pod.deleted_at
 
 
 def _waits_since(case: Case, pod: PodRecord) -> float:
@@ -97,8 +123,8 @@ def _waits_since(case: Case, pod: PodRecord) -> float:
     return max([case.job.created_at, *(at for at in changes if at <= pod.created_at)])
 
 
-def _peak(pod: PodRecord) -> int:
-    told = report(pod.container(TRAINER), RunReport)
+def _peak(pod: PodRecord | None) -> int:
+    told = report(pod.container(TRAINER), RunReport) if pod is not None else None
     return (told.usage.memory or 0) if told is not None and told.usage is not None else 0
 
 

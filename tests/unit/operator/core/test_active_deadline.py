@@ -185,6 +185,65 @@ def test_a_pod_that_is_lost_has_run_until_its_node_was_given_up() -> None:
     assert failed["completionTime"] == rfc3339(CREATED + 60), "not when the last container ended that has"
 
 
+DAY = 86_400
+
+
+def silent(since: float, reason: str = "") -> Pod:
+    """Return a pod that its node has not told of since then."""
+    pod = Pod().running(at=CREATED + 10)
+    ready = {"type": "Ready", "status": "False", "reason": reason, "message": "", "lastTransitionTime": rfc3339(since)}
+    return replace(pod, conditions=(*pod.conditions, ready))
+
+
+@pytest.mark.parametrize(
+    ("pod", "ran"),
+    [
+        (silent(CREATED + 60), 50),
+        (replace(silent(CREATED + 60), deleted=CREATED + 90), 50),
+        (replace(Pod().running(at=CREATED + 10), deleted=CREATED + 90), 80),
+    ],
+    ids=["since its node is silent", "also if it was told to go later", "since it should have gone"],
+)
+def test_silence_is_no_running(pod: Pod, ran: int) -> None:
+    found = plan(seen(job(**SPEC), gone=(pod,)), CREATED + DAY)
+    assert found.status is not None
+    assert (found.status["phase"], found.status["usage"]["runningSeconds"]) == ("Restarting", ran)
+
+
+def test_a_pod_that_somebodys_gate_calls_not_ready_runs() -> None:
+    found = plan(seen(job(**SPEC), gone=(silent(CREATED + 11, "ReadinessGatesNotReady"),)), CREATED + 70)
+    assert found.status is not None
+    assert found.status["usage"]["runningSeconds"] == 60
+
+
+class TestAPodThatGoesWhileNobodyLooks:
+    RUNS = done(seen(job(**SPEC), Pod().running(at=CREATED + 10)), CREATED + 15)
+    ALONE = replace(RUNS, pods=())
+
+    def test_has_run_since_the_status_says_so(self) -> None:
+        found = plan(self.ALONE, CREATED + 70)
+        assert found.status is not None
+        assert (found.status["phase"], found.status["usage"]["runningSeconds"], found.status["usage"]["attempts"]) == ("Restarting", 60, 1)
+        begun = done(done(self.ALONE, CREATED + 70), CREATED + 500)
+        assert given(plan(begun, CREATED + 500)) == ("40", 40)
+
+    def test_leaves_no_time_where_that_is_all(self) -> None:
+        found = plan(self.ALONE, CREATED + 110)
+        assert found.status is not None
+        assert found.status["failure"]["reason"] == "DeadlineExceeded"
+
+    def test_has_run_until_the_operator_began_to_end_it(self) -> None:
+        suspending = replace(self.RUNS, job=replace(self.RUNS.job, spec={**self.RUNS.job.spec, "suspend": True}))
+        suspended = done(replace(done(suspending, CREATED + 40), pods=()), CREATED + DAY)
+        assert (suspended.job.status["phase"], suspended.job.status["usage"]["runningSeconds"]) == ("Suspended", 30)
+
+    def test_is_not_counted_twice(self) -> None:
+        counted = replace(self.ALONE.job, status={**self.ALONE.job.status, "usage": {"attempts": 1, "runningSeconds": 7}})
+        found = plan(replace(self.ALONE, job=counted), CREATED + 70)
+        assert found.status is not None
+        assert found.status["usage"] == {"attempts": 1, "runningSeconds": 7}
+
+
 def test_times_that_no_container_has_count_for_nothing() -> None:
     unscheduled = replace(Pod(node=""), deleted=CREATED + 50)
     found = plan(seen(job(**SPEC), gone=(unscheduled,)), CREATED + 5000)
