@@ -274,7 +274,8 @@ def _trainer_failed(pod: PodRecord, wanted: Effective) -> Verdict | None:
         )
     if told.reason is Reason.DEADLINE_EXCEEDED and (wanted.ran_seconds or wanted.bounded):
         # The launcher knows what was left for its attempt, and nothing of those before, nor who has set the bound.
-        return Verdict(msgspec.structs.replace(told, message=f"{told.message} That was all of {wanted.active_words}."[:1024]))
+        message = f"{told.message} That was all of {wanted.active_words}."[:1024]
+        return Verdict(msgspec.structs.replace(told, message=message, hint=wanted.more_time if wanted.bounded else told.hint))
     # A launcher that lives to say so has seen no signal from outside its container.
     return Verdict(told, own_signal=told.reason is Reason.SCRIPT_KILLED)
 

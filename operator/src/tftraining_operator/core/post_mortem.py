@@ -22,8 +22,11 @@ _OF_INTEREST: Final = {"PodScheduled": "False", "DisruptionTarget": "True", "Pod
 
 
 def post_mortem(case: Case, situation: Situation) -> dict[str, Any]:
-    """Return the post-mortem of the attempt that has just failed, or that of an earlier one which the status has."""
-    if situation.verdict is None:
+    """Return the post-mortem of the attempt that has just failed, or that of an earlier one which the status has.
+
+    A job that ends while its next attempt is still to come has nothing newer to tell.
+    """
+    if situation.verdict is None or case.history.begun is not case.current:
         return _recorded(case.job.status)
     attempt = situation.ended or situation.attempt
     pod = attempt.chief.last

@@ -171,7 +171,8 @@ def _left(pod: PodRecord | None, situation: Situation, job: JobRecord) -> dict[s
     """Return what the pod has left behind."""
     if pod is not None:
         return _reported(pod, job, situation.saved)
-    return _kept(job.status) if situation.phase in {Phase.SUSPENDED, Phase.RESTARTING, Phase.STOPPED} else {}
+    waited = situation.phase is Phase.FAILED and recorded.awaited(job.status)
+    return _kept(job.status) if waited or situation.phase in {Phase.SUSPENDED, Phase.RESTARTING, Phase.STOPPED} else {}
 
 
 def _kept(previous: Raw) -> dict[str, Any]:

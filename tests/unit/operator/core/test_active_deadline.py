@@ -127,6 +127,23 @@ def test_a_deadline_that_is_shortened_while_the_job_waits_ends_it() -> None:
     assert found.status["failure"]["reason"] == "DeadlineExceeded"
 
 
+@pytest.mark.parametrize("remembered", [True, False], ids=["with its pod", "without"])
+def test_a_job_that_ends_for_want_of_time_before_an_attempt_keeps_what_the_last_one_has_left(*, remembered: bool) -> None:
+    pod = evicted(30).published(succeeded=False, post_mortem_uri="s3://bucket/0/post-mortem.json", manifest_sha256="ab" * 32)
+    waits = done(seen(job(**SPEC), pod), CREATED + 1000)
+    assert (waits.job.status["phase"], waits.job.status["attempt"]) == ("Restarting", 1)
+    shorter = replace(waits, job=replace(waits.job, spec={**waits.job.spec, "activeDeadlineSeconds": 30}))
+    observed = shorter if remembered else replace(shorter, pods=())
+    found = plan(observed, CREATED + 5000)
+    assert found.status is not None
+    assert (found.status["phase"], found.status["failure"]["reason"], found.status["attempt"]) == ("Failed", "DeadlineExceeded", 0)
+    for field in ("logs", "outputs", "postMortem", "usage"):
+        assert found.status[field] == waits.job.status[field], field
+    assert found.status["message"].startswith("Attempt 1 does not start: nothing is left of spec.activeDeadlineSeconds (30)")
+    assert "restart" not in found.status
+    assert plan(after(observed, found), CREATED + 6000).rule == "finished"
+
+
 @pytest.mark.parametrize(
     ("limit", "told", "ends_after", "why"),
     [(100, "70", 70 + 30 + 120, "did not stop when it was told to"), (80, "70", 50, "which was shortened while it ran")],

@@ -132,11 +132,16 @@ class TestADeadline:
         assert "Ask an admin to raise it" in late.status["message"]
 
     def test_that_ends_a_job_is_told_as_what_it_is(self) -> None:
-        told = Failure(reason=Reason.DEADLINE_EXCEEDED, message="The script was stopped after running for 600 s.")
+        raise_it = "raise spec.activeDeadlineSeconds"
+        told = Failure(reason=Reason.DEADLINE_EXCEEDED, message="The script was stopped after running for 600 s.", hint=raise_it)
         pod = Pod().ran(143, RunReport(exit_code=143, failure=told)).published(succeeded=False, failure=told)
         found = plan(seen(job(), pod), activeDeadlineSeconds=600).status
         assert found is not None
         assert found["failure"]["message"] == f"{told.message} That was all of maxima.activeDeadlineSeconds of the chart (600)."
+        assert found["failure"]["hint"] == "ask an admin to raise it, then create the job again"
+        own = plan(seen(job(activeDeadlineSeconds=600), pod), activeDeadlineSeconds=700).status
+        assert own is not None
+        assert own["failure"]["hint"] == raise_it
 
     def test_that_was_taken_out_while_the_script_ran_is_still_kept_from_outside(self) -> None:
         pod = replace(Pod().running(at=CREATED + 4).record(), deadline_seconds=60.0)

@@ -41,7 +41,8 @@ def after_attempt(case: Case, over: Over) -> Finding:
         phase=Phase.FAILED,
         reason=found.failure.reason.value,
         message=sentence(found.failure.message, again, found.failure.hint),
-        attempt=case.current,
+        # A job that ends while it waits for its next attempt ends with what the last one has left.
+        attempt=case.history.begun,
         verdict=found,
         ended_at=ended_at,
         note=reports.note(last),
