@@ -108,6 +108,26 @@ def test_a_job_that_has_begun_goes_on_when_a_bound_is_lowered() -> None:
     assert pod["spec"]["containers"][0]["resources"]["limits"]["memory"] == "64Gi"
 
 
+def test_a_job_that_has_used_up_a_new_bound_on_time_runs_on_but_gets_no_further_attempt() -> None:
+    at = CREATED + 5 * 86_400
+    runs = replace(Pod().running(at=CREATED + 4).record(), deadline_seconds=float("inf"))
+    observed = replace(seen(job(retry={})), pods=(runs,))
+    assert plan(observed, at, activeDeadlineSeconds=3 * 86_400).deletions == ()
+    evicted = replace(Pod().ran(143, at=at), phase="Failed").condition("DisruptionTarget", "True", "EvictionByEvictionAPI")
+    ended = plan(seen(job(retry={}), evicted), at + 10, activeDeadlineSeconds=3 * 86_400).status
+    assert ended is not None
+    assert (ended["phase"], ended["failure"]["reason"]) == ("Failed", "DeadlineExceeded")
+    assert "nothing is left of maxima.activeDeadlineSeconds of the chart (259200)" in ended["message"]
+    assert plan(seen(job(retry={}), evicted), at + 10).status["phase"] == "Restarting"  # type: ignore[index]
+
+
+def test_memory_that_grows_has_the_new_bound_but_never_less_than_the_job_asks_for() -> None:
+    spec: dict[str, Any] = {"retry": {"outOfMemory": 5, "memoryGrowth": 2}, "resources": {"memory": "8Gi"}}
+    begun = job({"attempt": 1, "retries": {"outOfMemory": 1}}, **spec)
+    given = [pods(plan(seen(begun), memory=most))[0]["spec"]["containers"][0]["resources"]["limits"]["memory"] for most in ("10Gi", "4Gi")]
+    assert given == ["10240Mi", "8192Mi"]
+
+
 class TestADeadline:
     def test_that_a_job_does_not_name_is_the_bound(self) -> None:
         assert deadline(plan(seen(job()), activeDeadlineSeconds=600)) == "600"
