@@ -30,6 +30,7 @@ time.time = lambda: right() + {}
 from tftraining_operator.__main__ import main
 sys.exit(main())
 """
+GPU = "nvidia.com/gpu"
 Found = TypeVar("Found")
 
 
@@ -168,19 +169,35 @@ class Played:
         """Delete a pod, and take it away at once: no kubelet waits for anything."""
         self.call("DELETE", f"{self.pods_path}/{pod['metadata']['name']}", {"gracePeriodSeconds": 0})
 
+    def hold(self, pod: Object) -> None:
+        """Let a deleted pod stay until it is released, as a kubelet does that waits for its containers."""
+        self._finalizers(pod, ["example.org/kubelet"])
+
+    def release(self, pod: Object) -> None:
+        """Let a deleted pod that was held go."""
+        self._finalizers(pod, [])
+
+    def _finalizers(self, pod: Object, names: list[str]) -> None:
+        body = {"metadata": {"finalizers": names}}
+        self.call("PATCH", f"{self.pods_path}/{pod['metadata']['name']}", body, "application/merge-patch+json")
+
     def _report(self, pod: Object, status: Object) -> None:
         self.call("PATCH", f"{self.pods_path}/{pod['metadata']['name']}/status", {"status": status}, "application/merge-patch+json")
 
 
 @dataclass(slots=True)
 class Operator:
-    """The operator's process. `namespace` is what it watches and where its Lease lies, `ahead_seconds` how wrong its machine's clock is."""
+    """The operator's process. `namespace` is what it watches and where its Lease lies, `ahead_seconds` how wrong its machine's clock is.
+
+    `settings` is what its configuration has beside what every test needs.
+    """
 
     proxy: FaultProxy
     namespace: str
     folder: Path
     identity: str = "one"
     ahead_seconds: float = 0.0
+    settings: Object = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
     port: int = field(default_factory=free_port)
 
@@ -196,6 +213,7 @@ class Operator:
             "httpPort": self.port,
             "reportsUrl": f"http://127.0.0.1:{self.port}/v1/reports",
             "logFormat": "console",
+            **self.settings,
         }
         (self.folder / f"{self.identity}.yaml").write_text(json.dumps(config))
         kubeconfig = {
@@ -268,3 +286,25 @@ class Operator:
         """Return what the process said."""
         path = self.folder / f"{self.identity}.log"
         return path.read_text() if path.exists() else ""
+
+
+def add_node(played: Played, name: str, *, cpu: str = "4", memory: str = "16Gi", gpus: int = 0, **spec: Any) -> None:
+    """Make a node up that is ready."""
+    body = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}
+    played.call("POST", "/api/v1/nodes", body)
+    has = {"cpu": cpu, "memory": memory, "pods": "110"} | ({GPU: str(gpus)} if gpus else {})
+    status = {"capacity": has, "allocatable": has, "conditions": [{"type": "Ready", "status": "True"}]}
+    played.call("PATCH", f"/api/v1/nodes/{name}/status", {"status": status}, "application/merge-patch+json")
+    # A new node has a taint until its controller has seen it, and here is none.
+    played.call("PATCH", f"/api/v1/nodes/{name}", {"spec": {"taints": None, **spec}}, "application/merge-patch+json")
+
+
+def pending(played: Played, name: str) -> Object:
+    """Return what a job says that it waits for."""
+    return dict(played.status(name).get("pending") or {})
+
+
+def events(played: Played, name: str) -> list[str]:
+    """Return the reasons of a job's events."""
+    path = f"/apis/events.k8s.io/v1/namespaces/{played.namespace}/events"
+    return [item["reason"] for item in played.call("GET", path)["items"] if item["regarding"]["name"] == name]

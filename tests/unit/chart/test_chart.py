@@ -16,7 +16,8 @@ import yaml
 from localcluster import binaries
 from localcluster.failure import ClusterError
 from tftrainer.local import plan as local
-from tftraining_operator.settings import Settings, load_settings
+from tftraining_operator.core.configuration import Maxima
+from tftraining_operator.settings import Settings, SettingsError, load_settings
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 CHART = REPOSITORY / "helm" / "tftraining-operator"
@@ -134,6 +135,15 @@ def test_every_value_of_the_configuration_reaches_the_operator(tmp_path: Path) -
         "implicitFetchBytes": 40 * 1024**4,
         "outputs": {"keepOutsideBucket": "20.5Gi"},
         "retries": {"maxMemory": "64Gi"},
+        "maxima": {
+            "cpu": "16",
+            "memory": "256Gi",
+            "workspace": "2Ti",
+            "gpus": 0,
+            "activeDeadlineSeconds": 31_622_400,
+            "ttlSecondsAfterFinished": 0,
+            "retries": 5,
+        },
         "packageIndex": {"url": "https://packages.example.com/simple"},
         "logFormat": "console",
         "logLevel": "debug",
@@ -142,6 +152,18 @@ def test_every_value_of_the_configuration_reaches_the_operator(tmp_path: Path) -
     values["metricsNamespaces"] = 7
     values["runtimes"] = {"own": runtime, "tf2": yaml.safe_load((CHART / "values.yaml").read_text())["runtimes"]["tf2"]}
     assert settings == Settings.model_validate({**values, "leaseNamespace": NAMESPACE, "leaseName": "tftraining-operator"})
+
+
+def test_nothing_is_bounded_as_installed(tmp_path: Path) -> None:
+    assert settings_of(render(), tmp_path).maxima == Maxima()
+
+
+@pytest.mark.parametrize(("bound", "default"), [({"memory": "2Gi"}, "2560Mi"), ({"cpu": "900m"}, "1"), ({"workspace": "9Gi"}, "10Gi")])
+def test_a_default_that_is_over_its_bound_is_refused_when_the_operator_starts(bound: Values, default: str, tmp_path: Path) -> None:
+    [name] = bound
+    why = f"defaults.resources.{name}: {default} is more than maxima.{name}, which allows {bound[name]}"
+    with pytest.raises(SettingsError, match=why):
+        settings_of(render(maxima=bound), tmp_path)
 
 
 @pytest.mark.parametrize(("given", "read"), [("512Mi", "512Mi"), ("0", "0"), (0, "0"), (2**40, str(2**40))])
@@ -183,6 +205,11 @@ def test_a_default_runtime_outside_of_the_catalogue_is_refused_before_anything_i
         ({"defaults": {"resources": {"memory": "a lot"}}}, "memory"),
         ({"outputs": {"keepOutsideBucket": "a lot"}}, "keepOutsideBucket"),
         ({"retries": {"maxMemory": "all"}}, "maxMemory"),
+        ({"maxima": {"gpus": -1}}, "gpus"),
+        ({"maxima": {"gpus": "many"}}, "gpus"),
+        ({"maxima": {"memory": "all"}}, "memory"),
+        ({"maxima": {"activeDeadlineSeconds": 0}}, "activeDeadlineSeconds"),
+        ({"maxima": {"gpu": 1}}, "gpu"),
         ({"outputs": {"keepOutsideBucket": "500m"}}, "keepOutsideBucket"),
         ({"outputs": {"keepOutsideBucket": -1}}, "keepOutsideBucket"),
         ({"outputs": {"keepBeside": "1Gi"}}, "keepBeside"),

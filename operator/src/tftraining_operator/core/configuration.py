@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+from tftrainer.messages.contract import Preflight
 
 from tftraining_operator.api.quantities import amount
 
@@ -75,6 +76,7 @@ class Defaults(Frozen):
     pending_deadline_seconds: int = Field(default=3600, ge=1)
     termination_grace_period_seconds: int = Field(default=30, ge=0)
     pod_retention_seconds: int = Field(default=86400, ge=0)
+    preflight: Preflight = Preflight.AUTO
 
 
 class Outputs(Frozen):
@@ -87,6 +89,22 @@ class Retries(Frozen):
     """Bounds of what jobs ask for with `spec.retry`. An empty `max_memory`, which memory grows to at most, is none."""
 
     max_memory: Quantity | Literal[""] = ""
+
+
+def _unbounded(value: Any) -> Any:
+    return None if value == "" else value
+
+
+class Maxima(Frozen):
+    """What one job may ask for at most, times in seconds; `retries` is of each budget. What is empty (None, as a number) is no bound."""
+
+    cpu: Quantity | Literal[""] = ""
+    memory: Quantity | Literal[""] = ""
+    workspace: Quantity | Literal[""] = ""
+    gpus: Annotated[int | None, Field(ge=0), BeforeValidator(_unbounded)] = None
+    active_deadline_seconds: Annotated[int | None, Field(ge=1), BeforeValidator(_unbounded)] = None
+    ttl_seconds_after_finished: Annotated[int | None, Field(ge=0), BeforeValidator(_unbounded)] = None
+    retries: Annotated[int | None, Field(ge=0), BeforeValidator(_unbounded)] = None
 
 
 class PackageIndex(Frozen):
@@ -108,5 +126,6 @@ class Configuration(Frozen):
     implicit_fetch_bytes: int = Field(default=2 * 1024**3, ge=0)
     outputs: Outputs = Outputs()
     retries: Retries = Retries()
+    maxima: Maxima = Maxima()
     package_index: PackageIndex = PackageIndex()
     reports_url: str = Field(default="", max_length=1024, pattern=r"^(http://[^\s/]+/\S*)?$")

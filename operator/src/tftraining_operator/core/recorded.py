@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from tftrainer.messages import contract
 
 from tftraining_operator.api.spec import Budget
-from tftraining_operator.api.status import AttemptStatus, Because, ConditionType, Status
+from tftraining_operator.api.status import AttemptStatus, Because, CheckResult, ConditionType, Status, UsageStatus
 from tftraining_operator.core.observe import integer, mapping, sequence, text, timestamp
 from tftraining_operator.core.records import Raw
 from tftraining_operator.core.words import line
@@ -39,6 +39,20 @@ class Restart:
     attempt: int
     at: float
     begun: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What the check of a job that waits has come to, in words, and since when (Unix seconds)."""
+
+    result: CheckResult
+    message: str
+    at: float
+
+    @property
+    def words(self) -> str:
+        """What there is to say of it while the job waits: of a check that could not tell, nothing."""
+        return self.message if self.result in {CheckResult.STARTED, CheckResult.PASSED} else ""
 
 
 def conditions(status: Raw) -> Iterator[dict[str, str]]:
@@ -79,6 +93,12 @@ def begun(status: Raw, *, suspend: bool) -> int:
     return number + 1 if ended is not None and ended.attempt == number else number
 
 
+def awaited(status: Raw) -> bool:
+    """Tell whether the recorded attempt is still to come: the job is suspended, or waits for a retry."""
+    retry = restart(status)
+    return holds(status, ConditionType.SUSPENDED) or (retry is not None and not retry.begun)
+
+
 def restart(status: Raw) -> Restart | None:
     """Return the retry that the recorded attempt is, None where it is none."""
     found = mapping(status.get("restart"))
@@ -106,9 +126,21 @@ def part(status: Raw, *fields: str) -> Status:
         return Status()
 
 
+def usage(status: Raw) -> UsageStatus:
+    """Return what the attempts that have ended took of the cluster."""
+    return part(status, "usage").usage or UsageStatus()
+
+
 def attempts(status: Raw) -> tuple[AttemptStatus, ...]:
     """Return how earlier attempts have failed."""
     return tuple(each for entry in sequence(status.get("attempts")) for each in part({"attempts": [entry]}, "attempts").attempts)
+
+
+def check(status: Raw) -> Check | None:
+    """Return what a status says of the job's check, None where it has none."""
+    found = part(status, "preflight").preflight
+    at = timestamp(found.last_update_time) if found is not None else None
+    return Check(found.result, found.message, at) if found is not None and at is not None else None
 
 
 def told(words: str) -> str:
@@ -142,5 +174,5 @@ def checkpoint(status: Raw, number: int) -> str:
 
 
 def reason(status: Raw) -> str:
-    """Return why a job failed, or what it waits for; empty for all others."""
-    return text(mapping(status.get("pending") or status.get("failure")).get("reason"), 64)
+    """Return why a job failed, what it waits for, or how it was stopped; empty for all others."""
+    return text(mapping(status.get("pending") or status.get("failure") or status.get("stop")).get("reason"), 64)

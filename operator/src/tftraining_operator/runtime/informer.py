@@ -40,9 +40,11 @@ class Informer:
             self.wake(pod.key.namespace)
 
     def wake(self, namespace: str) -> None:
-        """Try again at once the jobs of a namespace whose pods have been refused for the longest time."""
+        """Try again at once the jobs of a namespace whose pods have been refused for the longest time, and check those whose turn it is."""
         for key in self._store.refused(namespace, _WOKEN):
             self._queue.forget(key)
+            self._queue.add(key)
+        for key in self._store.checks.next(namespace):
             self._queue.add(key)
 
     def _heard(self, uid: str, *, listed: bool) -> None:

@@ -21,9 +21,11 @@ def right(life: Life) -> set[str]:
     true = {each["type"] for each in life.status.get("conditions", []) if each["status"] == "True"}
     if "Finished" in true:
         return {FAILED} if "Failed" in true else {CURRENT}
-    live = [pod for pod in life.pods.values() if pod.phase not in {"Succeeded", "Failed"} or pod.deleted is not None]
+    held = [pod for pod in life.pods.values() if pod.phase not in {"Succeeded", "Failed"}]
+    live = [pod for pod in life.pods.values() if pod in held or pod.deleted is not None]
     if life.spec.get("suspend"):
-        return {IN_PROGRESS} if live else {CURRENT}
+        # One that has ended holds nothing; whether its object is still there, only the API server cares.
+        return {IN_PROGRESS} if held else {IN_PROGRESS, CURRENT} if live else {CURRENT}
     if life.status.get("ending") or not live:
         return {IN_PROGRESS}
     if live[-1].deleted is not None:

@@ -59,8 +59,9 @@ def main(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) 
         plans.check_placeholders(job)
     except JobFileError as error:
         return _refuse(BAD_JOB_FILE, str(error))
-    if job.spec.suspend:
-        return _refuse(BAD_JOB_FILE, f"{options.job}: spec.suspend is true, so that the job does not run: set it to false")
+    if job.spec.suspend or job.spec.stop:
+        field = "stop" if job.spec.stop else "suspend"
+        return _refuse(BAD_JOB_FILE, f"{options.job}: spec.{field} is true, so that the job does not run: set it to false")
     if job.spec.dependencies.requirements and not options.package_index:
         why = "spec.dependencies.requirements names packages, but no index is given: name its URL with --package-index"
         return _refuse(USAGE_ERROR, f"{why} URL, such as https://packages.example.com/simple")
@@ -114,7 +115,7 @@ def _next_attempt(job: JobFile, buckets: Mapping[str, str]) -> int:
     store = open_store(buckets, STORAGE_PREFIX, "environment")
     if store is None:
         return 0
-    prefix = store.credentials.key(manifest.folder(plans.plan(job, 0)).partition("attempt-")[0])
+    prefix = store.credentials.key(manifest.job_folder(plans.plan(job, 0)))
     numbers = [int(found[1]) for each in store.list(prefix) if (found := _ATTEMPT.match(each.key, len(prefix)))]
     return max(numbers, default=-1) + 1
 

@@ -8,10 +8,12 @@ from typing import Final
 from tftrainer.messages.contract import Reason
 
 from tftraining_operator.api.spec import Spec
+from tftraining_operator.core import checking
 from tftraining_operator.core.attempts import deletions
 from tftraining_operator.core.case import Case
 from tftraining_operator.core.causes import verdict
 from tftraining_operator.core.findings import PASSING_SECONDS, Finding, Over, invalid, overdue, waits
+from tftraining_operator.core.maxima import exceeded
 from tftraining_operator.core.pending import Pending
 
 PREDECESSOR_SECONDS: Final = 60.0
@@ -52,6 +54,17 @@ def no_package_index(case: Case) -> Over | None:
     return Over(verdict(Reason.INVALID_SPEC, message, hint))
 
 
+def over_maximum(case: Case) -> Over | None:
+    """Fail a job that asks for more than an admin lets one job have, before it has begun; one that has, goes on as it was admitted."""
+    if case.history.upcoming.number > 0 or case.current.existed:
+        return None
+    found = list(exceeded(case.wanted, case.configuration.maxima))
+    if not found:
+        return None
+    hint = "ask for less, or ask an admin to raise it; then create the job again"
+    return Over(verdict(Reason.INVALID_SPEC, "; ".join(found), hint))
+
+
 def name_taken(case: Case) -> Finding | Over | None:
     """Never adopt a pod that is not ours, whatever it claims: only the owner's uid counts."""
     if case.chief.pod is not None:
@@ -67,6 +80,12 @@ def name_taken(case: Case) -> Finding | Over | None:
         return _predecessor_ends(case, name, patience)
     message = f"pod {name} exists already in namespace {case.job.key.namespace} and does not belong to this job"
     return Over(verdict(Reason.NAME_CONFLICT, message, "delete that pod, then create the job again", pod=name))
+
+
+def check_failed(case: Case) -> Over | None:
+    """End a job now whose check has found, while it waits for a place, what its start would end it with."""
+    found = checking.failed(case)
+    return Over(found, ended_at=case.now, deletions=case.history.deletions()) if found is not None else None
 
 
 def _predecessor_ends(case: Case, name: str, look_again_at: float) -> Finding | Over:
