@@ -27,7 +27,7 @@ from tftraining_operator.kube.client import KubeClient
 from tftraining_operator.kube.credentials import find_credentials
 from tftraining_operator.kube.errors import RefusedError
 
-SEQUENCES = int(os.environ.get("SEQUENCES", "150"))
+SEQUENCES = int(os.environ.get("SEQUENCES", "100"))
 STEPS = 25
 Found = TypeVar("Found")
 CATALOGUES = {
@@ -188,6 +188,10 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(suspend=st.booleans())
     def the_user_suspends_or_resumes(self, suspend: bool) -> None:
         self.wants(suspend=suspend)
+
+    @rule()
+    def the_user_stops(self) -> None:
+        self.wants(stop=True)
 
     @rule(seconds=st.sampled_from([30, 3600]))
     def the_user_changes_a_deadline(self, seconds: int) -> None:
