@@ -10,8 +10,9 @@ from contextlib import contextmanager
 
 from faults import Fault, FaultProxy
 
-_LONGEST_SECONDS = 4.0
-"""The Lease is renewed every two seconds, and lost after ten: the process is to live for as long as it is measured."""
+_LONGEST_SECONDS, _AWAY_SECONDS = 4.0, 2.0
+"""The Lease is renewed every two seconds, and lost after ten: the process is to live for as long as it is measured, also where the
+machine is slow."""
 
 
 async def make(proxy: FaultProxy, chance: random.Random, made: Counter[str]) -> None:
@@ -21,7 +22,7 @@ async def make(proxy: FaultProxy, chance: random.Random, made: Counter[str]) -> 
         name = chance.choice(list(KINDS))
         made[name] += 1
         with KINDS[name](proxy, chance):
-            await asyncio.sleep(chance.uniform(0.5, _LONGEST_SECONDS))
+            await asyncio.sleep(chance.uniform(0.5, _AWAY_SECONDS if name == _AWAY else _LONGEST_SECONDS))
 
 
 def _some(fault: Fault) -> Callable[[FaultProxy, random.Random], contextmanager[None]]:
@@ -66,6 +67,7 @@ def _away(proxy: FaultProxy, _: random.Random) -> Iterator[None]:
     proxy.away = False
 
 
+_AWAY = "server away"
 KINDS = {
     "answers lost": _some(Fault(504, apply=True)),
     "answers cut off": _some(Fault(0, apply=True)),
@@ -74,5 +76,5 @@ KINDS = {
     "watches late": _late,
     "events doubled": _doubled,
     "events lost": _lost,
-    "server away": _away,
+    _AWAY: _away,
 }
