@@ -30,6 +30,7 @@ time.time = lambda: right() + {}
 from tftraining_operator.__main__ import main
 sys.exit(main())
 """
+GPU = "nvidia.com/gpu"
 Found = TypeVar("Found")
 
 
@@ -285,3 +286,25 @@ class Operator:
         """Return what the process said."""
         path = self.folder / f"{self.identity}.log"
         return path.read_text() if path.exists() else ""
+
+
+def add_node(played: Played, name: str, *, cpu: str = "4", memory: str = "16Gi", gpus: int = 0, **spec: Any) -> None:
+    """Make a node up that is ready."""
+    body = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}
+    played.call("POST", "/api/v1/nodes", body)
+    has = {"cpu": cpu, "memory": memory, "pods": "110"} | ({GPU: str(gpus)} if gpus else {})
+    status = {"capacity": has, "allocatable": has, "conditions": [{"type": "Ready", "status": "True"}]}
+    played.call("PATCH", f"/api/v1/nodes/{name}/status", {"status": status}, "application/merge-patch+json")
+    # A new node has a taint until its controller has seen it, and here is none.
+    played.call("PATCH", f"/api/v1/nodes/{name}", {"spec": {"taints": None, **spec}}, "application/merge-patch+json")
+
+
+def pending(played: Played, name: str) -> Object:
+    """Return what a job says that it waits for."""
+    return dict(played.status(name).get("pending") or {})
+
+
+def events(played: Played, name: str) -> list[str]:
+    """Return the reasons of a job's events."""
+    path = f"/apis/events.k8s.io/v1/namespaces/{played.namespace}/events"
+    return [item["reason"] for item in played.call("GET", path)["items"] if item["regarding"]["name"] == name]

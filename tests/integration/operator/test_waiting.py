@@ -6,17 +6,15 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 from chart import limited_operator
-from control import Operator, Played, RefusedError, until
+from control import GPU, Operator, Played, RefusedError, add_node, events, pending, until
 from controlplane import ControlPlane, control_plane
 from faults import FaultProxy
 from localcluster.failure import ClusterError
 from played_kubelet import Object
 
-GPU = "nvidia.com/gpu"
 SMALL = {"cpu": "50m", "memory": "64Mi"}
 
 
@@ -43,17 +41,6 @@ def no_nodes_are_left(plane: ControlPlane) -> Iterator[None]:
             everything.call("DELETE", path, {"gracePeriodSeconds": 0})
 
 
-def add_node(played: Played, name: str, *, cpu: str = "4", memory: str = "16Gi", gpus: int = 0, **spec: Any) -> None:
-    """Make a node up that is ready."""
-    body = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}
-    played.call("POST", "/api/v1/nodes", body)
-    has = {"cpu": cpu, "memory": memory, "pods": "110"} | ({GPU: str(gpus)} if gpus else {})
-    status = {"capacity": has, "allocatable": has, "conditions": [{"type": "Ready", "status": "True"}]}
-    played.call("PATCH", f"/api/v1/nodes/{name}/status", {"status": status}, "application/merge-patch+json")
-    # A new node has a taint until its controller has seen it, and here is none.
-    played.call("PATCH", f"/api/v1/nodes/{name}", {"spec": {"taints": None, **spec}}, "application/merge-patch+json")
-
-
 def occupy(played: Played, name: str, **requests: str) -> Object:
     """Have a pod take a part of a node, and return it when it is there."""
     container = {"name": "c", "image": "x", "resources": {"requests": requests, "limits": requests}}
@@ -67,16 +54,6 @@ def wait_for(played: Played, name: str, reason: str, seconds: float = 5) -> Obje
     """Return what a job says of its wait when it says that reason, within the time that is promised."""
     until(lambda: pending(played, name).get("reason") == reason, f"job {name} waits for {reason}: {pending(played, name)}", seconds)
     return pending(played, name)
-
-
-def pending(played: Played, name: str) -> Object:
-    return dict(played.status(name).get("pending") or {})
-
-
-def events(played: Played, name: str) -> list[str]:
-    """Return the reasons of a job's events."""
-    path = f"/apis/events.k8s.io/v1/namespaces/{played.namespace}/events"
-    return [item["reason"] for item in played.call("GET", path)["items"] if item["regarding"]["name"] == name]
 
 
 def status_writes(played: Played) -> int:

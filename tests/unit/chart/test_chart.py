@@ -409,6 +409,28 @@ def test_where_the_operators_pod_runs_can_be_chosen() -> None:
     assert container["resources"]["limits"] == {"memory": "1Gi"}
 
 
+def test_one_process_is_no_business_of_a_drain_and_of_two_it_takes_one_at_a_time() -> None:
+    assert [item for item in render() if item["kind"] == "PodDisruptionBudget"] == []
+    objects = render(replicas=2)
+    budget, deployment = (only(objects, kind, "tftraining-operator") for kind in ("PodDisruptionBudget", "Deployment"))
+    assert deployment["spec"]["replicas"] == 2
+    assert (budget["spec"]["maxUnavailable"], budget["spec"]["selector"]) == (1, deployment["spec"]["selector"])
+
+
+def test_two_processes_go_to_two_nodes_where_there_are_two_and_those_of_the_last_version_do_not_count() -> None:
+    assert "topologySpreadConstraints" not in only(render(), "Deployment", "tftraining-operator")["spec"]["template"]["spec"]
+    deployment = only(render(replicas=2), "Deployment", "tftraining-operator")
+    (spread,) = deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    assert (spread["topologyKey"], spread["whenUnsatisfiable"]) == ("kubernetes.io/hostname", "ScheduleAnyway")
+    assert (spread["labelSelector"], spread["matchLabelKeys"]) == (deployment["spec"]["selector"], ["pod-template-hash"])
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_an_upgrade_has_the_next_process_ready_before_the_last_one_ends(replicas: int) -> None:
+    strategy = only(render(replicas=replicas), "Deployment", "tftraining-operator")["spec"]["strategy"]
+    assert strategy == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+
+
 def test_the_development_store_is_off_unless_asked_for() -> None:
     assert not [item for item in render() if item["kind"] in {"Secret", "NetworkPolicy"}]
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
-from tftrainer.messages.contract import OnConflict, OnInactivity
+from tftrainer.messages.contract import OnConflict, OnInactivity, Preflight
 
 from tftraining_operator.api.fields import (
     INLINE_LIMIT,
@@ -580,6 +580,15 @@ class Spec(Model):
             "What is done with a script that gives no sign of life for inactivitySeconds. Fail: it is ended, what it wrote is published, "
             "and the job fails as ScriptHung with the line at which it stood. Report: an event and status.message say so, and it goes on. "
             "Default: Fail."
+        ),
+    )
+    preflight: Preflight | None = Field(
+        default=None,
+        description=(
+            "Which jobs that cannot start within 10 s are checked meanwhile, by a small pod without GPUs that does what is done before "
+            "every start, and runs nothing: Auto, those that ask for GPUs; Always, all; Never, none. What it finds wrong with code, "
+            "arguments, inputs or bucket ends the job at once; the code that it finds is what runs. Default: the operator's "
+            "configuration, as installed Auto."
         ),
     )
     pod_retention_seconds: int | None = Field(

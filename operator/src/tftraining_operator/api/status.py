@@ -48,6 +48,15 @@ class Stop(enum.StrEnum):
     FAILED = "StopFailed"
 
 
+class CheckResult(enum.StrEnum):
+    """What the check of a job that waits has come to."""
+
+    STARTED = "Started"
+    PASSED = "Passed"
+    FAILED = "Failed"
+    INCONCLUSIVE = "Inconclusive"
+
+
 class ConditionType(enum.StrEnum):
     """The conditions of a job. There is no `Ready`: tools that wait for it would wait for the training."""
 
@@ -306,6 +315,19 @@ class PendingStatus(Model):
     )
 
 
+class PreflightStatus(Model):
+    """What the check has found that was made while the job waited (spec.preflight)."""
+
+    result: CheckResult = Field(
+        description=(
+            "Started; Passed: nothing stands in the way of its start but the place; Failed: what it found has ended the job; "
+            "Inconclusive: it could not be made, which says nothing of the job."
+        )
+    )
+    message: Sentence = Field(default="", description="What was checked, or why it could not be, in one sentence.")
+    last_update_time: Time = Field(description="Since when that is so.")
+
+
 class Status(Model):
     """What became of the job; written by the operator alone."""
 
@@ -368,6 +390,9 @@ class Status(Model):
     )
     pending: PendingStatus | None = Field(
         default=None, description="What the job is waiting for: to run, or, while it runs, to be published."
+    )
+    preflight: PreflightStatus | None = Field(
+        default=None, description="What the check has found that was made while the job waited; absent where it did not wait for long."
     )
     failure: FailureStatus | None = Field(default=None, description="Why the job failed.")
     stop: StopStatus | None = Field(default=None, description="How the job was stopped, where spec.stop has ended it.")

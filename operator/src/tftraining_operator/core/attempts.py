@@ -69,7 +69,8 @@ class History:
 
     `begun` is the last attempt that has begun: while a job is suspended, or waits for a retry, the one before the current one. `ending`
     is how the operator is about to end the current attempt, None where it does not. `impostors` are pods of attempts that have not begun:
-    somebody who may create pods has given them the job for an owner.
+    somebody who may create pods has given them the job for an owner. `check` is the pod that checks the job while it waits, which belongs
+    to no attempt.
     """
 
     current: Attempt
@@ -78,6 +79,7 @@ class History:
     past: tuple[Attempt, ...]
     ending: Ending | None
     impostors: tuple[PodRecord, ...]
+    check: PodRecord | None = None
 
     @property
     def upcoming(self) -> Attempt:
@@ -124,6 +126,7 @@ def history(observed: Observed) -> History:
         past=tuple(attempt(each) for each in sorted({name.attempt for name in pods} - {number})),
         ending=ending,
         impostors=tuple(pod for name, pod in claimed.items() if name.attempt > begun),
+        check=_check(observed),
     )
 
 
@@ -159,6 +162,11 @@ def ahead(observed: Observed) -> bool:
     """
     begun = recorded.begun(observed.job.status, suspend=observed.job.spec.get("suspend") is True)
     return any(name.attempt > begun and pod.deleted_at is None for name, pod in _own(observed, observed.pods).items())
+
+
+def _check(observed: Observed) -> PodRecord | None:
+    name = names.check_name(observed.job.key.name, observed.job.uid)
+    return next((pod for pod in observed.pods if pod.name == name and pod.owner_uid == observed.job.uid), None)
 
 
 def _own(observed: Observed, pods: Iterable[PodRecord]) -> dict[PodName, PodRecord]:

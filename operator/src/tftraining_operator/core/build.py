@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -25,6 +25,17 @@ WORKSPACE_SLACK: Final = 1.25
 """The launcher stops a script at the workspace's size; the kubelet's eviction, which loses the outputs, is only the backstop."""
 _SIDE_SPACE: Final = "1Gi"
 _SIDE_MEMORY: Final = "512Mi"
+CHECK_SECONDS: Final = 1800
+"""What a check may take, the pull of its image included."""
+CHECK_GRACE_SECONDS: Final = 5
+_OF_FETCH: Final = ("workspace", "state", "tmp-fetch", "inline")
+"""The volumes that `fetch` mounts."""
+ARCHITECTURE: Final = "kubernetes.io/arch"
+"""Label of nodes that says for which processors they are."""
+_OF_IMAGES: Final = (ARCHITECTURE, "kubernetes.io/os")
+"""Labels of nodes that say which images run there."""
+_QUEUE: Final = "kueue.x-k8s.io/"
+"""What labels and annotations of Kueue begin with."""
 THREADS: Final = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -78,34 +89,86 @@ def pod(job: JobRecord, wanted: Effective, configuration: Configuration, attempt
 
     """
     plan = _plan(job, wanted, configuration, attempt, new=new)
+    encoded = _encoded(plan)
+    return _made(
+        job,
+        names.pod_name(job.key.name, names.CHIEF, 0, attempt),
+        wanted.runtime.labels | names.labels(job.key.name, job.uid, names.CHIEF, 0, attempt),
+        wanted.runtime.annotations
+        | {
+            "kubectl.kubernetes.io/default-container": contract.TRAINER,
+            names.DEADLINE: str(wanted.active_seconds_left or "none"),
+        },
+        {
+            "terminationGracePeriodSeconds": wanted.grace_seconds + PUBLISH_SECONDS,
+            **_placement(wanted.runtime),
+            "initContainers": [_fetch(wanted, encoded)],
+            "containers": [_trainer(wanted, plan, encoded), _publisher(wanted, encoded, configuration.reports_url)],
+            "volumes": [*_volumes(job, wanted, attempt), *([_reports_token()] if configuration.reports_url else [])],
+        },
+    )
+
+
+def check(job: JobRecord, wanted: Effective, configuration: Configuration, attempt: int, *, new: bool = True) -> Raw:
+    """Return the pod that checks a job while its attempt waits: that attempt's `fetch`, without what it cannot start without.
+
+    It needs the ConfigMap of the attempt's inline script.
+
+    Raises:
+        BuildError: as of `pod`.
+
+    """
+    plan = msgspec.structs.replace(_plan(job, wanted, configuration, attempt, new=new), check_only=True)
+    runtime = wanted.runtime
+    # A queue that holds the job back would hold back its check.
+    labels, annotations = (
+        {key: value for key, value in every.items() if not key.startswith(_QUEUE)} for every in (runtime.labels, runtime.annotations)
+    )
+    # Neither the nodes that are kept for GPUs nor those that have them: but the image must be one for the node.
+    anywhere = runtime.model_copy(
+        update={"tolerations": (), "node_selector": {key: runtime.node_selector[key] for key in _OF_IMAGES if key in runtime.node_selector}}
+    )
+    volumes = [each for each in _volumes(job, wanted, attempt) if each["name"] in _OF_FETCH]
+    return _made(
+        job,
+        names.check_name(job.key.name, job.uid),
+        labels | names.check_labels(job.uid),
+        annotations,
+        {
+            "terminationGracePeriodSeconds": CHECK_GRACE_SECONDS,
+            "activeDeadlineSeconds": CHECK_SECONDS,
+            **_placement(anywhere),
+            "containers": [_fetch(wanted, _encoded(plan), contract.CHECK_CONTRACT)],
+            "volumes": volumes,
+        },
+    )
+
+
+def _encoded(plan: contract.Plan) -> str:
     for number, argument in enumerate(plan.args):
         _resolved(argument, plan, f"spec.args[{number}]")
     try:
-        encoded = contract.encode_plan(plan)
+        return contract.encode_plan(plan)
     except contract.ContractError as error:
         raise BuildError(f"spec is too large: {error}") from error
-    name = names.pod_name(job.key.name, names.CHIEF, 0, attempt)
-    runtime = wanted.runtime
+
+
+def _made(job: JobRecord, name: str, labels: Mapping[str, str], annotations: Mapping[str, str], rest: Mapping[str, Any]) -> Raw:
+    """Return a pod of a job; `rest` is what of its spec all pods do not have in common."""
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
             "name": name,
             "namespace": job.key.namespace,
-            "labels": runtime.labels | names.labels(job.key.name, job.uid, names.CHIEF, 0, attempt),
-            "annotations": runtime.annotations
-            | {
-                "kubectl.kubernetes.io/default-container": contract.TRAINER,
-                names.JOB: job.key.name,
-                names.DEADLINE: str(wanted.active_seconds_left or "none"),
-            },
+            "labels": labels,
+            "annotations": {**annotations, names.JOB: job.key.name},
             "ownerReferences": _owner(job),
         },
         "spec": {
             "restartPolicy": "Never",
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
-            "terminationGracePeriodSeconds": wanted.grace_seconds + PUBLISH_SECONDS,
             "securityContext": {
                 "runAsNonRoot": True,
                 "runAsUser": USER,
@@ -114,10 +177,7 @@ def pod(job: JobRecord, wanted: Effective, configuration: Configuration, attempt
                 "fsGroupChangePolicy": "OnRootMismatch",
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
-            **_placement(runtime),
-            "initContainers": [_fetch(wanted, encoded)],
-            "containers": [_trainer(wanted, plan, encoded), _publisher(wanted, encoded, configuration.reports_url)],
-            "volumes": [*_volumes(job, wanted, attempt), *([_reports_token()] if configuration.reports_url else [])],
+            **rest,
         },
     }
 
@@ -172,6 +232,7 @@ def _verbatim(job: JobRecord, wanted: Effective, configuration: Configuration, a
         pins=pins.for_plan(job.status),
         model=contract.WantedModel(path=spec.model.path, required=spec.model.required) if spec.model else None,
         checkpoints=_checkpoints(spec),
+        checked_before=wanted.preflight.covers(gpus=spec.resources.gpus),
     )
 
 
@@ -206,16 +267,18 @@ def _container(name: str, command: Sequence[str], runtime: Runtime, **rest: Any)
     }
 
 
-def _fetch(wanted: Effective, plan: str) -> dict[str, Any]:
+def _fetch(wanted: Effective, plan: str, needs: int = 1) -> dict[str, Any]:
+    """Return the container that fetches; `needs` is what the image has to know beside what the spec demands."""
     credentials = _credentials(contract.STORAGE_PREFIX, wanted.storage_secret)
     if wanted.uses_datasets:
         credentials += _credentials(contract.DATASETS_PREFIX, wanted.datasets_secret)
     mounts = [_mount("workspace", contract.WORKSPACE), _mount("state", contract.STATE), _mount("tmp-fetch", "/tmp")]  # noqa: S108
     if wanted.spec.script.inline is not None:
         mounts.append(_mount("inline", contract.INLINE_FOLDER, read_only=True))
+    needs = max([needs, *(each.contract for each in newer_fields(wanted.spec))])
     return _container(
         contract.FETCH,
-        ["fetch", *(f"{contract.CONTRACT_OPTION}{each.contract}" for each in newer_fields(wanted.spec)[:1])],
+        ["fetch", *([f"{contract.CONTRACT_OPTION}{needs}"] if needs > 1 else [])],
         wanted.runtime,
         env=[*_own_environment(plan, gpus=0), *credentials],
         resources=_side_resources(wanted),

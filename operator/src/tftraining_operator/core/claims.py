@@ -6,7 +6,7 @@ from typing import Final
 
 from tftrainer.messages.contract import FETCH, PUBLISHER, TRAINER, PublishReport, Reason
 
-from tftraining_operator.api.status import ConditionType, Phase
+from tftraining_operator.api.status import CheckResult, ConditionType, Phase
 from tftraining_operator.core import recorded
 from tftraining_operator.core.observe import mapping, text, timestamp
 from tftraining_operator.core.records import JobRecord, PodRecord
@@ -52,6 +52,8 @@ def credible(job: JobRecord, claimed: Phase, pod: PodRecord | None) -> bool:
     if claimed is Phase.STOPPED:
         # What a job that never ran is shown as having published is no success: who may create pods can give them any owner.
         return ended(pod)
+    if (check := recorded.check(job.status)) is not None and check.result is CheckResult.FAILED:
+        return True
     return _claimed_reason(job) in OPERATORS_OWN or (ended(pod) and success(job, pod) is None)
 
 

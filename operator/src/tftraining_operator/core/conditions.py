@@ -56,9 +56,9 @@ def _facts(situation: Situation, before: Mapping[str, Any]) -> Iterator[Fact]:
         end = ConditionType.SUCCEEDED if phase is Phase.SUCCEEDED else ConditionType.FAILED
         yield Fact(end, "True", reason, message, situation.ended_at)
         yield Fact(ConditionType.FINISHED, "True", reason, at=situation.ended_at)
-    # Generic tools: still on its way until the pod runs, or while it is stopped; failed for good with Stalled. Never both, and neither
-    # while it trains.
-    if phase in _ON_ITS_WAY:
+    # Generic tools: still on its way until the pod runs, or is gone where it has to; failed for good with Stalled. Never both, and
+    # neither while it trains.
+    if phase in _ON_ITS_WAY or situation.ending is not None:
         yield Fact(ConditionType.RECONCILING, "True", reason)
     if phase is Phase.FAILED:
         yield Fact(ConditionType.STALLED, "True", reason, at=situation.ended_at)

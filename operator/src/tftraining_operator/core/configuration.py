@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+from tftrainer.messages.contract import Preflight
 
 from tftraining_operator.api.quantities import amount
 
@@ -75,6 +76,7 @@ class Defaults(Frozen):
     pending_deadline_seconds: int = Field(default=3600, ge=1)
     termination_grace_period_seconds: int = Field(default=30, ge=0)
     pod_retention_seconds: int = Field(default=86400, ge=0)
+    preflight: Preflight = Preflight.AUTO
 
 
 class Outputs(Frozen):

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from tftraining_operator.api.status import NOTES_LIMIT
-from tftraining_operator.core import recorded, reports
+from tftraining_operator.core import checking, recorded, reports
 from tftraining_operator.core.case import Case
 from tftraining_operator.core.configuration import Configuration
 from tftraining_operator.core.findings import Finding, Over
@@ -37,6 +37,7 @@ RULES: Final[tuple[Rule, ...]] = (
     admission.no_package_index,
     admission.over_maximum,
     admission.name_taken,
+    admission.check_failed,
     end.pod_gone,
     course.out_of_time,
     course.restarting,
@@ -63,13 +64,15 @@ def decide(observed: Observed, configuration: Configuration, now: float) -> Plan
         if isinstance(found, Over):
             found = end.after_attempt(case, found)
         if found is not None:
-            return _plan(case, rule.__name__, found)
+            return _plan(case, rule.__name__, checking.beside(case, found))
     return Plan(rule="none")
 
 
 def _plan(case: Case, rule: str, found: Finding) -> Plan:
     """Return the plan that makes the status say what was found, with an event if that is news."""
-    situation = _with_notes(case, found.situation) if found.situation is not None else None
+    situation = found.situation
+    if situation is not None:
+        situation = checking.with_what_is_known(case, _with_notes(case, situation))
     status = _status(case, situation, found)
     changed = status != case.job.status
     # Of earlier attempts something may go whatever is found of the current one, which must not wait for it.
@@ -83,6 +86,7 @@ def _plan(case: Case, rule: str, found: Finding) -> Plan:
         requeue_at=found.look_again_at,
         expires=found.expires,
         need=found.need,
+        check=found.check,
     )
 
 

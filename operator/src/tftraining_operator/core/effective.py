@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from tftrainer.messages.contract import Preflight
+
 from tftraining_operator.api.quantities import amount, exact
 from tftraining_operator.api.spec import Resources as ResourcesWanted
 from tftraining_operator.api.spec import Spec
@@ -44,6 +46,7 @@ class Effective:
     datasets_secret: str
     grace_seconds: int
     pending_seconds: int
+    preflight: Preflight
     active_seconds: int | None
     bounded: bool
     ran_seconds: int = 0
@@ -97,6 +100,7 @@ def effective(spec: Spec, configuration: Configuration, runtime_name: str, runti
         datasets_secret=spec.datasets.secret_name or given.datasets_secret_name,
         grace_seconds=_either(spec.termination_grace_period_seconds, given.termination_grace_period_seconds),
         pending_seconds=_either(spec.pending_deadline_seconds, given.pending_deadline_seconds),
+        preflight=spec.preflight or given.preflight,
         active_seconds=least(asked, most),
         bounded=most is not None and (asked is None or asked > most),
     )

@@ -28,7 +28,8 @@ class Finding:
     """Where a job stands, None where its status says so already, and what is to be done; `amends` are fields of its status to put right.
 
     `look_again_at` is the Unix second at which the job has to be looked at though nothing has changed, None for never. `need` is what the
-    job's pod needs of a node where none takes it. `expires` tells that the job itself is to be deleted.
+    job's pod needs of a node where none takes it. `expires` tells that the job itself is to be deleted. `check` is a pod that checks the
+    job while it waits.
     """
 
     situation: Situation | None = None
@@ -39,6 +40,7 @@ class Finding:
     amends: Mapping[str, Any] = field(default_factory=dict)
     need: Need | None = None
     expires: bool = False
+    check: Raw | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ JOB: Final = f"{LABEL_PREFIX}job"
 DEADLINE: Final = f"{LABEL_PREFIX}active-deadline-seconds"
 """Annotation of a pod with the deadline that its launcher keeps, `none` without one: that of the job may be changed afterwards."""
 CHIEF: Final = "chief"
+CHECK: Final = "check"
+"""What the pod does that checks a job while it waits: it is none of an attempt's."""
 ROLES: Final = (CHIEF,)
 """The roles that pods of a job have."""
 
@@ -25,6 +27,8 @@ _LIMIT: Final = 63
 """Characters of a label value, and of a pod's name where it is the hostname too."""
 _HASH: Final = 10
 _POD: Final = re.compile(rf"(?P<job>.+)-(?P<role>{'|'.join(ROLES)})-(?P<index>0|[1-9][0-9]{{0,3}})(?:-r(?P<attempt>[1-9][0-9]{{0,5}}))?")
+
+_CHECK_POD: Final = re.compile(rf".+-{CHECK}-[0-9a-f]{{{_HASH}}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,27 +69,46 @@ def script_name(job: str, uid: str, attempt: int) -> str:
 
     It holds a digest of the job's uid: a job created again under the same name must never run what its predecessor left behind.
     """
-    digest = hashlib.sha256(uid.encode("utf-8", "replace")).hexdigest()[:_HASH]
-    return f"{pod_name(job, CHIEF, 0, attempt)}-script-{digest}"
+    return f"{pod_name(job, CHIEF, 0, attempt)}-script-{_digest(uid)}"
+
+
+def check_name(job: str, uid: str) -> str:
+    """Return the name of the pod that checks a job while it waits, of which there is one; with a digest of the uid, as above."""
+    suffix = f"-{CHECK}-{_digest(uid)}"
+    return _fitted(job, _LIMIT - len(suffix), dots=False) + suffix
+
+
+def is_check(name: str) -> bool:
+    """Tell whether a pod of that name checks some job."""
+    return _CHECK_POD.fullmatch(name) is not None
 
 
 def labels(job: str, uid: str, role: str, index: int, attempt: int) -> dict[str, str]:
-    """Return the labels of a pod."""
+    """Return the labels of a pod of an attempt."""
+    return {**_labels("trainer", uid, role), JOB_NAME: _fitted(job, _LIMIT, dots=True), INDEX: str(index), ATTEMPT: str(attempt)}
+
+
+def check_labels(uid: str) -> dict[str, str]:
+    """Return the labels of the pod of a check: who selects a job's pods by its name wants those that run it."""
+    return _labels(CHECK, uid, CHECK)
+
+
+def _labels(component: str, uid: str, role: str) -> dict[str, str]:
     return {
         "app.kubernetes.io/name": "tftraining",
-        "app.kubernetes.io/component": "trainer",
+        "app.kubernetes.io/component": component,
         "app.kubernetes.io/managed-by": "tftraining-operator",
-        JOB_NAME: _fitted(job, _LIMIT, dots=True),
         JOB_UID: uid[:_LIMIT],
         ROLE: role,
-        INDEX: str(index),
-        ATTEMPT: str(attempt),
     }
 
 
 def _fitted(name: str, limit: int, *, dots: bool) -> str:
     if len(name) <= limit and (dots or "." not in name):
         return name
-    digest = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:_HASH]
     start = name[: limit - _HASH - 1].replace(".", "-").rstrip("-")
-    return f"{start}-{digest}"
+    return f"{start}-{_digest(name)}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:_HASH]

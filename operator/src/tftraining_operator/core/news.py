@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tftraining_operator.api.status import ConditionType, Phase, Stop
+from tftraining_operator.api.status import CheckResult, ConditionType, Phase, Stop
 from tftraining_operator.core import recorded
 from tftraining_operator.core.observe import mapping, text
 from tftraining_operator.core.records import Event, Raw
@@ -13,6 +13,8 @@ from tftraining_operator.core.words import sentence
 
 OUTPUTS_INCOMPLETE: Final = "OutputsIncomplete"
 """Reason of the event that tells what has to be known of an attempt's outputs."""
+CHECKED: Final = "Checked"
+"""Reason of the event that tells of a check that was made while the job waits, and has found all in order."""
 _MILESTONES: Final = {
     Phase.RUNNING: ConditionType.RUNNING,
     Phase.SUCCEEDED: ConditionType.SUCCEEDED,
@@ -36,7 +38,7 @@ def news(situation: Situation, previous: Raw) -> tuple[Event, ...]:
     reached: tuple[Event, ...] = ()
     if milestone is not None and not recorded.holds(previous, milestone):
         reached = (Event("Normal", situation.phase.value, situation.message), *outputs)
-    return (*reached, *_waits(situation, previous), *noted)
+    return (*reached, *_waits(situation, previous), *_checked(situation, previous), *noted)
 
 
 def _falls_silent(situation: Situation, previous: Raw) -> tuple[Event, ...]:
@@ -54,6 +56,14 @@ def _waits(situation: Situation, previous: Raw) -> tuple[Event, ...]:
         return ()
     # Two reasons that alternate are told once each: only the numbers of their messages are new.
     return (Event("Warning", found.reason, sentence(found.message), topic="pending"),)
+
+
+def _checked(situation: Situation, previous: Raw) -> tuple[Event, ...]:
+    """Return the event of a check that has found all in order, if that is something new."""
+    check, before = situation.check, recorded.check(previous)
+    if check is None or check.result is not CheckResult.PASSED or (before is not None and before.result is check.result):
+        return ()
+    return (Event("Normal", CHECKED, sentence(check.message)),)
 
 
 def _noted(situation: Situation, previous: Raw) -> tuple[Event, ...]:

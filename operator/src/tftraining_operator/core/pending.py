@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from tftraining_operator.api.status import MESSAGE_LIMIT
+from tftraining_operator.core import recorded
 from tftraining_operator.core.observe import mapping, text, timestamp
+from tftraining_operator.core.recorded import Check
 from tftraining_operator.core.records import Raw
 
 RESTLESS_SECONDS: Final = 30.0
@@ -34,8 +36,9 @@ def steadied(found: Pending, status: Raw, now: float) -> tuple[Pending, float | 
 
     Another reason is told at once.
     """
-    before = mapping(status.get("pending"))
+    before, check = mapping(status.get("pending")), recorded.check(status)
     kept, told_at = text(before.get("message"), MESSAGE_LIMIT), timestamp(before.get("lastUpdateTime"))
+    kept = kept.removesuffix(_words(check)) if check is not None else kept
     new = replace(found, message=text(found.message, MESSAGE_LIMIT), told_at=now)
     if text(before.get("reason")) != found.reason or not kept or told_at is None or told_at > now:
         return new, None
@@ -44,6 +47,15 @@ def steadied(found: Pending, status: Raw, now: float) -> tuple[Pending, float | 
     if found.restless and now < told_at + RESTLESS_SECONDS:
         return replace(found, message=kept, told_at=told_at), told_at + RESTLESS_SECONDS
     return new, None
+
+
+def with_check(found: Pending, check: Check) -> Pending:
+    """Return what a job waits for, with what is known of its check meanwhile."""
+    return replace(found, message=f"{found.message}{_words(check)}"[:MESSAGE_LIMIT])
+
+
+def _words(check: Check) -> str:
+    return f"; {check.words}" if check.words else ""
 
 
 def short(text: str) -> str:

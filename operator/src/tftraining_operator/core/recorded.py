@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from tftrainer.messages import contract
 
 from tftraining_operator.api.spec import Budget
-from tftraining_operator.api.status import AttemptStatus, Because, ConditionType, Status, UsageStatus
+from tftraining_operator.api.status import AttemptStatus, Because, CheckResult, ConditionType, Status, UsageStatus
 from tftraining_operator.core.observe import integer, mapping, sequence, text, timestamp
 from tftraining_operator.core.records import Raw
 from tftraining_operator.core.words import line
@@ -39,6 +39,20 @@ class Restart:
     attempt: int
     at: float
     begun: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What the check of a job that waits has come to, in words, and since when (Unix seconds)."""
+
+    result: CheckResult
+    message: str
+    at: float
+
+    @property
+    def words(self) -> str:
+        """What there is to say of it while the job waits: of a check that could not tell, nothing."""
+        return self.message if self.result in {CheckResult.STARTED, CheckResult.PASSED} else ""
 
 
 def conditions(status: Raw) -> Iterator[dict[str, str]]:
@@ -120,6 +134,13 @@ def usage(status: Raw) -> UsageStatus:
 def attempts(status: Raw) -> tuple[AttemptStatus, ...]:
     """Return how earlier attempts have failed."""
     return tuple(each for entry in sequence(status.get("attempts")) for each in part({"attempts": [entry]}, "attempts").attempts)
+
+
+def check(status: Raw) -> Check | None:
+    """Return what a status says of the job's check, None where it has none."""
+    found = part(status, "preflight").preflight
+    at = timestamp(found.last_update_time) if found is not None else None
+    return Check(found.result, found.message, at) if found is not None and at is not None else None
 
 
 def told(words: str) -> str:

@@ -118,7 +118,8 @@ class Observed:
     owner uid) that were seen and then deleted, as long as the process remembers them. `refusal` is what the API server said when it
     last refused to create the job's pod (quota, admission), empty when it did not or has not been asked. `live` are the newest reports
     of running pods by the pods' uids, as far as this process has heard them. `nodes` are the cluster's nodes as they were last seen,
-    None where nobody has looked, or may; `nodes_awaited` tells that the job's question about them is answered in a moment.
+    None where nobody has looked, or may; `nodes_awaited` tells that the job's question about them is answered in a moment. `unchecked`
+    tells that the job is not to be checked now: the API server has refused the pod for that, or many others are.
     """
 
     job: JobRecord
@@ -128,6 +129,7 @@ class Observed:
     live: Mapping[str, LiveReport] = field(default_factory=dict)
     nodes: Nodes | None = None
     nodes_awaited: bool = False
+    unchecked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +155,12 @@ class Deletion:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do about a job, in this order: `creates`, one after the other, write `status`, post `events`, `deletions`.
+    """What to do about a job, in this order: `creates`, one after the other, write `status`, post `events`, `deletions`, create `check`.
 
     `status` is the whole desired status, None when it stays as it is. `requeue_at` is the Unix second at which the job has to be looked
     at again although nothing changed, None for never. `rule` names the rule that decided, for the log. `need` is what the job's pod
-    needs of a node where none takes it: to say more of that, the nodes have to be seen.
+    needs of a node where none takes it: to say more of that, the nodes have to be seen. `check` is the pod that checks the job while it
+    waits: where none is to be had, the job waits all the same.
     """
 
     rule: str
@@ -168,3 +171,4 @@ class Plan:
     requeue_at: float | None = None
     expires: bool = False
     need: Need | None = None
+    check: Raw | None = None

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tftrainer.messages.contract import FETCH, TRAINER, Cause, Note, Reason
+from tftrainer.messages.contract import FETCH, TRAINER, Cause, FetchReport, Note, Reason
 
-from tftraining_operator.api.status import Phase
+from tftraining_operator.api.status import CheckResult, Phase
 from tftraining_operator.core.attempts import Attempt
 from tftraining_operator.core.causes import Verdict
 from tftraining_operator.core.pending import Pending
-from tftraining_operator.core.recorded import Ending, Restart
+from tftraining_operator.core.recorded import Check, Ending, Restart
 from tftraining_operator.core.records import PodRecord
 from tftraining_operator.core.retries import Again
 
@@ -27,7 +27,8 @@ class Situation:
     `ending` tells that the operator itself ends the attempt; `lost` marks one whose node does not answer. `before` is the attempt that
     has ended, suspended or failed of `verdict`, while `attempt` is the one to come; `again` is how that follows a failed one, `restart`
     that it begins. `note` is what the publisher has to say of the outputs, as it came from the pod. `notes` are what the attempt's
-    containers have told meanwhile, and `saved` is the checkpoint that is in the bucket by now, in words.
+    containers have told meanwhile, and `saved` is the checkpoint that is in the bucket by now, in words. `check` is what is known of the
+    check that is made while the job waits, `checked` what it has reported.
     """
 
     phase: Phase
@@ -45,6 +46,8 @@ class Situation:
     note: str = ""
     notes: tuple[Note, ...] = ()
     saved: str = ""
+    check: Check | None = None
+    checked: FetchReport | None = None
 
     @property
     def finished(self) -> bool:
@@ -59,7 +62,10 @@ class Situation:
     @property
     def accepted(self) -> bool:
         """Whether the job was fit to be run at all."""
-        return self.verdict is None or not (self.verdict.failure.reason in NOT_ACCEPTED or self._refused_by_fetch(self.verdict))
+        if self.verdict is None:
+            return True
+        refused_by_check = self.check is not None and self.check.result is CheckResult.FAILED
+        return not (self.verdict.failure.reason in NOT_ACCEPTED or refused_by_check or self._refused_by_fetch(self.verdict))
 
     def _refused_by_fetch(self, found: Verdict) -> bool:
         """Whether the checks before the start said no; the same reason found while the script ran is another matter."""

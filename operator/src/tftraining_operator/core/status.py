@@ -14,7 +14,7 @@ from tftraining_operator.core.causes import Verdict
 from tftraining_operator.core.conditions import conditions, rfc3339
 from tftraining_operator.core.observe import text, timestamp
 from tftraining_operator.core.pending import Pending
-from tftraining_operator.core.recorded import Ending
+from tftraining_operator.core.recorded import Check, Ending
 from tftraining_operator.core.records import JobRecord, PodRecord, Raw
 from tftraining_operator.core.reports import published, report
 from tftraining_operator.core.situation import Situation
@@ -45,10 +45,11 @@ def render(situation: Situation, job: JobRecord, now: float, runtime: str, ended
         **_tried(situation, job.status),
         "ending": _ending(situation.ending),
         "pending": _pending(situation.pending),
+        "preflight": _check(situation.check),
         "failure": _failure(situation.verdict, number) if situation.finished else None,
         "stop": {"reason": situation.reason} if situation.phase is Phase.STOPPED else None,
         "notes": [{"reason": note.reason.value, "message": line(note.message)} for note in situation.notes],
-        "code": pins.render(job, _fetched(left)),
+        "code": pins.render(job, _fetched(left) or situation.checked),
         **_left(left, situation, job),
         **ended,
     }
@@ -127,6 +128,12 @@ def _failed_attempt(attempt: Attempt, verdict: Verdict, ended_at: float | None) 
 
 def _ending(ending: Ending | None) -> dict[str, Any] | None:
     return None if ending is None else {"attempt": ending.attempt, "because": ending.because.value, "since": rfc3339(ending.since)}
+
+
+def _check(check: Check | None) -> dict[str, Any] | None:
+    if check is None:
+        return None
+    return {"result": check.result.value, "message": check.message, "lastUpdateTime": rfc3339(check.at)}
 
 
 def _pending(pending: Pending | None) -> dict[str, Any] | None:

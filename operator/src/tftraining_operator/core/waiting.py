@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Final
 
 from tftrainer.messages.contract import TRAINER
@@ -74,27 +75,35 @@ def _waiting(container: ContainerRecord, pod: PodRecord, wanted: Effective) -> P
 
 
 def _configuration(container: ContainerRecord, pod: PodRecord, wanted: Effective) -> Pending:
+    missing = missing_secret(container, pod, wanted)
+    if missing is not None:
+        goes_on = "and the job goes on by itself; until then its CPUs, memory and GPUs stay reserved on its node"
+        return replace(missing, message=f"{missing.message}, {goes_on}")
+    return Pending("ContainerConfigError", f"the pod cannot be started: {short(container.message) or 'no reason given'}")
+
+
+def missing_secret(container: ContainerRecord, pod: PodRecord, wanted: Effective) -> Pending | None:
+    """Return which Secret, or key of one, a container waits for, who names it, and what to do; None where it waits for neither."""
+    if container.state != "waiting" or container.reason != "CreateContainerConfigError":
+        return None
     message, namespace = container.message, pod.key.namespace
     # The script's own container has no Secrets but those of its variables, and no other has these.
     own = container.name == TRAINER
-    goes_on = "and the job goes on by itself; until then its CPUs, memory and GPUs stay reserved on its node"
     if (missing := _SECRET.search(message)) is not None:
         secret = missing[1]
         named = _variable(secret, "", wanted) if own else _field(secret, wanted)
         keys = _keys_of_variables(secret, wanted) if own else f"the keys {_KEYS}"
         return Pending(
-            "SecretNotFound",
-            f"the Secret {secret}, which {named}, does not exist in namespace {namespace}: create it with {keys}, {goes_on}",
+            "SecretNotFound", f"the Secret {secret}, which {named}, does not exist in namespace {namespace}: create it with {keys}"
         )
     if (missing := _KEY.search(message)) is not None:
         key, secret = missing[1], missing[2]
         named = _variable(secret, key, wanted) if own else _field(secret, wanted)
         needed = "" if own else f" ({_KEYS} are all needed)"
         return Pending(
-            "SecretKeyNotFound",
-            f"the Secret {secret}, which {named}, has no key {key} in namespace {namespace}: add it{needed}, {goes_on}",
+            "SecretKeyNotFound", f"the Secret {secret}, which {named}, has no key {key} in namespace {namespace}: add it{needed}"
         )
-    return Pending("ContainerConfigError", f"the pod cannot be started: {short(message) or 'no reason given'}")
+    return None
 
 
 def _field(secret: str, wanted: Effective) -> str:

@@ -130,10 +130,11 @@ class Reconciler:
 
     def _look_again(self, key: Key, plan: Plan) -> None:
         """Have the job looked at when it has to be. What this look has written is no news when a watch tells of it later."""
-        observed = self._store.observe(key) if plan.creates or plan.status is not None else None
+        wrote = plan.creates or plan.status is not None or plan.check is not None
+        observed = self._store.observe(key) if wrote else None
         if observed is not None and not plan.deletions:
             plan = self._decide(observed)
-            if plan.creates or plan.status is not None or plan.deletions or plan.expires:
+            if plan.creates or plan.status is not None or plan.deletions or plan.expires or plan.check is not None:
                 self._queue.add(key)
         if plan.need is not None:
             self._survey.ask(key, plan.need)
@@ -174,8 +175,9 @@ class Reconciler:
             await self._delete_pod(job, deletion)
         if plan.expires:
             await self._delete_job(job)
-        if (plan.creates and refusal is None) or plan.deletions or plan.status is not None or plan.expires:
-            _log_decision(job, plan, created=refusal is None)
+        created = [*(plan.creates if refusal is None else ()), *await self._create_check(job, plan.check)]
+        if created or plan.deletions or plan.status is not None or plan.expires:
+            _log_decision(job, plan, created)
         if refusal is not None:
             raise refusal
 
@@ -212,6 +214,24 @@ class Reconciler:
         if created is not None:
             # The watch may be late; the answer is not.
             self._store.put_pod(created)
+
+    async def _create_check(self, job: JobRecord, body: Raw | None) -> tuple[Raw, ...]:
+        """Create the pod that checks a job while it waits, if there is to be one, and return it; without it the job waits all the same."""
+        if body is None or not self._store.checks.admit(job.key):
+            return ()
+        name = str(body["metadata"]["name"])
+        try:
+            created = pod_record(await self._api.create(paths.collection(paths.PODS, job.key.namespace), body))
+        except AlreadyExistsError:
+            await self._look_at(job.key, name)
+            return ()
+        except RefusedError as error:
+            self._store.checks.refuse(job.key)
+            _log.info("not checked while it waits", namespace=job.key.namespace, job=job.key.name, error=str(error))
+            return ()
+        if created is not None:
+            self._store.put_pod(created)
+        return (body,)
 
     async def _create_configmap(self, job: JobRecord, name: str, path: str, body: Raw) -> None:
         """Create the ConfigMap of an inline script. The text is the job's, asked for now and kept nowhere in this process."""
@@ -291,12 +311,12 @@ class Reconciler:
             _log.warning("tried again", namespace=key.namespace, job=key.name, error=str(error), seconds=round(delay, 2))
 
 
-def _log_decision(job: JobRecord, plan: Plan, *, created: bool) -> None:
+def _log_decision(job: JobRecord, plan: Plan, created: Sequence[Raw]) -> None:
     """Log a decision that changed something."""
     status = plan.status or job.status
     said = {
         "attempt": status.get("attempt", 0),
-        "created": [body["metadata"]["name"] for body in plan.creates if created] or None,
+        "created": [body["metadata"]["name"] for body in created] or None,
         "deleted": [item.name for item in plan.deletions] or None,
         "phase": plan.status.get("phase") if plan.status is not None else None,
         "why": plan.status.get("message") if plan.status is not None else None,

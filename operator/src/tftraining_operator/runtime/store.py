@@ -13,6 +13,7 @@ from itertools import islice
 from tftrainer.messages.contract import LiveReport
 
 from tftraining_operator.core.records import JobRecord, Key, Observed, PodRecord
+from tftraining_operator.runtime.checks import Checks
 from tftraining_operator.runtime.compact import Compact, compact_job, compact_pod, whole_job, whole_pod
 
 _REMEMBERED = 4096
@@ -35,6 +36,8 @@ class Store:
         self._refusals: dict[Key, str] = {}
         self._refused_in: dict[str, dict[Key, None]] = {}
         self._configmaps: dict[Key, str] = {}
+        self.checks = Checks()
+        """Whose turn it is to be checked while it waits."""
         self._live: dict[Key, dict[str, LiveReport]] = {}
         self._gone_jobs: OrderedDict[str, None] = OrderedDict()
 
@@ -48,7 +51,8 @@ class Store:
             return None
         pods = tuple(map(whole_pod, self._pods.get(key, {}).values()))
         gone = tuple(map(whole_pod, self._gone_of.get(key, {}).values()))
-        return Observed(whole_job(job), pods, gone, self._refusals.get(key, ""), self._live.get(key, {}))
+        refusal, live = self._refusals.get(key, ""), self._live.get(key, {})
+        return Observed(whole_job(job), pods, gone, refusal, live, unchecked=self.checks.bars(key))
 
     def __iter__(self) -> Iterator[Key]:
         """Iterate over the keys of all jobs that there are now."""
@@ -214,12 +218,14 @@ class Store:
             self._take_out(key, pod.name)
         self._pods.setdefault(pod.key, {})[pod.name] = compact_pod(pod)
         self._key_of[pod.uid] = pod.key
+        self.checks.see(pod)
 
     def _take_out(self, key: Key, name: str) -> None:
         pods = self._pods.get(key, {})
         taken = pods.pop(name, None)
         if taken is not None:
             self._key_of.pop(taken.uid, None)
+            self.checks.lose(key.namespace, taken.uid)
             if not pods:
                 del self._pods[key]
 
@@ -231,6 +237,7 @@ class Store:
     def _forget(self, key: Key) -> None:
         self._gone_of.pop(key, None)
         self._forget_refusal(key)
+        self.checks.forget(key)
         self._live.pop(key, None)
 
     def _forget_refusal(self, key: Key) -> None:

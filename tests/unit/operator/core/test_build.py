@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ import pytest
 import yaml
 from tftrainer.messages import contract
 from tftraining_operator.api.spec import Spec
-from tftraining_operator.core.build import THREADS, BuildError, configmap, pod
+from tftraining_operator.core.build import THREADS, BuildError, check, configmap, pod
 from tftraining_operator.core.case import Case
 from tftraining_operator.core.configuration import Configuration, Defaults, Outputs, PackageIndex, Resources, Runtime, Toleration
 from tftraining_operator.core.effective import effective
+from tftraining_operator.core.records import Raw
 
 from .given import CONFIGURATION, UID, job, seen
 
@@ -69,11 +71,11 @@ NAMED: dict[str, Any] = {
 }
 
 
-def built(configuration: Configuration = CONFIGURATION, attempt: int = 0, **spec: Any) -> dict[str, Any]:
+def built(configuration: Configuration = CONFIGURATION, attempt: int = 0, make: Callable[..., Raw] = pod, **spec: Any) -> dict[str, Any]:
     record = job(**{"retry": {}} | spec)
     case = Case(seen(record), configuration, 0.0)
     return dict(
-        pod(
+        make(
             record,
             effective(case.spec, configuration, case.runtime_name, configuration.runtimes[case.runtime_name]),
             configuration,
@@ -83,7 +85,7 @@ def built(configuration: Configuration = CONFIGURATION, attempt: int = 0, **spec
 
 
 def container(made: dict[str, Any], name: str) -> dict[str, Any]:
-    containers = [*made["spec"]["initContainers"], *made["spec"]["containers"]]
+    containers = [*made["spec"].get("initContainers", ()), *made["spec"]["containers"]]
     return next(dict(entry) for entry in containers if entry["name"] == name)
 
 
@@ -97,11 +99,18 @@ def plan(made: dict[str, Any], name: str = contract.FETCH) -> contract.Plan:
 
 
 @pytest.mark.parametrize(
-    ("name", "configuration", "spec"), [("smallest", CONFIGURATION, {}), ("everything", ADMINS, EVERYTHING)], ids=["smallest", "everything"]
+    ("name", "make", "configuration", "spec"),
+    [
+        ("smallest", pod, CONFIGURATION, {}),
+        ("everything", pod, ADMINS, EVERYTHING),
+        ("check-of-smallest", check, CONFIGURATION, {}),
+        ("check-of-everything", check, ADMINS, EVERYTHING),
+    ],
+    ids=["smallest", "everything", "check of smallest", "check of everything"],
 )
-def test_the_pod_is_the_golden_one(name: str, configuration: Configuration, spec: dict[str, Any]) -> None:
+def test_the_pod_is_the_golden_one(name: str, make: Callable[..., Raw], configuration: Configuration, spec: dict[str, Any]) -> None:
     path = GOLDEN / f"{name}.yaml"
-    text = yaml.safe_dump(built(configuration, **spec), sort_keys=True, width=140)
+    text = yaml.safe_dump(built(configuration, make=make, **spec), sort_keys=True, width=140)
     if os.environ.get("UPDATE_GOLDEN"):
         path.write_text(text, encoding="utf-8")
     assert path.read_text(encoding="utf-8") == text, "if this is meant, run with UPDATE_GOLDEN=1 and review the difference"
@@ -376,3 +385,63 @@ def test_a_script_that_the_dependencies_bring_needs_no_configmap(script: dict[st
     made = built(script=script, dependencies={"archive": {"uri": "${bucket}/p.zip"}})
     assert plan(made).script == expected
     assert "inline" not in [volume["name"] for volume in made["spec"]["volumes"]]
+
+
+class TestThePodOfACheck:
+    """It is the job's `fetch` and nothing else: what it may and has is the same, what it takes of a cluster is little."""
+
+    QUEUED = Configuration(
+        default_runtime="tf2",
+        runtimes={
+            "tf2": Runtime(
+                image="i",
+                node_selector={"pool": "gpu", "kubernetes.io/arch": "arm64", "kubernetes.io/os": "linux"},
+                labels={"kueue.x-k8s.io/queue-name": "gpus", "team": "ml"},
+                annotations={"kueue.x-k8s.io/pod-group-total-count": "1", "sidecar.istio.io/inject": "false"},
+            )
+        },
+    )
+
+    def test_has_the_very_container_of_the_run_told_that_it_only_checks(self) -> None:
+        run, made = (container(built(ADMINS, make=make, **EVERYTHING), contract.FETCH) for make in (pod, check))
+        assert made | {"env": [], "command": []} == run | {"env": [], "command": []}
+        assert made["command"] == [*run["command"], "--contract=4"]
+        other = [(one, another) for one, another in zip(run["env"], made["env"], strict=True) if one != another]
+        assert [one["name"] for one, _ in other] == [contract.PLAN_VARIABLE]
+        plans = [plan(built(ADMINS, make=make, **EVERYTHING)) for make in (pod, check)]
+        assert plans[1] == msgspec.structs.replace(plans[0], check_only=True)
+
+    def test_takes_no_gpu_and_no_node_that_is_kept_for_them(self) -> None:
+        made = built(ADMINS, make=check, **EVERYTHING)
+        assert "nvidia.com/gpu" not in json.dumps(made["spec"])
+        assert not {"tolerations", "nodeSelector", "initContainers"} & made["spec"].keys()
+        assert made["spec"]["imagePullSecrets"] == [{"name": "pull"}]
+
+    def test_runs_where_its_image_does_and_in_no_queue(self) -> None:
+        made = built(self.QUEUED, make=check)
+        assert made["spec"]["nodeSelector"] == {"kubernetes.io/arch": "arm64", "kubernetes.io/os": "linux"}
+        assert "kueue" not in json.dumps(made)
+        assert made["metadata"]["labels"]["team"] == "ml"
+        assert made["metadata"]["annotations"]["sidecar.istio.io/inject"] == "false"
+
+    def test_mounts_the_script_of_the_attempt_that_waits(self) -> None:
+        made = built(make=check, attempt=2)
+        [volume] = [each for each in made["spec"]["volumes"] if each["name"] == "inline"]
+        assert (
+            volume["configMap"]["name"] == dict(configmap(job(), Case(seen(job()), CONFIGURATION, 0.0).spec, 2) or {})["metadata"]["name"]
+        )
+        assert plan(made).attempt == 2
+
+    def test_is_selected_by_nobody_who_wants_the_pods_of_a_run(self) -> None:
+        labels = built(ADMINS, make=check, **EVERYTHING)["metadata"]["labels"]
+        assert labels["tftraining.dev/job-uid"] == UID
+        assert labels["tftraining.dev/role"] == labels["app.kubernetes.io/component"] == "check"
+        assert not {"tftraining.dev/job-name", "tftraining.dev/attempt", "tftraining.dev/index"} & labels.keys()
+
+    def test_has_an_end_and_stays_in_what_a_quota_on_limits_takes(self) -> None:
+        made = built(make=check, resources={"cpuLimit": 2})
+        assert made["spec"]["activeDeadlineSeconds"] == 1800
+        assert container(made, contract.FETCH)["resources"] == {
+            "requests": {"cpu": "50m", "memory": "64Mi"},
+            "limits": {"cpu": "1", "memory": "512Mi"},
+        }

@@ -5,7 +5,18 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tftraining_operator.core.names import CHIEF, JOB_NAME, PodName, claimed_job, labels, parse, pod_name, script_name
+from tftraining_operator.core.names import (
+    CHIEF,
+    JOB_NAME,
+    PodName,
+    check_labels,
+    check_name,
+    claimed_job,
+    labels,
+    parse,
+    pod_name,
+    script_name,
+)
 
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
@@ -35,6 +46,16 @@ def test_every_job_name_makes_a_valid_hostname_and_valid_labels(job: str, attemp
     made = labels(job, "u" * 36, CHIEF, 0, attempt)
     assert all(LABEL_VALUE.fullmatch(value) for value in made.values())
     assert parse(job, pod_name(job, CHIEF, 0, attempt)) == PodName(CHIEF, 0, attempt)
+
+
+@given(job=job_names, other=job_names)
+def test_the_pod_of_a_check_is_no_pod_of_any_job(job: str, other: str) -> None:
+    name = check_name(job, "one")
+    assert DNS_LABEL.fullmatch(name)
+    assert all(LABEL_VALUE.fullmatch(value) for value in check_labels("u" * 36).values())
+    assert parse(other, name) is None
+    assert claimed_job(name) == ""
+    assert name != check_name(job, "another"), "a job created again under its name has another"
 
 
 @given(one=job_names, other=job_names, attempt=attempts)

@@ -14,6 +14,7 @@ from tftrainer.messages import contract
 from tftrainer.messages.contract import Failure, Reason, RunReport
 from tftraining_operator.api.status import Status
 from tftraining_operator.core.decide import decide
+from tftraining_operator.core.names import check_name
 from tftraining_operator.core.observe import job_record, pod_record
 from tftraining_operator.core.records import Observed, Plan
 from tftraining_operator.core.words import sentence
@@ -21,6 +22,7 @@ from tftraining_operator.core.words import sentence
 from .given import CONFIGURATION, CREATED, JOB, NAMESPACE, POD_UID, UID, Pod, after, job, seen
 
 NOW = CREATED + 100
+CHECK = check_name(JOB, UID)
 
 scalars = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(st.characters(), max_size=40))
 garbage = st.recursive(
@@ -37,6 +39,7 @@ times = _mostly(
 )
 messages = _mostly(
     contract.encode_report(contract.FetchReport(resolved_args=("a",) * 40)).decode(),
+    contract.encode_report(contract.FetchReport(failure=Failure(reason=Reason.IMPORT_MISSING, message="x" * 1024))).decode(),
     contract.encode_report(RunReport(exit_code=1, failure=Failure(reason=Reason.SCRIPT_RAISED, message="x" * 1024))).decode(),
     contract.encode_report(
         contract.PublishReport(succeeded=True, manifest_uri=f"s3://b/{contract.run_prefix(NAMESPACE, JOB, UID, 0)}manifest.json")
@@ -84,7 +87,7 @@ owners = _mostly([{"kind": "TFTrainingJob", "name": JOB, "uid": UID, "controller
 pods = st.fixed_dictionaries(
     {
         "metadata": st.fixed_dictionaries(
-            {"name": _mostly(f"{JOB}-chief-0", f"{JOB}-chief-0-r1"), "namespace": st.just(NAMESPACE), "uid": st.just(POD_UID)},
+            {"name": _mostly(f"{JOB}-chief-0", f"{JOB}-chief-0-r1", CHECK), "namespace": st.just(NAMESPACE), "uid": st.just(POD_UID)},
             optional={
                 "ownerReferences": owners,
                 "labels": garbage | st.just({"tftraining.dev/job-name": JOB}),
@@ -133,7 +136,9 @@ jobs = st.fixed_dictionaries(
                 "suspend": _mostly(True, False),
                 "stop": _mostly(True, False),
                 "runtime": _mostly("tf1", "tf3"),
-                "resources": garbage | st.fixed_dictionaries({}, optional={"memory": _mostly("4Gi", "0"), "workspace": _mostly("1Mi")}),
+                "resources": garbage
+                | st.fixed_dictionaries({}, optional={"memory": _mostly("4Gi", "0"), "workspace": _mostly("1Mi"), "gpus": _mostly(1)}),
+                "preflight": _mostly("Auto", "Always", "Never"),
                 "args": garbage,
                 "retry": garbage
                 | st.dictionaries(st.sampled_from(["userError", "infrastructure", "outOfMemory", "memoryGrowth"]), _mostly(1, 2)),
@@ -154,6 +159,11 @@ jobs = st.fixed_dictionaries(
                 "pending": garbage,
                 "failure": garbage | st.just({"reason": "OutOfMemory"}),
                 "outputs": garbage,
+                "preflight": garbage
+                | st.fixed_dictionaries(
+                    {"result": _mostly("Started", "Passed", "Failed", "Inconclusive"), "lastUpdateTime": times},
+                    optional={"message": st.text(max_size=40)},
+                ),
                 "ending": garbage
                 | st.fixed_dictionaries({"attempt": _mostly(0, 1), "because": st.sampled_from(["Suspend", "Stop"]), "since": times}),
                 "restart": garbage | st.fixed_dictionaries({"attempt": _mostly(0, 1), "at": times}, optional={"begun": st.booleans()}),

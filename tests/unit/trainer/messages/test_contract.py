@@ -7,7 +7,7 @@ import contextlib
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tftrainer.messages import contract
+from tftrainer.messages import contract, manifest
 from tftrainer.messages.contract import (
     ContractError,
     Failure,
@@ -120,3 +120,10 @@ def test_notes_are_shed_before_what_the_next_attempt_is_compared_with() -> None:
     found = contract.decode_report(contract.encode_report(report).decode(), FetchReport)
     assert found.files == files
     assert found.notes == notes[:1]
+
+
+@pytest.mark.parametrize("job", ["iris", "attempt-2", "my-attempt-2"])
+def test_what_is_kept_of_a_job_lies_above_its_attempts_whatever_it_is_called(job: str) -> None:
+    plan = Plan(namespace="team", job=job, uid="u", runtime="tf2", script=Script(name="a.py"), attempt=3)
+    assert manifest.job_folder(plan) == f".tftraining/team/{job}/u/"
+    assert manifest.folder(plan) == f"{manifest.job_folder(plan)}attempt-3/"

@@ -189,12 +189,13 @@ def examine(
     """Return what pre-flight says of the script, which is a file; nothing of it is run.
 
     `packages` are folders of installed packages, which count like those of the image; `path` is what follows the script's folder on
-    `sys.path`, None where the code is not complete, so that nothing can be said to be missing.
+    `sys.path`, None where the code is not complete, so that nothing can be said to be missing. Nor can it by a check, whose node may be
+    of another kind than the run's, where the job brings compiled modules.
     """
     if entry.file is None:
         return Findings()
     image = this_image(plan.runtime, environment, packages)
-    if path is None:
+    if path is None or (plan.check_only and _has_compiled(layout)):
         image = replace(image, has=lambda _name: True)
     file, first = entry.file, layout.code if entry.module else entry.file.parent
     places = tuple(dict.fromkeys((str(first), str(layout.code), *(path or ()))))
@@ -205,6 +206,11 @@ def examine(
             "spec.dependencies.requirements, one item for each package"
         )
     return found
+
+
+def _has_compiled(layout: Layout) -> bool:
+    """Whether the job brings modules for one kind of processor; those of packages are for this one."""
+    return any(not each.is_relative_to(layout.packages) for root in (layout.code, layout.dependencies) for each in root.rglob("*.so"))
 
 
 def has_file(place: str, name: str) -> bool:
@@ -282,10 +288,11 @@ def check_unchanged(plan: Plan, found: CodePins, as_before: Callable[[int], Pinn
             before.append(index)
         else:
             pairs.append((old, new, f"dependencies.files[{index}]"))
+    ran = "an earlier attempt of this job ran" if plan.attempt else "what was checked while this job waited had"
     changed = [
         PhaseError(
             Reason.CODE_CHANGED,
-            f"{new.uri} (spec.{field}) has the SHA-256 {new.sha256}, but an earlier attempt of this job ran {old.sha256}",
+            f"{new.uri} (spec.{field}) has the SHA-256 {new.sha256}, but {ran} {old.sha256}",
             "put the old content back, or create a new job to run the new one",
         )
         for old, new, field in pairs

@@ -155,7 +155,7 @@ class Installer:
         self._store.write(self._lock_key(), msgspec.json.format(msgspec.json.encode(lock), indent=1))
 
     def _lock_key(self) -> str:
-        return self._store.credentials.key(manifest.folder(self._plan).partition("attempt-")[0] + LOCK_NAME)
+        return self._store.credentials.key(manifest.job_folder(self._plan) + LOCK_NAME)
 
     def _resolved(self) -> tuple[Package, ...]:
         """Ask the index what the requirements come to, beside what is installed."""

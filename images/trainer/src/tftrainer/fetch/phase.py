@@ -18,7 +18,7 @@ import msgspec
 from tftrainer import placeholders
 from tftrainer.checkpoints import saved
 from tftrainer.container import leave_word, reported
-from tftrainer.fetch import addresses, restore
+from tftrainer.fetch import addresses, checked, restore
 from tftrainer.fetch.buckets import Buckets
 from tftrainer.fetch.code import Code, check_code, check_script_name, examine
 from tftrainer.fetch.download import all_findings, fetch_all, fetch_code, make_folder
@@ -63,7 +63,8 @@ def main(plan: Plan, layout: Layout | None = None, environment: Mapping[str, str
     report = reported(phases.run, lambda failure: FetchReport(failure=failure), _disk, say)
     report = msgspec.structs.replace(report, seconds=round(time.monotonic() - started, 3))
     if report.failure is None:
-        say(f"ready: {counted(report.objects, 'object')}, {size(report.bytes)}, in {report.seconds:.2f} s")
+        done = "checked, nothing runs here" if plan.check_only else "ready"
+        say(f"{done}: {counted(report.objects, 'object')}, {size(report.bytes)}, in {report.seconds:.2f} s")
     leave_word(layout, report)
     return FAILED if report.failure else 0
 
@@ -127,7 +128,7 @@ class _Fetch:
         """Go through the phases; `as_before`, with each folder of files under its own name, also if it holds the script."""
         self._make_folders()
         buckets = self._buckets()
-        given = self._plan
+        given = checked.held(self._plan, buckets.storage)
         self._plan, where = (given, ()) if as_before else with_project(given, buckets)
         notes = tuple(
             msgspec.structs.replace(note, message=clip(self._plain.without(note.message), contract.NOTE_LIMIT))
@@ -138,10 +139,10 @@ class _Fetch:
             return self._end_as(earlier)
         code, data, folders, findings, restored, seen, near = self._look_up(buckets)
         total, count = code.bytes + data.bytes, len(code) + len(data)
-        findings += check_space((code, data), self._plan, shutil.disk_usage(self._layout.workspace).free)
+        findings += check_space((code, data), self._plan, self._free_bytes())
         for text in (*where, *(f"warning: {note.message}" for note in notes)):
             say(clip(f"pre-flight: {text}"))
-        if count and not findings:
+        if count and not findings and not self._plan.check_only:
             say(f"fetching {counted(count, 'object')}, {size(total)}")
         # Code first: what is wrong with it shows before hours are spent on data, and in one report with all that is missing.
         found = check_code(
@@ -163,20 +164,19 @@ class _Fetch:
             raise FindingsError([*findings, *found.findings])
         if found.entry.file is None:
             say(f"pre-flight: {found.entry.module} is no module of the job's own code, and is not examined")
+        pins, storage = found.pins, buckets.storage
+        report = FetchReport(script=pins.script, archive=pins.archive, files=pins.files, objects=count, bytes=total)
+        if self._plan.check_only:
+            checked.leave(self._plan, storage, pins)
+            return report
         for folder in folders:
             make_folder(folder)
         if data:
             fetch_all(data, self._layout.workspace / STAGING, Progress(len(data), data.bytes, say))
         restored_words = restore.settle(restored, say)
         self._hand_over(arguments, found, found.entry, data, seen, near, buckets)
-        pins = found.pins
-        storage = buckets.storage
-        return FetchReport(
-            script=pins.script,
-            archive=pins.archive,
-            files=pins.files,
-            objects=count,
-            bytes=total,
+        return msgspec.structs.replace(
+            report,
             logs_uri=clip(storage.uri(storage.credentials.key(manifest.folder(self._plan) + contract.LOGS_FOLDER)), 1200),
             restored=restored_words,
             notes=notes[: contract.NOTES_LIMIT],
@@ -208,6 +208,10 @@ class _Fetch:
         finally:
             shutil.rmtree(root, ignore_errors=True)
         return [(os.path.relpath(each.target, root), pinned) for each, pinned in zip(wanted, found, strict=True)]
+
+    def _free_bytes(self) -> int:
+        """Return what the disk has left; that of a check is not the one that the run will have."""
+        return self._plan.workspace_bytes if self._plan.check_only else shutil.disk_usage(self._layout.workspace).free
 
     def _make_folders(self) -> None:
         at = self._layout
@@ -302,7 +306,13 @@ class _Fetch:
         return code, data, folders, findings, restored, together(each.seen for each in found), near
 
     def _announce(self, store: Store) -> None:
-        """Leave a note that the attempt has begun: the proof, before a GPU is used for hours, that results can be written."""
+        """Leave a note that the attempt has begun: the proof, before a GPU is used for hours, that results can be written.
+
+        Of a check nothing is left for the attempt, which has not begun.
+        """
+        if self._plan.check_only:
+            checked.leave(self._plan, store, self._plan.pins)
+            return
         note = {"job": f"{self._plan.namespace}/{self._plan.job}", "uid": self._plan.uid, "attempt": self._plan.attempt}
         key, data = store.credentials.key(manifest.folder(self._plan) + ATTEMPT_NAME), msgspec.json.encode(note)
         store.write(key, data)

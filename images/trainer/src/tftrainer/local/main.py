@@ -115,7 +115,7 @@ def _next_attempt(job: JobFile, buckets: Mapping[str, str]) -> int:
     store = open_store(buckets, STORAGE_PREFIX, "environment")
     if store is None:
         return 0
-    prefix = store.credentials.key(manifest.folder(plans.plan(job, 0)).partition("attempt-")[0])
+    prefix = store.credentials.key(manifest.job_folder(plans.plan(job, 0)))
     numbers = [int(found[1]) for each in store.list(prefix) if (found := _ATTEMPT.match(each.key, len(prefix)))]
     return max(numbers, default=-1) + 1
 

@@ -29,7 +29,7 @@ from tftrainer.local.rules import (
     Uri,
     VariableName,
 )
-from tftrainer.messages.contract import OnConflict, OnInactivity
+from tftrainer.messages.contract import OnConflict, OnInactivity, Preflight
 
 API_VERSION: Final = "tftraining.dev/v1alpha1"
 KIND: Final = "TFTrainingJob"
@@ -211,6 +211,7 @@ class Spec(Part, frozen=True):
     pending_deadline_seconds: Seconds | None = None
     inactivity_seconds: Annotated[int, Meta(ge=10, le=10 * 366 * DAY)] | None = None
     on_inactivity: OnInactivity | None = None
+    preflight: Preflight | None = None
     pod_retention_seconds: Annotated[int, Meta(ge=0, le=10 * 366 * DAY)] | None = None
     ttl_seconds_after_finished: Annotated[int, Meta(ge=0, le=10 * 366 * DAY)] | None = None
     suspend: bool = False

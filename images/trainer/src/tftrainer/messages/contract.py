@@ -19,10 +19,12 @@ from msgspec import Meta
 
 from tftrainer.messages.excerpt import excerpt
 
-CONTRACT: Final = 3
+CONTRACT: Final = 4
 """The newest thing of a plan that this version knows: 2, code in a folder of its own (`Reference.into`), a script that the dependencies
-bring (`Script.path`, `Script.module`), all of a bucket as an input; 3, `Plan.inactivity_seconds`. An image that does not know them would
-take them for something else, or leave out what a job asks for."""
+bring (`Script.path`, `Script.module`), all of a bucket as an input; 3, `Plan.inactivity_seconds`; 4, `Plan.check_only`. An image that does
+not know them would take them for something else, or leave out what a job asks for."""
+CHECK_CONTRACT: Final = 4
+"""What an image has to know that is to check a job without running it."""
 CONTRACT_OPTION: Final = "--contract="
 """What follows `fetch` on the command line of a pod whose plan needs more than 1; images of the first versions refuse any such word."""
 USAGE_ERROR: Final = 64
@@ -122,7 +124,12 @@ LOGS_FOLDER: Final = "logs/"
 
 def run_prefix(namespace: str, job: str, uid: str, attempt: int) -> str:
     """Key prefix, below the bucket's configured prefix, of all that the product itself keeps of one attempt."""
-    return f"{RESERVED}/{namespace}/{job}/{uid}/attempt-{attempt}/"
+    return f"{job_prefix(namespace, job, uid)}attempt-{attempt}/"
+
+
+def job_prefix(namespace: str, job: str, uid: str) -> str:
+    """Key prefix of what it keeps of all attempts of one job."""
+    return f"{RESERVED}/{namespace}/{job}/{uid}/"
 
 
 class Cause(enum.StrEnum):
@@ -222,6 +229,18 @@ class OnInactivity(enum.StrEnum):
 
     REPORT = "Report"
     FAIL = "Fail"
+
+
+class Preflight(enum.StrEnum):
+    """Which jobs are checked by a pod without GPUs while they wait: those that ask for GPUs, all, or none."""
+
+    AUTO = "Auto"
+    ALWAYS = "Always"
+    NEVER = "Never"
+
+    def covers(self, *, gpus: int) -> bool:
+        """Whether a job that asks for so many GPUs is checked if it has to wait."""
+        return self is Preflight.ALWAYS or (self is Preflight.AUTO and gpus > 0)
 
 
 class Output(Message, frozen=True):
@@ -325,7 +344,9 @@ class Plan(Message, frozen=True):
     the script may store; `shared_memory_bytes` is the size of `/dev/shm`. `pins` is the code of earlier attempts: with other code,
     `fetch` refuses. `requirements` are packages, from the index at the URL `package_index`. After `fetch_seconds`, `fetch` gives up;
     None where the operator ends a pod that takes too long. `secret_variables` are the script's variables whose values come from
-    Secrets. `inactivity_seconds` is for how long the script may give no sign of life, None for ever.
+    Secrets. `inactivity_seconds` is for how long the script may give no sign of life, None for ever. `check_only` tells `fetch` that
+    nothing is to run here: it fetches the code and checks the job. `checked_before` says that such a check may have been made while the
+    job waited, so that the bucket may hold what it pinned.
     """
 
     namespace: str
@@ -358,6 +379,8 @@ class Plan(Message, frozen=True):
     pins: CodePins | None = None
     model: WantedModel | None = None
     checkpoints: WantedCheckpoints | None = None
+    check_only: bool = False
+    checked_before: bool = False
 
 
 class Failure(Message, frozen=True):
@@ -396,10 +419,10 @@ Notes = Annotated[tuple[Note, ...], Meta(max_length=NOTES_LIMIT)]
 
 
 class FetchReport(Message, frozen=True, tag="fetch", tag_field="kind"):
-    """What `fetch` did. Without `failure`, everything the script needs lies in the workspace.
+    """What `fetch` did. Without `failure`, everything the script needs lies in the workspace; of a check, it can be fetched.
 
     `script`, `archive` and `files` are the code, as in `CodePins`. `resolved_args` are the arguments as the script sees them; cut off
-    when they would not fit (`resolved_args_cut`). `objects`, `bytes` and `seconds` are of all that was fetched, data too. `logs_uri`
+    when they would not fit (`resolved_args_cut`). `objects`, `bytes` and `seconds` are of all that is fetched, data too. `logs_uri`
     is where the logs will lie. `restored` says in words which checkpoint the script finds. `notes` are what may go wrong, though nothing
     is refused.
     """

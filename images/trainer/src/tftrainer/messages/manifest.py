@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from tftrainer.messages.contract import Failure, Message, Pinned, Plan, PublishedModel, run_prefix
+from tftrainer.messages.contract import Failure, Message, Pinned, Plan, PublishedModel, job_prefix, run_prefix
 
 VERSION: Final = 1
 LIMIT: Final = 256 * 1024**2
@@ -128,6 +128,11 @@ class Manifest(Message, frozen=True):
 def folder(plan: Plan) -> str:
     """Return the key prefix, below the Secret's prefix, of what the product keeps of the plan's attempt."""
     return run_prefix(plan.namespace, plan.job, plan.uid, plan.attempt)
+
+
+def job_folder(plan: Plan) -> str:
+    """Return the key prefix, below the Secret's prefix, of what the product keeps of the plan's job."""
+    return job_prefix(plan.namespace, plan.job, plan.uid)
 
 
 def encode(manifest: Manifest) -> bytes:

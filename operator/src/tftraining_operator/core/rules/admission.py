@@ -8,6 +8,7 @@ from typing import Final
 from tftrainer.messages.contract import Reason
 
 from tftraining_operator.api.spec import Spec
+from tftraining_operator.core import checking
 from tftraining_operator.core.attempts import deletions
 from tftraining_operator.core.case import Case
 from tftraining_operator.core.causes import verdict
@@ -79,6 +80,12 @@ def name_taken(case: Case) -> Finding | Over | None:
         return _predecessor_ends(case, name, patience)
     message = f"pod {name} exists already in namespace {case.job.key.namespace} and does not belong to this job"
     return Over(verdict(Reason.NAME_CONFLICT, message, "delete that pod, then create the job again", pod=name))
+
+
+def check_failed(case: Case) -> Over | None:
+    """End a job now whose check has found, while it waits for a place, what its start would end it with."""
+    found = checking.failed(case)
+    return Over(found, ended_at=case.now, deletions=case.history.deletions()) if found is not None else None
 
 
 def _predecessor_ends(case: Case, name: str, look_again_at: float) -> Finding | Over:

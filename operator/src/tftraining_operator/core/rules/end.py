@@ -107,10 +107,11 @@ def finished(case: Case) -> Finding | None:
         return None
     # A changed spec that nobody answers would look unfinished to tools that compare generations.
     amends = {"phase": end.value, "observedGeneration": case.job.generation}
-    due = [*_outdated_at(case, case.history.pods), *([] if (at := _expires_at(case)) is None else [at])]
+    pods = [*case.history.pods, *([] if case.history.check is None else [case.history.check])]
+    due = [*_outdated_at(case, pods), *([] if (at := _expires_at(case)) is None else [at])]
     soon = [at for at in due if case.now < at < case.now + _SWEPT_SECONDS]
-    outdated = _outdated(case, case.history.pods)
-    return Finding(deletions=(*case.history.deletions(), *outdated), amends=amends, look_again_at=min(soon, default=None))
+    running = deletions(each for each in pods if not claims.ended(each))
+    return Finding(deletions=(*running, *_outdated(case, pods)), amends=amends, look_again_at=min(soon, default=None))
 
 
 def outlived(case: Case) -> tuple[Deletion, ...]:
@@ -138,7 +139,7 @@ def _known_to_end(pod: PodRecord) -> float:
     A lost node does not tell of its containers' ends, and one whose clock is slow must not cost the log.
     """
     told = (*(each.finished_at for each in pod.containers), *(each.since for each in pod.conditions.values()))
-    return max(pod.created_at, *(at for at in told if at is not None))
+    return max([pod.created_at, *(at for at in told if at is not None)])
 
 
 def _expires_at(case: Case) -> float | None:

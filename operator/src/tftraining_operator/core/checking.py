@@ -1,0 +1,188 @@
+"""The check of a job that waits: a small pod without GPUs does what is done before every start, and runs nothing.
+
+What it finds for certain ends the job now, not after hours in a queue. What it finds in order is told, and the run is held to it. Where it
+cannot tell, for whatever reason, it says nothing: the job waits as it would have.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from tftrainer.messages.contract import FETCH, Failure, FetchReport, Reason
+
+from tftraining_operator.api.spec import Spec
+from tftraining_operator.api.status import MESSAGE_LIMIT, CheckResult, Phase
+from tftraining_operator.core import build, claims, names, pins, recorded
+from tftraining_operator.core.attempts import deletions
+from tftraining_operator.core.case import Case
+from tftraining_operator.core.causes import Verdict
+from tftraining_operator.core.findings import Finding
+from tftraining_operator.core.observe import text
+from tftraining_operator.core.pending import short, with_check
+from tftraining_operator.core.recorded import Check
+from tftraining_operator.core.records import PodRecord, Raw
+from tftraining_operator.core.reports import report
+from tftraining_operator.core.situation import Situation
+from tftraining_operator.core.waiting import missing_secret
+from tftraining_operator.core.words import line, sentence
+
+AFTER_SECONDS: Final = 10.0
+"""How long a job may wait for its place before it is checked: what starts sooner is checked by its own pod."""
+CERTAIN: Final = frozenset(
+    {
+        Reason.SYNTAX_ERROR,
+        Reason.IMPORT_MISSING,
+        Reason.INVALID_ARGUMENTS,
+        Reason.CODE_CHANGED,
+        Reason.INVALID_SPEC,
+        Reason.OBJECT_NOT_FOUND,
+        Reason.INPUT_TOO_LARGE,
+        Reason.INPUT_CONFLICT,
+        Reason.INVALID_ARCHIVE,
+        Reason.DIGEST_MISMATCH,
+        Reason.STORAGE_DENIED,
+        Reason.BUCKET_NOT_FOUND,
+        Reason.STORAGE_MISCONFIGURED,
+    }
+)
+"""What the start itself would end the job with, on any node and however often it is tried."""
+OF_ARCHITECTURE: Final = frozenset({Reason.REQUIREMENTS_UNSATISFIABLE})
+"""What it would end it with on nodes of the same architecture, for which alone there may be wheels."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    """What a check's pod says: `failure` is what it has found for certain, `report` what it has seen where all is in order."""
+
+    result: CheckResult
+    message: str
+    failure: Failure | None = None
+    report: FetchReport | None = None
+
+
+def failed(case: Case) -> Verdict | None:
+    """Return what the check has found for certain of a job that still waits, None where that is nothing."""
+    pod = case.history.check
+    failure = _word(pod, case).failure if pod is not None and _waits(case) else None
+    return Verdict(failure, pod=pod.name) if failure is not None and pod is not None else None
+
+
+def with_what_is_known(case: Case, situation: Situation) -> Situation:
+    """Add what is known of the check, as long as the job waits in words too."""
+    check, report = _known(case)
+    if check is None:
+        return situation
+    if check.words and situation.phase is Phase.PENDING and _waits(case):
+        pending = with_check(situation.pending, check) if situation.pending is not None else None
+        situation = replace(situation, message=sentence(situation.message, check.words), pending=pending)
+    return replace(situation, check=check, checked=report)
+
+
+def beside(case: Case, found: Finding) -> Finding:
+    """Add what there is to do for the check: make its pod when the job has waited for long enough, delete one of no more use.
+
+    That of a job which has ended goes like other pods that have: `end.finished` sees to it.
+    """
+    pod = case.history.check
+    if pod is not None:
+        return found if _is_of_use(case, found) else replace(found, deletions=(*found.deletions, *deletions([pod])))
+    at = _due_at(case)
+    if at is None:
+        return found
+    if case.now < at:
+        return replace(found, look_again_at=min(at, found.look_again_at or at))
+    over = found.situation is not None and found.situation.phase is not Phase.PENDING
+    return found if over else replace(found, check=_pod(case))
+
+
+def _is_of_use(case: Case, found: Finding) -> bool:
+    """Whether the check's pod is to stay: it checks a job that still waits, what it says is not written yet, or its log says more."""
+    if claims.end(case.job) is not None or (case.job.deleted_at is not None and case.job.orphaning):
+        return True
+    check = recorded.check(case.job.status) if found.situation is None else _known(case)[0]
+    return _waits(case) and (check is None or check.result in {CheckResult.STARTED, CheckResult.FAILED})
+
+
+def _due_at(case: Case) -> float | None:
+    """Return the Unix second from which on the job is to be checked, None for never. It is checked once, and not after a first start."""
+    job, waiting = case.job, case.chief.pod
+    if not _waits(case) or (waiting is None and not case.observed.refusal):
+        return None
+    if not case.wanted.preflight.covers(gpus=case.spec.resources.gpus) or case.runtime_name not in case.configuration.runtimes:
+        return None
+    name = names.check_name(job.key.name, job.uid)
+    taken = case.observed.unchecked or any(pod.name == name for pod in case.observed.pods)
+    if taken or recorded.check(job.status) is not None or pins.pinned(job.status) is not None:
+        return None
+    return (waiting.created_at if waiting is not None else case.waiting_since) + AFTER_SECONDS
+
+
+def _pod(case: Case) -> Raw | None:
+    try:
+        return build.check(case.job, case.wanted, case.configuration, case.history.upcoming.number, new=not case.taken_up)
+    except ValueError:
+        # The job's own pod could not be made of it either, and says why.
+        return None
+
+
+def _waits(case: Case) -> bool:
+    """Whether nothing of the job runs, and all that it needs is a place on a node."""
+    if not isinstance(case.parsed, Spec) or case.spec.suspend or case.job.deleted_at is not None:
+        return False
+    if case.history.ending is not None or claims.end(case.job) is not None:
+        return False
+    pod = case.chief.pod
+    if pod is None:
+        return True
+    placed = bool(pod.node) or pod.condition("PodScheduled").status == "True"
+    return not placed and pod.deleted_at is None and not claims.ended(pod)
+
+
+def _known(case: Case) -> tuple[Check | None, FetchReport | None]:
+    """Return what is known of the check by now, and what it has reported if that is new; of one that was given up, nothing."""
+    before, pod = recorded.check(case.job.status), case.history.check
+    if before is not None and before.result is not CheckResult.STARTED:
+        return before, None
+    if not _waits(case) or (before is None and pod is None):
+        return None, None
+    if pod is None:
+        word = _Word(CheckResult.INCONCLUSIVE, "the pod of the check was deleted before it had checked anything")
+    elif pod.deleted_at is None or claims.ended(pod):
+        word = _word(pod, case)
+    else:
+        return before, None
+    message = text(line(word.message), MESSAGE_LIMIT)
+    same = before is not None and (before.result, before.message) == (word.result, message)
+    at = before.at if before is not None and same else case.now
+    return Check(word.result, message, at), word.report
+
+
+def _word(pod: PodRecord, case: Case) -> _Word:
+    fetch = pod.container(FETCH)
+    if fetch is None or fetch.state != "terminated":
+        if claims.ended(pod):
+            return _Word(CheckResult.INCONCLUSIVE, f"pod {pod.name} ended before it had checked anything: {_why(pod)}")
+        lacking = missing_secret(fetch, pod, case.wanted) if fetch is not None else None
+        # The job's own pod would hold a node's GPUs while it waits for that.
+        return _Word(CheckResult.STARTED, lacking.message if lacking is not None else f"pod {pod.name} checks it meanwhile")
+    told = report(fetch, FetchReport)
+    failure = told.failure if told is not None else None
+    if told is not None and failure is None and fetch.exit_code == 0:
+        return _Word(CheckResult.PASSED, f"checked while it waits: {_checked(case.spec)} are fine", report=told)
+    certain = CERTAIN | OF_ARCHITECTURE if build.ARCHITECTURE in case.wanted.runtime.node_selector else CERTAIN
+    if failure is not None and failure.reason in certain and fetch.exit_code not in {0, None}:
+        return _Word(CheckResult.FAILED, failure.message, failure=failure)
+    why = failure.message if failure is not None else f"{fetch.reason or 'no reason'}, exit code {fetch.exit_code}"
+    return _Word(CheckResult.INCONCLUSIVE, f"pod {pod.name} could not check the job: {short(why)}")
+
+
+def _checked(spec: Spec) -> str:
+    count = len(spec.inputs)
+    inputs = [f"{count} input{'s' if count > 1 else ''}"] if count else []
+    packages = ["packages"] if spec.dependencies.requirements else []
+    return f"{', '.join(['code', *packages, 'arguments', *inputs])} and the bucket"
+
+
+def _why(pod: PodRecord) -> str:
+    return short(f"{pod.reason} {pod.message}") or f"phase {pod.phase}"
