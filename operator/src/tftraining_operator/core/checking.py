@@ -128,7 +128,7 @@ def _pod(case: Case) -> Raw | None:
 
 def _waits(case: Case) -> bool:
     """Whether nothing of the job runs, and all that it needs is a place on a node."""
-    if not isinstance(case.parsed, Spec) or case.spec.suspend or case.job.deleted_at is not None:
+    if not isinstance(case.parsed, Spec) or case.spec.suspend or case.spec.stop or case.job.deleted_at is not None:
         return False
     if case.history.ending is not None or claims.end(case.job) is not None:
         return False

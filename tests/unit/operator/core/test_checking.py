@@ -367,6 +367,16 @@ class TestACheckThatIsNotNeededAnyMore:
         again = replace(resumed, pods=(waiting(attempt=1, created=DUE + 4).record(),))
         assert plan(again, DUE + 14).check is not None
 
+    @pytest.mark.parametrize("pod", [waiting(), None], ids=["its pod waits", "its pod is refused"])
+    def test_goes_with_a_job_that_is_stopped_and_says_no_more(self, pod: Pod | None) -> None:
+        observed = told(seen(wanted()), waiting(), check().fetching())
+        stopped = replace(observed, job=replace(observed.job, spec={**observed.job.spec, "stop": True}))
+        found = plan(replace(stopped, pods=tuple(each.record() for each in (pod, check().fetching()) if each is not None)), DUE + 1)
+        assert sorted(gone(found)) == sorted([NAME] if pod is None else [MAIN, NAME])
+        assert found.status is not None
+        assert found.status["phase"] == ("Stopped" if pod is None else "Stopping")
+        assert "preflight" not in found.status
+
     def test_goes_with_a_job_that_is_deleted_unless_its_pods_are_to_stay(self) -> None:
         going = seen(replace(wanted(), deleted_at=DUE), waiting(), check().fetching())
         assert set(gone(plan(going))) == {MAIN, NAME}
