@@ -128,15 +128,14 @@ def _pod(case: Case) -> Raw | None:
 
 def _waits(case: Case) -> bool:
     """Whether nothing of the job runs, and all that it needs is a place on a node."""
-    if not isinstance(case.parsed, Spec) or case.spec.suspend or case.job.deleted_at is not None:
-        return False
-    if case.history.ending is not None or claims.end(case.job) is not None:
-        return False
     pod = case.chief.pod
-    if pod is None:
-        return True
-    placed = bool(pod.node) or pod.condition("PodScheduled").status == "True"
-    return not placed and pod.deleted_at is None and not claims.ended(pod)
+    if pod is not None:
+        placed = bool(pod.node) or pod.condition("PodScheduled").status == "True"
+        if placed or pod.deleted_at is not None or claims.ended(pod):
+            return False
+    if case.job.deleted_at is not None or claims.end(case.job) is not None or case.history.ending is not None:
+        return False
+    return isinstance(case.parsed, Spec) and not case.spec.suspend
 
 
 def _known(case: Case) -> tuple[Check | None, FetchReport | None]:
