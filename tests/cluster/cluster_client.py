@@ -77,16 +77,16 @@ class Jobs:
         """Merge fields into the job's spec."""
         self.kubectl("patch", "tftj", name, "--type=merge", "-p", json.dumps({"spec": spec}))
 
-    def wait(self, name: str, condition: str = "Finished", seconds: int = 180) -> Object:
+    def wait(self, name: str, condition: str = "Finished", seconds: int = 420) -> Object:
         """Wait for a condition as a user would, and return the status then."""
         self.kubectl("wait", f"--for=condition={condition}", f"tftj/{name}", f"--timeout={seconds}s")
         return self.status(name)
 
-    def wait_for_phase(self, name: str, phase: str, seconds: float = 120) -> Object:
+    def wait_for_phase(self, name: str, phase: str, seconds: float = 300) -> Object:
         """Wait until the status shows a phase and return the status."""
         return self.wait_until(name, lambda status: status.get("phase") == phase, f"phase {phase}", seconds)
 
-    def wait_until(self, name: str, holds: Callable[[Object], bool], what: str, seconds: float = 120) -> Object:
+    def wait_until(self, name: str, holds: Callable[[Object], bool], what: str, seconds: float = 300) -> Object:
         """Wait until something holds of the status and return the status."""
 
         def probe() -> Object | None:

@@ -23,6 +23,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "tests/cluster/" in item.path.as_posix():
             item.add_marker(pytest.mark.cluster)
+            if not item.get_closest_marker("timeout"):
+                # More than any of them waits for one thing on a busy node, so that it is that which tells what did not come.
+                item.add_marker(pytest.mark.timeout(900))
             if not ready:
                 item.add_marker(pytest.mark.skip(reason="no cluster with the chart: run `make test`"))
 
