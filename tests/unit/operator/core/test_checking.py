@@ -162,6 +162,15 @@ class TestWhatItSays:
         assert found.status["message"].endswith(f" Pod {NAME} checks it meanwhile.")
         assert found.deletions == ()
 
+    def test_that_its_own_pod_has_no_place_either(self) -> None:
+        unplaced = check(node="", created=DUE)
+        first = plan(seen(wanted(), waiting(), unplaced), DUE + 0.1)
+        assert checked(first)["message"] == f"pod {NAME} checks it meanwhile"
+        assert first.requeue_at == DUE + 10
+        later = replace(after(seen(wanted()), first), pods=(waiting().record(), unplaced.record()))
+        assert checked(plan(later, DUE + 10))["message"] == f"pod {NAME}, which is to check it meanwhile, waits for a place itself"
+        assert plan(replace(later, pods=(waiting().record(), check(created=DUE).record())), DUE + 10).status is None
+
     def test_that_a_secret_is_missing_before_a_gpu_is_held_for_want_of_it(self) -> None:
         lacking = check().container(
             "fetch", waiting={"reason": "CreateContainerConfigError", "message": 'secret "tftraining-storage" not found'}
