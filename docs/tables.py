@@ -11,12 +11,14 @@ from inspect import getdoc
 from pathlib import Path
 from typing import Any, Final
 
+from seen import seen
 from tftraining_operator.api import crd
 from tftraining_operator.core.decide import RULES
 from tftraining_operator.core.reasons import REASONS, Section
 
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
 FAILURES: Final = REPOSITORY / "docs" / "reference" / "failures.md"
+SEEN: Final = REPOSITORY / "docs" / "reference" / "failures-seen.md"
 LIMITS: Final = REPOSITORY / "docs" / "reference" / "limits.md"
 ARCHITECTURE: Final = REPOSITORY / "ARCHITECTURE.md"
 _LONG: Final = 1100
@@ -84,6 +86,7 @@ def pages() -> dict[Path, str]:
     sections = {f"reasons: {section.name.lower()}": reasons(section) for section in Section}
     return {
         FAILURES: renewed(FAILURES.read_text(), sections),
+        SEEN: renewed(SEEN.read_text(), {"seen": seen()}),
         LIMITS: renewed(LIMITS.read_text(), {"limits": limits()}),
         ARCHITECTURE: renewed(ARCHITECTURE.read_text(), {"rules": rules()}),
     }

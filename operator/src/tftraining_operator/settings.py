@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from tftraining_operator.core.configuration import Configuration
+from tftraining_operator.core.maxima import exceeded_by_defaults
 
 Namespace = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
 LeaseName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
@@ -54,6 +55,9 @@ def load_settings(path: Path) -> Settings:
     if settings.default_runtime not in settings.runtimes:
         known = ", ".join(sorted(settings.runtimes))
         raise SettingsError(f"{path}: defaultRuntime: {settings.default_runtime!r} is not in runtimes ({known})")
+    over = list(exceeded_by_defaults(settings))
+    if over:
+        raise SettingsError(f"{path}: {'; '.join(over)}")
     return settings
 
 

@@ -106,6 +106,18 @@ def test_suspending_and_deadlines_can_be_changed(server: Server, name: str) -> N
     assert "activeDeadlineSeconds" not in patch(server, name, {"spec": {"activeDeadlineSeconds": None}})["spec"]
 
 
+@pytest.mark.parametrize("at_creation", [True, False])
+def test_a_job_can_be_stopped_at_any_time_and_that_cannot_be_taken_back(server: Server, name: str, *, at_creation: bool) -> None:
+    create(server, name, SCRIPT | ({"stop": True} if at_creation else {"stop": False}))
+    assert patch(server, name, {"spec": {"stop": True}})["spec"]["stop"] is True
+    for taken_back in (False, None):
+        with pytest.raises(RefusedError, match="stop cannot be taken back: the job has ended by it"):
+            patch(server, name, {"spec": {"stop": taken_back}})
+    assert patch(server, name, {"spec": {"suspend": True, "ttlSecondsAfterFinished": 5}})["spec"]["stop"] is True
+    stopped = {"phase": "Stopped", "message": "It was stopped.", "stop": {"reason": "ForceStopped"}}
+    assert server.call("PATCH", f"{server.jobs}/{name}/status", {"status": stopped}, content=MERGE)["status"].items() >= stopped.items()
+
+
 def test_a_new_job_is_shown_as_pending_and_not_yet_seen_whatever_status_it_claims(server: Server, name: str) -> None:
     made = create(server, name, SCRIPT, status={"phase": "Failed"})
     assert made["status"] == {"observedGeneration": -1, "phase": "Pending"}
@@ -177,6 +189,7 @@ def test_kubectl_get_shows_phase_reason_runtime_and_gpus(server: Server, name: s
     for status, reason in (
         ({"runtime": "tf2", "pending": {"reason": "Unschedulable"}}, "Unschedulable"),
         ({"pending": None, "failure": {"cause": "OutOfMemory", "reason": "OutOfMemory"}}, "OutOfMemory"),
+        ({"failure": None, "stop": {"reason": "ForceStopped"}}, "ForceStopped"),
     ):
         server.call("PATCH", f"{server.jobs}/{name}/status", {"status": status}, content=MERGE)
         shown = server.call("GET", f"{server.jobs}/{name}", accept="application/json;as=Table;v=v1;g=meta.k8s.io")

@@ -169,19 +169,35 @@ class Played:
         """Delete a pod, and take it away at once: no kubelet waits for anything."""
         self.call("DELETE", f"{self.pods_path}/{pod['metadata']['name']}", {"gracePeriodSeconds": 0})
 
+    def hold(self, pod: Object) -> None:
+        """Let a deleted pod stay until it is released, as a kubelet does that waits for its containers."""
+        self._finalizers(pod, ["example.org/kubelet"])
+
+    def release(self, pod: Object) -> None:
+        """Let a deleted pod that was held go."""
+        self._finalizers(pod, [])
+
+    def _finalizers(self, pod: Object, names: list[str]) -> None:
+        body = {"metadata": {"finalizers": names}}
+        self.call("PATCH", f"{self.pods_path}/{pod['metadata']['name']}", body, "application/merge-patch+json")
+
     def _report(self, pod: Object, status: Object) -> None:
         self.call("PATCH", f"{self.pods_path}/{pod['metadata']['name']}/status", {"status": status}, "application/merge-patch+json")
 
 
 @dataclass(slots=True)
 class Operator:
-    """The operator's process. `namespace` is what it watches and where its Lease lies, `ahead_seconds` how wrong its machine's clock is."""
+    """The operator's process. `namespace` is what it watches and where its Lease lies, `ahead_seconds` how wrong its machine's clock is.
+
+    `settings` is what its configuration has beside what every test needs.
+    """
 
     proxy: FaultProxy
     namespace: str
     folder: Path
     identity: str = "one"
     ahead_seconds: float = 0.0
+    settings: Object = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
     port: int = field(default_factory=free_port)
 
@@ -197,6 +213,7 @@ class Operator:
             "httpPort": self.port,
             "reportsUrl": f"http://127.0.0.1:{self.port}/v1/reports",
             "logFormat": "console",
+            **self.settings,
         }
         (self.folder / f"{self.identity}.yaml").write_text(json.dumps(config))
         kubeconfig = {

@@ -6,7 +6,7 @@ import asyncio
 import json
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -33,6 +33,8 @@ class FaultProxy:
 
     `judge` decides about each write before it is forwarded; `after` is told of each write before its answer goes back. What lies under
     a `hidden` path looks empty in lists, and its watches stay silent. `as_user` is whose rights count; by default the administrator's.
+    `tells` makes of each event of a watch, one line of JSON, those that are told of instead, `late_seconds` later. `away` cuts off all
+    that asks for anything, and what is watched.
     """
 
     plane: ControlPlane
@@ -40,12 +42,15 @@ class FaultProxy:
     judge: Callable[[str, str], Fault | None] = lambda *_: None
     after: Callable[[int], None] = lambda *_: None
     hidden: tuple[str, ...] = ()
+    tells: Callable[[bytes], Iterable[bytes]] = lambda line: (line,)
+    late_seconds: float = 0.0
+    away: bool = False
     as_user: str = ""
     port: int = 0
     _loop: asyncio.AbstractEventLoop | None = None
     _thread: threading.Thread | None = None
     _stop: asyncio.Event | None = None
-    _watches: set[web.StreamResponse] = field(default_factory=set)
+    _watches: dict[web.StreamResponse, web.Request] = field(default_factory=dict)
 
     def __enter__(self) -> FaultProxy:
         """Start to forward."""
@@ -72,9 +77,16 @@ class FaultProxy:
         """How many watches are open."""
         return len(self._watches)
 
-    def break_watches(self) -> None:
-        """Tell all open watches of an error after which a watch cannot go on."""
-        status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 500, "message": "etcdserver: leader changed"}
+    def go_away(self) -> None:
+        """Be away from now on, until `away` is False again."""
+        self.away = True
+        assert self._loop is not None
+        for request in list(self._watches.values()):
+            self._loop.call_soon_threadsafe(_cut, request)
+
+    def break_watches(self, code: int = 500, message: str = "etcdserver: leader changed") -> None:
+        """Tell all open watches of an error after which a watch cannot go on, or with 410 not from where it is."""
+        status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": message}
         frame = json.dumps({"type": "ERROR", "object": status}).encode() + b"\n"
         assert self._loop is not None
         for watch in list(self._watches):
@@ -104,6 +116,8 @@ class FaultProxy:
             await runner.cleanup()
 
     async def _forward(self, request: web.Request, upstream: aiohttp.ClientSession) -> web.StreamResponse:
+        if self.away:
+            return await self._answer(request, Fault(0))
         write = request.method not in {"GET", "HEAD"}
         fault = self.judge(request.method, request.path) if write else None
         if fault is not None and not fault.apply:
@@ -126,15 +140,41 @@ class FaultProxy:
             try:
                 await response.prepare(request)
                 if "watch" in request.query:
-                    self._watches.add(response)
-                async for chunk in answer.content.iter_any():
-                    await response.write(chunk)
+                    self._watches[response] = request
+                    await self._tell(answer, response)
+                else:
+                    async for chunk in answer.content.iter_any():
+                        await response.write(chunk)
                 await response.write_eof()
             except ConnectionError:
                 return response
             finally:
-                self._watches.discard(response)
+                self._watches.pop(response, None)
             return response
+
+    async def _tell(self, answer: aiohttp.ClientResponse, response: web.StreamResponse) -> None:
+        """Hand the events of a watch on, as late as they are to be."""
+        clock = asyncio.get_running_loop().time
+        waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+
+        async def send() -> None:
+            while True:
+                due, line = await waiting.get()
+                await asyncio.sleep(max(0.0, due - clock()))
+                await response.write(line)
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                sender = tasks.create_task(send())
+                rest = b""
+                async for chunk in answer.content.iter_any():
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    for line in lines:
+                        for told in self.tells(line + b"\n"):
+                            waiting.put_nowait((clock() + self.late_seconds, told))
+                sender.cancel()
+        except* ConnectionError:
+            pass
 
     @staticmethod
     async def _empty(request: web.Request) -> web.StreamResponse:
@@ -150,13 +190,17 @@ class FaultProxy:
         if fault.status == HANG:
             await asyncio.sleep(3600)
         if fault.status == 0:
-            assert request.transport is not None
-            request.transport.abort()
+            _cut(request)
             return web.Response()
         headers = {"Retry-After": fault.retry_after} if fault.retry_after else {}
         return web.json_response(
             {"kind": "Status", "status": "Failure", "message": "a fault of the test"}, status=fault.status, headers=headers
         )
+
+
+def _cut(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()
 
 
 def _passed(answer: aiohttp.ClientResponse) -> dict[str, str]:

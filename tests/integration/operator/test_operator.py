@@ -97,41 +97,95 @@ def test_what_has_to_be_known_of_the_outputs_is_in_the_status_and_told_in_one_ev
     ]
 
 
+class Killed:
+    """An operator that is killed after its k-th write from now on, and started again by whoever waits for something then."""
+
+    def __init__(self, operator: Operator, proxy: FaultProxy, k: int) -> None:
+        self._operator = operator
+        self._killed = threading.Event()
+        written = len(proxy.written())
+
+        def kill(_: int) -> None:
+            if len(proxy.written()) - written == k and not self._killed.is_set():
+                self._killed.set()
+                operator.kill()
+
+        proxy.after = kill
+
+    def until(self, probe: Callable[[], Any], what: str) -> Any:
+        """Return the first value of the probe that is not None or False."""
+
+        def check() -> Any:
+            if self._killed.is_set() and self._operator.process is None:
+                self._operator.start()
+            return probe()
+
+        return until(check, what, 60)
+
+    def and_back(self) -> None:
+        """Wait until it was killed, and is there again."""
+        self.until(self._killed.is_set, "it was killed")
+        self.until(lambda: self._operator.process is not None, "it is back")
+
+
 @pytest.mark.parametrize("k", range(1, 7))
 def test_killed_after_any_of_its_writes_it_makes_one_pod_and_tells_the_truth(
     operator: Operator, played: Played, proxy: FaultProxy, k: int
 ) -> None:
-    killed = threading.Event()
-
-    def kill(_: int) -> None:
-        if len(proxy.written()) - written == k and not killed.is_set():
-            killed.set()
-            operator.kill()
-
-    written = len(proxy.written())
-    proxy.after = kill
+    killed = Killed(operator, proxy, k)
     played.submit("sweep")
-
-    def restarted(probe: Callable[[], bool]) -> Callable[[], bool]:
-        def check() -> bool:
-            if killed.is_set() and operator.process is None:
-                operator.start()
-            return probe()
-
-        return check
-
-    until(restarted(lambda: bool(played.pods())), "the pod exists", 60)
+    killed.until(lambda: bool(played.pods()), "the pod exists")
     pod = played.pods()[0]
     played.run(pod)
-    until(restarted(lambda: played.phase("sweep") == "Running"), "it runs", 60)
+    killed.until(lambda: played.phase("sweep") == "Running", "it runs")
     played.end(pod)
-    until(restarted(lambda: played.phase("sweep") == "Succeeded"), "it succeeds", 60)
+    killed.until(lambda: played.phase("sweep") == "Succeeded", "it succeeds")
     # The last write is the last event's, which comes after the status.
-    until(restarted(killed.is_set), "it was killed", 10)
-    until(restarted(lambda: operator.process is not None), "it is back", 60)
+    killed.and_back()
     settle(proxy)
     assert (played.phase("sweep"), played.status("sweep")["attempt"]) == ("Succeeded", 0)
     assert [item["metadata"]["uid"] for item in played.pods()] == [pod["metadata"]["uid"]]
+
+
+_STOPPED_AT = {(2, True), (8, True), (5, False), (6, False), (7, False)}
+
+
+@pytest.mark.parametrize(
+    ("k", "held"),
+    [
+        pytest.param(k, held, id=f"{k} {what}", marks=[] if (k, held) in _STOPPED_AT else [pytest.mark.long])
+        for k in range(1, 9)
+        for held, what in ((True, "its end is seen"), (False, "it vanishes"))
+    ],
+)
+def test_killed_after_any_write_of_a_job_that_is_stopped_it_makes_one_pod_and_blames_nobody(
+    operator: Operator, played: Played, proxy: FaultProxy, k: int, *, held: bool
+) -> None:
+    killed = Killed(operator, proxy, k)
+    # Without retries a pod that counts as deleted by somebody else would be a failure.
+    played.submit("ends", retry={"infrastructure": 0})
+    killed.until(lambda: bool(played.pods()), "the pod exists")
+    pod = played.pods()[0]
+    played.run(pod)
+    killed.until(lambda: played.phase("ends") == "Running", "it runs")
+    if held:
+        played.hold(pod)
+    played.change("ends", stop=True)
+    killed.until(lambda: _going_or_gone(played, "ends-chief-0"), "its pod goes")
+    if held:
+        played.end(pod, 143)
+    elif played.pods():
+        played.remove(pod)
+    killed.until(lambda: played.phase("ends") == "Stopped", "it is stopped")
+    killed.and_back()
+    if held:
+        played.release(pod)
+    settle(proxy)
+    status = played.status("ends")
+    assert (status["phase"], status["stop"]["reason"], status["attempt"]) == ("Stopped", "Stopped" if held else "ForceStopped", 0)
+    assert "failure" not in status
+    assert "retries" not in status
+    assert played.pods() == []
 
 
 @pytest.mark.parametrize("fault", [Fault(504, apply=True), Fault(0, apply=True), Fault(500), Fault(0), Fault(429, retry_after="1")])
@@ -289,21 +343,11 @@ def _evicted(pod: Object) -> Object:
 def test_killed_after_any_write_of_a_job_that_is_tried_again_it_never_runs_two_pods_at_once_and_ends_the_same(
     operator: Operator, played: Played, proxy: FaultProxy, k: int
 ) -> None:
-    killed = threading.Event()
-    written = len(proxy.written())
-
-    def kill(_: int) -> None:
-        if len(proxy.written()) - written == k and not killed.is_set():
-            killed.set()
-            operator.kill()
-
-    proxy.after = kill
+    killed = Killed(operator, proxy, k)
     played.submit("again")
 
-    def restarted(probe: Callable[[], Any]) -> Callable[[], Any]:
+    def never_two(probe: Callable[[], Any]) -> Callable[[], Any]:
         def check() -> Any:
-            if killed.is_set() and operator.process is None:
-                operator.start()
             live = [pod for pod in played.pods() if pod.get("status", {}).get("phase") not in {"Failed", "Succeeded"}]
             assert len(live) <= 1
             return probe()
@@ -313,13 +357,13 @@ def test_killed_after_any_write_of_a_job_that_is_tried_again_it_never_runs_two_p
     def pod(suffix: str) -> Object | None:
         return next((each for each in played.pods() if each["metadata"]["name"] == f"again-chief-0{suffix}"), None)
 
-    first = until(restarted(lambda: pod("")), "the first pod exists", 60)
+    first = killed.until(never_two(lambda: pod("")), "the first pod exists")
     played.show(first, _evicted(first))
-    second = until(restarted(lambda: pod("-r1")), "the second pod exists", 60)
+    second = killed.until(never_two(lambda: pod("-r1")), "the second pod exists")
     played.run(second)
-    until(restarted(lambda: played.phase("again") == "Running"), "it runs", 60)
+    killed.until(never_two(lambda: played.phase("again") == "Running"), "it runs")
     played.end(second)
-    until(restarted(lambda: played.phase("again") == "Succeeded"), "it succeeds", 60)
+    killed.until(never_two(lambda: played.phase("again") == "Succeeded"), "it succeeds")
     status = played.status("again")
     assert (status["attempt"], status["retries"], [each["reason"] for each in status["attempts"]]) == (
         1,
@@ -327,6 +371,55 @@ def test_killed_after_any_write_of_a_job_that_is_tried_again_it_never_runs_two_p
         ["Evicted"],
     )
     assert {each["metadata"]["name"] for each in played.pods()} == {"again-chief-0", "again-chief-0-r1"}
+
+
+def _evicted_after(pod: Object, seconds: int) -> Object:
+    """Return the status of a pod that was evicted after its script had run for so long."""
+    status = _evicted(pod)
+    trainer = next(each for each in status["containerStatuses"] if each["name"] == "trainer")["state"]["terminated"]
+    trainer |= {"startedAt": "2027-01-15T08:00:00Z", "finishedAt": f"2027-01-15T08:00:{seconds:02}Z"}
+    return status
+
+
+def test_a_deadline_is_over_all_attempts_and_a_process_that_comes_later_knows_what_is_left(operator: Operator, played: Played) -> None:
+    played.submit("timed", activeDeadlineSeconds=60)
+    first = played.wait_for_pod("timed-chief-0")
+    assert first["metadata"]["annotations"]["tftraining.dev/active-deadline-seconds"] == "60"
+    played.show(first, _evicted_after(first, 45))
+    assert played.wait_for_phase("timed", "Restarting")["usage"]["runningSeconds"] == 45
+    operator.kill()
+    played.remove(first)
+    operator.start()
+    second = played.wait_for_pod("timed-chief-0-r1")
+    assert second["metadata"]["annotations"]["tftraining.dev/active-deadline-seconds"] == "15"
+    played.show(second, _evicted_after(second, 15))
+    status = played.wait_for_phase("timed", "Failed")
+    assert (status["failure"]["reason"], status["usage"]["runningSeconds"], status["retries"]) == (
+        "DeadlineExceeded",
+        60,
+        {"infrastructure": 1},
+    )
+
+
+def test_a_job_that_asks_for_more_than_an_admin_allows_is_refused_and_one_within_runs_as_bounded(
+    proxy: FaultProxy, played: Played, tmp_path: Path
+) -> None:
+    maxima = {"gpus": 2, "memory": "8Gi", "activeDeadlineSeconds": 600, "ttlSecondsAfterFinished": 1, "retries": 1}
+    with Operator(proxy, played.namespace, tmp_path, settings={"maxima": maxima}) as operator:
+        operator.start()
+        played.submit("large", resources={"gpus": 3, "memory": "16Gi"}, ttlSecondsAfterFinished=0)
+        refused = until(lambda: _events(played, "large"), "it is told")
+        assert refused == ["InvalidSpec"]
+        played.submit("fits", resources={"gpus": 2, "memory": "8Gi"})
+        pod = played.wait_for_pod("fits-chief-0")
+        assert pod["metadata"]["annotations"]["tftraining.dev/active-deadline-seconds"] == "600"
+        assert [each["metadata"]["name"] for each in played.pods()] == ["fits-chief-0"]
+        played.end(pod)
+        until(lambda: "fits" not in _names(played), "it goes when the time that an admin gives it is over")
+
+
+def _names(played: Played) -> set[str]:
+    return {job["metadata"]["name"] for job in played.call("GET", played.jobs_path)["items"]}
 
 
 def test_a_finished_jobs_pod_goes_when_its_time_has_come_and_the_job_stays(operator: Operator, played: Played) -> None:
@@ -364,6 +457,66 @@ def test_suspended_it_keeps_no_pod_and_resumed_it_is_the_next_attempt(operator: 
     played.change("pause", suspend=False)
     finish(played, "pause", attempt_suffix="-r1")
     assert played.wait_for_phase("pause", "Succeeded")["attempt"] == 1
+
+
+def test_a_stopped_job_ends_as_that_with_what_it_has_published_and_never_runs_again(
+    operator: Operator, played: Played, proxy: FaultProxy
+) -> None:
+    played.submit("ends")
+    pod = played.wait_for_pod("ends-chief-0")
+    played.run(pod)
+    played.wait_for_phase("ends", "Running")
+    # Without a kubelet a pod that has a node would be deleted at once.
+    played.hold(pod)
+    played.change("ends", stop=True)
+    status = played.wait_for_phase("ends", "Stopping")
+    assert status["ending"]["because"] == "Stop"
+    until(lambda: _going_or_gone(played, "ends-chief-0"), "its pod goes")
+    played.end(pod, 143)
+    status = played.wait_for_phase("ends", "Stopped")
+    assert (status["stop"], status["outputs"]["manifest"] in status["message"]) == ({"reason": "Stopped"}, True)
+    assert {each["type"] for each in status["conditions"] if each["status"] == "True"} == {"Accepted", "Failed", "Stopped", "Finished"}
+    played.release(pod)
+    with pytest.raises(RefusedError, match="stop cannot be taken back"):
+        played.change("ends", stop=False)
+    before = len(settle(proxy))
+    assert _events(played, "ends").count("Stopped") == 1
+    operator.start()
+    assert settle(proxy)[before:] == []
+    assert played.pods() == []
+
+
+def test_a_job_whose_pod_vanishes_unpublished_while_it_is_stopped_was_stopped_by_force(operator: Operator, played: Played) -> None:
+    played.submit("forced")
+    pod = played.wait_for_pod("forced-chief-0")
+    played.run(pod)
+    played.wait_for_phase("forced", "Running")
+    played.change("forced", stop=True)
+    until(lambda: _going_or_gone(played, "forced-chief-0"), "its pod goes")
+    if played.pods():
+        played.remove(pod)
+    assert played.wait_for_phase("forced", "Stopped")["stop"] == {"reason": "ForceStopped"}
+
+
+@pytest.mark.parametrize("moment", _each_second(0))
+def test_a_job_stopped_at_any_moment_while_it_was_down_ends_and_is_not_tried_again(operator: Operator, played: Played, moment: str) -> None:
+    _reach(operator, played, "stops", moment)
+    played.change("stops", stop=True)
+    operator.start()
+    expected = moment if moment in {"Succeeded", "Failed"} else "Stopped"
+    status = played.wait_for_phase("stops", expected)
+    assert (len(played.pods()) == 0) == (expected == "Stopped")
+    assert status["attempt"] == 0
+
+
+def test_stopped_while_it_is_suspended_or_before_it_starts_it_has_no_pod_and_ends(operator: Operator, played: Played) -> None:
+    played.submit("never", stop=True)
+    played.submit("paused", suspend=True)
+    played.wait_for_phase("paused", "Suspended")
+    played.change("paused", stop=True)
+    for name in ("never", "paused"):
+        assert played.wait_for_phase(name, "Stopped")["message"] == "The job was stopped before it had started. Nothing was published."
+    assert played.pods() == []
 
 
 def test_a_pod_of_somebody_else_is_never_adopted(operator: Operator, played: Played) -> None:

@@ -520,10 +520,11 @@ def test_the_exit_code_of_a_script_that_a_signal_ends_is_that_of_a_shell(here: H
     assert (done.result["failure"]["reason"], done.result["failure"]["exitCode"]) == ("ScriptKilled", 137)
 
 
-def test_a_suspended_job_does_not_run(here: Here) -> None:
-    done = here.run(here.job("print('ran')\n", suspend=True))
+@pytest.mark.parametrize("field", ["suspend", "stop"])
+def test_a_suspended_or_stopped_job_does_not_run(here: Here, field: str) -> None:
+    done = here.run(here.job("print('ran')\n", **{field: True}))
     assert (done.code, done.out) == (65, "")
-    assert "spec.suspend is true" in done.err
+    assert f"spec.{field} is true" in done.err
 
 
 def test_a_wrong_job_file_has_a_code_of_its_own_and_names_the_field(here: Here) -> None:

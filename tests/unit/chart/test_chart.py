@@ -16,7 +16,8 @@ import yaml
 from localcluster import binaries
 from localcluster.failure import ClusterError
 from tftrainer.local import plan as local
-from tftraining_operator.settings import Settings, load_settings
+from tftraining_operator.core.configuration import Maxima
+from tftraining_operator.settings import Settings, SettingsError, load_settings
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 CHART = REPOSITORY / "helm" / "tftraining-operator"
@@ -134,6 +135,15 @@ def test_every_value_of_the_configuration_reaches_the_operator(tmp_path: Path) -
         "implicitFetchBytes": 40 * 1024**4,
         "outputs": {"keepOutsideBucket": "20.5Gi"},
         "retries": {"maxMemory": "64Gi"},
+        "maxima": {
+            "cpu": "16",
+            "memory": "256Gi",
+            "workspace": "2Ti",
+            "gpus": 0,
+            "activeDeadlineSeconds": 31_622_400,
+            "ttlSecondsAfterFinished": 0,
+            "retries": 5,
+        },
         "packageIndex": {"url": "https://packages.example.com/simple"},
         "logFormat": "console",
         "logLevel": "debug",
@@ -142,6 +152,18 @@ def test_every_value_of_the_configuration_reaches_the_operator(tmp_path: Path) -
     values["metricsNamespaces"] = 7
     values["runtimes"] = {"own": runtime, "tf2": yaml.safe_load((CHART / "values.yaml").read_text())["runtimes"]["tf2"]}
     assert settings == Settings.model_validate({**values, "leaseNamespace": NAMESPACE, "leaseName": "tftraining-operator"})
+
+
+def test_nothing_is_bounded_as_installed(tmp_path: Path) -> None:
+    assert settings_of(render(), tmp_path).maxima == Maxima()
+
+
+@pytest.mark.parametrize(("bound", "default"), [({"memory": "2Gi"}, "2560Mi"), ({"cpu": "900m"}, "1"), ({"workspace": "9Gi"}, "10Gi")])
+def test_a_default_that_is_over_its_bound_is_refused_when_the_operator_starts(bound: Values, default: str, tmp_path: Path) -> None:
+    [name] = bound
+    why = f"defaults.resources.{name}: {default} is more than maxima.{name}, which allows {bound[name]}"
+    with pytest.raises(SettingsError, match=why):
+        settings_of(render(maxima=bound), tmp_path)
 
 
 @pytest.mark.parametrize(("given", "read"), [("512Mi", "512Mi"), ("0", "0"), (0, "0"), (2**40, str(2**40))])
@@ -183,6 +205,11 @@ def test_a_default_runtime_outside_of_the_catalogue_is_refused_before_anything_i
         ({"defaults": {"resources": {"memory": "a lot"}}}, "memory"),
         ({"outputs": {"keepOutsideBucket": "a lot"}}, "keepOutsideBucket"),
         ({"retries": {"maxMemory": "all"}}, "maxMemory"),
+        ({"maxima": {"gpus": -1}}, "gpus"),
+        ({"maxima": {"gpus": "many"}}, "gpus"),
+        ({"maxima": {"memory": "all"}}, "memory"),
+        ({"maxima": {"activeDeadlineSeconds": 0}}, "activeDeadlineSeconds"),
+        ({"maxima": {"gpu": 1}}, "gpu"),
         ({"outputs": {"keepOutsideBucket": "500m"}}, "keepOutsideBucket"),
         ({"outputs": {"keepOutsideBucket": -1}}, "keepOutsideBucket"),
         ({"outputs": {"keepBeside": "1Gi"}}, "keepBeside"),
@@ -380,6 +407,28 @@ def test_where_the_operators_pod_runs_can_be_chosen() -> None:
     container = spec["containers"][0]
     assert (container["image"], container["imagePullPolicy"]) == ("r.example.com/o:1", "Always")
     assert container["resources"]["limits"] == {"memory": "1Gi"}
+
+
+def test_one_process_is_no_business_of_a_drain_and_of_two_it_takes_one_at_a_time() -> None:
+    assert [item for item in render() if item["kind"] == "PodDisruptionBudget"] == []
+    objects = render(replicas=2)
+    budget, deployment = (only(objects, kind, "tftraining-operator") for kind in ("PodDisruptionBudget", "Deployment"))
+    assert deployment["spec"]["replicas"] == 2
+    assert (budget["spec"]["maxUnavailable"], budget["spec"]["selector"]) == (1, deployment["spec"]["selector"])
+
+
+def test_two_processes_go_to_two_nodes_where_there_are_two_and_those_of_the_last_version_do_not_count() -> None:
+    assert "topologySpreadConstraints" not in only(render(), "Deployment", "tftraining-operator")["spec"]["template"]["spec"]
+    deployment = only(render(replicas=2), "Deployment", "tftraining-operator")
+    (spread,) = deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    assert (spread["topologyKey"], spread["whenUnsatisfiable"]) == ("kubernetes.io/hostname", "ScheduleAnyway")
+    assert (spread["labelSelector"], spread["matchLabelKeys"]) == (deployment["spec"]["selector"], ["pod-template-hash"])
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_an_upgrade_has_the_next_process_ready_before_the_last_one_ends(replicas: int) -> None:
+    strategy = only(render(replicas=replicas), "Deployment", "tftraining-operator")["spec"]["strategy"]
+    assert strategy == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
 
 
 def test_the_development_store_is_off_unless_asked_for() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import seen
 import tables
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
@@ -60,6 +61,36 @@ def test_every_reason_is_in_the_reference_with_its_cause() -> None:
 
 def test_what_is_generated_in_a_page_is_what_the_code_says() -> None:
     assert [path for path, text in tables.pages().items() if path.read_text() != text] == []
+
+
+def test_a_test_counts_for_the_reasons_that_it_its_fixtures_and_the_tables_of_its_module_name(tmp_path: Path) -> None:
+    (tmp_path / "test_x.py").write_text(
+        """
+CASES = {"a": ("pass", {"reason": "ScriptExited"})}
+OTHERS: list = [Reason.EVICTED]
+
+@pytest.fixture
+def job():
+    return run("InvalidSpec")
+
+@pytest.mark.parametrize("case", CASES)
+def test_by_a_table(case): ...
+
+def test_by_a_fixture(job): ...
+
+def test_by_itself():
+    assert reason == "Preempted", None
+
+def test_of_something_else():
+    assert phase == "Failed"
+"""
+    )
+    assert {test.name: set(test.reasons) for test in seen.tests(tmp_path)} == {
+        "test_by_a_table": {Reason.SCRIPT_EXITED},
+        "test_by_a_fixture": {Reason.INVALID_SPEC},
+        "test_by_itself": {Reason.PREEMPTED},
+        "test_of_something_else": set(),
+    }
 
 
 def test_a_page_without_a_place_for_what_is_generated_is_told() -> None:

@@ -59,8 +59,8 @@ def _columns() -> list[dict[str, Any]]:
         column("Phase", ".status.phase", description="Where the job stands"),
         column(
             "Reason",
-            ".status['failure','pending','restart'].reason",
-            description="Why it failed or starts again, or what it is waiting for",
+            ".status['failure','pending','restart','stop'].reason",
+            description="Why it failed or starts again, what it is waiting for, or how it was stopped",
         ),
         column("Runtime", ".status.runtime", description="The runtime that the job uses"),
         column("GPUs", ".spec.resources.gpus", "integer", description="GPUs that the job asks for"),

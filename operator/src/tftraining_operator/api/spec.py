@@ -474,11 +474,15 @@ class Retry(Model):
             Budget.OUT_OF_MEMORY: self.out_of_memory,
         }[budget]
 
+    def named(self, budget: Budget) -> int | None:
+        """Return how many retries the job itself gives a budget, None where it says nothing of it."""
+        return self.of(budget) if any(Retry.model_fields[name].alias == budget for name in self.model_fields_set) else None
+
 
 class Spec(Model):
     """What to train, with what, and within which bounds.
 
-    Everything but suspend, deadlines, retention and TTL is fixed at creation: a changed run is a new job.
+    Everything but suspend, stop, deadlines, retention and TTL is fixed at creation: a changed run is a new job.
     """
 
     runtime: RuntimeName | None = Field(
@@ -547,9 +551,10 @@ class Spec(Model):
     active_deadline_seconds: Seconds | None = Field(
         default=None,
         description=(
-            "Seconds that the script may run; then it is told to stop (SIGTERM), what it wrote is published, and the job fails as "
-            "DeadlineExceeded. Counted anew after suspend, and by each retry. May be changed; what has started already keeps the deadline "
-            "that it began with, unless the new one is shorter. Default: no limit. Example: 86400"
+            "Seconds that the script may run, in all attempts together, without waiting, fetching and publishing; then it is told to stop "
+            "(SIGTERM), what it wrote is published, and the job fails as DeadlineExceeded. May be changed; what has started already keeps "
+            "the deadline that it began with, unless the new one is shorter. Default: what the admin allows, as installed no limit. "
+            "Example: 86400"
         ),
     )
     pending_deadline_seconds: Seconds | None = Field(
@@ -602,7 +607,7 @@ class Spec(Model):
         description=(
             "Seconds after its end that the job itself is deleted, with its pods; what it has published stays in the bucket. Not for jobs "
             "that a tool keeps applied, as with GitOps: it would create the job anew, which trains again. May be changed. Default: the job "
-            "stays until somebody deletes it. Example: 604800"
+            "stays until somebody deletes it, unless the admin bounds that. Example: 604800"
         ),
     )
     suspend: bool = Field(
@@ -611,6 +616,13 @@ class Spec(Model):
         description=(
             "true stops the job and frees what it holds: the script gets SIGTERM, what it wrote is published, the pod goes, the job stays. "
             "false again starts the next attempt. May be changed at any time."
+        ),
+    )
+    stop: bool = Field(
+        default=False,
+        description=(
+            "true ends the job for good: the script gets SIGTERM, what it wrote is published, the pod goes, no attempt follows, and the "
+            "job ends as Stopped. May be set at any time, and not be taken back. Default: false."
         ),
     )
     termination_grace_period_seconds: int | None = Field(
@@ -651,7 +663,7 @@ class Spec(Model):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        rules = [*_declared_inputs_rules(), _total_rule(), _brought_rule(), _inactivity_rule(), *_immutability_rules()]
+        rules = [*_declared_inputs_rules(), _total_rule(), _brought_rule(), _inactivity_rule(), _stop_rule(), *_immutability_rules()]
         return {**handler.resolve_ref_schema(handler(schema)), VALIDATIONS: rules}
 
 
@@ -664,9 +676,9 @@ NOTHING_BROUGHT = (
 )
 NO_INACTIVITY = "onInactivity says what is done after inactivitySeconds, which is missing: add it, or leave onInactivity out"
 MUTABLE = frozenset(
-    {"suspend", "active_deadline_seconds", "pending_deadline_seconds", "pod_retention_seconds", "ttl_seconds_after_finished"}
+    {"suspend", "stop", "active_deadline_seconds", "pending_deadline_seconds", "pod_retention_seconds", "ttl_seconds_after_finished"}
 )
-_MUTABLE_WORDS = "suspend, activeDeadlineSeconds, pendingDeadlineSeconds, podRetentionSeconds and ttlSecondsAfterFinished"
+_MUTABLE_WORDS = "suspend, stop, activeDeadlineSeconds, pendingDeadlineSeconds, podRetentionSeconds and ttlSecondsAfterFinished"
 
 
 def _declared_inputs_rules() -> list[dict[str, str]]:
@@ -723,6 +735,14 @@ def _brought_rule() -> dict[str, str]:
 
 def _inactivity_rule() -> dict[str, str]:
     return {"rule": "!has(self.onInactivity) || has(self.inactivitySeconds)", "message": NO_INACTIVITY, "fieldPath": ".onInactivity"}
+
+
+def _stop_rule() -> dict[str, str]:
+    return {
+        "rule": "!(has(oldSelf.stop) && oldSelf.stop) || (has(self.stop) && self.stop)",
+        "message": "stop cannot be taken back: the job has ended by it, or is about to. To run it again, create a new TFTrainingJob",
+        "fieldPath": ".stop",
+    }
 
 
 def _immutability_rules() -> list[dict[str, str]]:

@@ -27,14 +27,25 @@ class Phase(enum.StrEnum):
     PUBLISHING = "Publishing"
     RESTARTING = "Restarting"
     SUSPENDED = "Suspended"
+    STOPPING = "Stopping"
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
+    STOPPED = "Stopped"
 
 
 class Because(enum.StrEnum):
     """Why the operator itself ends an attempt: what is to become of the job then."""
 
     SUSPEND = "Suspend"
+    STOP = "Stop"
+
+
+class Stop(enum.StrEnum):
+    """How a job was stopped: cleanly, by force, or without what it wrote getting into the bucket."""
+
+    STOPPED = "Stopped"
+    FORCED = "ForceStopped"
+    FAILED = "StopFailed"
 
 
 class CheckResult(enum.StrEnum):
@@ -55,6 +66,7 @@ class ConditionType(enum.StrEnum):
     SUSPENDED = "Suspended"
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
+    STOPPED = "Stopped"
     FINISHED = "Finished"
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
@@ -79,7 +91,7 @@ class Condition(Model):
     """One aspect of the job's state."""
 
     type: Annotated[str, Field(max_length=64)] = Field(
-        description="Accepted, Scheduled, Running, Suspended, Succeeded, Failed, Finished, Reconciling or Stalled."
+        description="Accepted, Scheduled, Running, Suspended, Succeeded, Failed, Stopped, Finished, Reconciling or Stalled."
     )
     status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds: True, False or Unknown.")
     reason: Word = Field(description="Why, in one word.")
@@ -99,7 +111,7 @@ class EndingStatus(Model):
     """That the operator itself ends an attempt: written before its pods are deleted, so that no process takes that for somebody else's."""
 
     attempt: Count = Field(description="The attempt that is ended.")
-    because: Word = Field(description="Why: Suspend.")
+    because: Word = Field(description="Why: Suspend or Stop.")
     since: Time = Field(description="When it began.")
 
 
@@ -194,6 +206,17 @@ class FailureStatus(Model):
     traceback: Sentence = Field(default="", description="The end of the traceback.")
     attempt: Count = Field(default=0, description="The attempt that failed.")
     pod: Name = Field(default="", description="The pod that failed.")
+
+
+class StopStatus(Model):
+    """How the job was stopped."""
+
+    reason: Word = Field(
+        description=(
+            "Stopped; ForceStopped: the script was killed after its grace period, or nobody has seen its pod publish; StopFailed: what it "
+            "wrote could not be published."
+        )
+    )
 
 
 class PostMortemStatus(Model):
@@ -314,7 +337,8 @@ class Status(Model):
     phase: Phase | None = Field(
         default=None,
         description=(
-            "Pending, Fetching, Running, Publishing, Restarting, Suspended, Succeeded or Failed. For people: programs read conditions."
+            "Pending, Fetching, Running, Publishing, Restarting, Suspended, Stopping, Succeeded, Failed or Stopped. For people: programs "
+            "read conditions."
         ),
     )
     message: Sentence = Field(
@@ -326,12 +350,15 @@ class Status(Model):
     )
     start_time: Time | None = Field(default=None, description="When the attempt's pod began to fetch.")
     running_time: Time | None = Field(default=None, description="When the attempt's script started.")
-    completion_time: Time | None = Field(default=None, description="When the job succeeded or failed.")
+    completion_time: Time | None = Field(default=None, description="When the job succeeded, failed or was stopped.")
     conditions: tuple[Condition, ...] = Field(
         default=(),
         max_length=CONDITIONS_LIMIT,
         json_schema_extra=_list("map", "type"),
-        description="Finished is True at either end: kubectl wait --for=condition=Finished always returns.",
+        description=(
+            "Finished is True at every end: kubectl wait --for=condition=Finished always returns. Beside it Succeeded or Failed is True, "
+            "and Stopped with Failed for a job that was stopped."
+        ),
     )
     pods: tuple[PodStatus, ...] = Field(
         default=(), max_length=64, json_schema_extra=_list("atomic"), description="The pods of the current attempt."
@@ -368,6 +395,7 @@ class Status(Model):
         default=None, description="What the check has found that was made while the job waited; absent where it did not wait for long."
     )
     failure: FailureStatus | None = Field(default=None, description="Why the job failed.")
+    stop: StopStatus | None = Field(default=None, description="How the job was stopped, where spec.stop has ended it.")
     model: PublishedModel | None = Field(default=None, description="The newest SavedModel that the run wrote.")
     checkpoint: CheckpointStatus | None = Field(default=None, description="What the attempt has started from, and what it has saved.")
     outputs: Outputs | None = Field(default=None, description="What the run left in the bucket.")

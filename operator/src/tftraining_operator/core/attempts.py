@@ -67,12 +67,14 @@ class Attempt:
 class History:
     """What a job has tried: the current attempt, the one that would come next, and the earlier ones that still have pods.
 
-    `ending` is how the operator is about to end the current attempt, None where it does not. `impostors` are pods of attempts that have
-    not begun: somebody who may create pods has given them the job for an owner. `check` is the pod that checks the job while it waits,
-    which belongs to no attempt.
+    `begun` is the last attempt that has begun: while a job is suspended, or waits for a retry, the one before the current one. `ending`
+    is how the operator is about to end the current attempt, None where it does not. `impostors` are pods of attempts that have not begun:
+    somebody who may create pods has given them the job for an owner. `check` is the pod that checks the job while it waits, which belongs
+    to no attempt.
     """
 
     current: Attempt
+    begun: Attempt
     next: Attempt
     past: tuple[Attempt, ...]
     ending: Ending | None
@@ -116,8 +118,10 @@ def history(observed: Observed) -> History:
     def attempt(number: int, *, remembered: bool = False) -> Attempt:
         return Attempt(number, tuple(_replica(job.key.name, PodName(*each, number), pods, gone) for each in _REPLICAS), remembered)
 
+    current = attempt(number, remembered=ending is not None or bool(sequence(job.status.get("pods"))))
     return History(
-        current=attempt(number, remembered=ending is not None or bool(sequence(job.status.get("pods")))),
+        current=current,
+        begun=attempt(number - 1) if 0 < number == recorded.attempt(job.status) and recorded.awaited(job.status) else current,
         next=attempt(number + 1),
         past=tuple(attempt(each) for each in sorted({name.attempt for name in pods} - {number})),
         ending=ending,

@@ -97,7 +97,7 @@ def pod(job: JobRecord, wanted: Effective, configuration: Configuration, attempt
         wanted.runtime.annotations
         | {
             "kubectl.kubernetes.io/default-container": contract.TRAINER,
-            names.DEADLINE: str(wanted.spec.active_deadline_seconds or "none"),
+            names.DEADLINE: str(wanted.active_seconds_left or "none"),
         },
         {
             "terminationGracePeriodSeconds": wanted.grace_seconds + PUBLISH_SECONDS,
@@ -221,7 +221,7 @@ def _verbatim(job: JobRecord, wanted: Effective, configuration: Configuration, a
         secret_variables=tuple(variable.name for variable in spec.env if variable.value_from is not None),
         grace_seconds=wanted.grace_seconds,
         publish_seconds=PUBLISH_SECONDS,
-        active_deadline_seconds=spec.active_deadline_seconds,
+        active_deadline_seconds=wanted.active_seconds_left,
         inactivity_seconds=spec.inactivity_seconds,
         on_inactivity=spec.on_inactivity or contract.OnInactivity.FAIL,
         workspace_bytes=wanted.workspace_bytes,
@@ -343,7 +343,8 @@ def _publisher(wanted: Effective, plan: str, reports_url: str) -> dict[str, Any]
 def _record(wanted: Effective) -> list[dict[str, Any]]:
     """Return the variable with what the job is, complete with defaults, for the lock file that the publisher leaves."""
     spec: dict[str, Any] = wanted.spec.model_dump(by_alias=True, exclude_defaults=True, mode="json")
-    spec.pop("suspend", None)
+    for will in ("suspend", "stop"):
+        spec.pop(will, None)
     spec["script"].pop("inline", None)
     spec["runtime"] = wanted.runtime_name
     gpus = {"gpus": wanted.spec.resources.gpus, "gpuResource": wanted.gpu_resource} if wanted.spec.resources.gpus else {}

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from tftrainer.withholding import Plain
 
 from tftraining_operator.api.fields import ARGUMENT_LIMIT, INLINE_LIMIT
+from tftraining_operator.api.quantities import exact
 from tftraining_operator.api.spec import Budget, Spec
 from tftraining_operator.api.status import ConditionType
 from tftraining_operator.core import attempts, recorded
@@ -116,11 +117,24 @@ class Case:
         found = effective(self.spec, self.configuration, self.runtime_name, runtime)
         times = recorded.retries(self.job.status)[Budget.OUT_OF_MEMORY]
         # What is full may be /dev/shm, which has a size of its own and is part of memory.
-        return replace(found, memory=self._grown(found.memory, times), shared_memory=self._grown(found.shared_memory, times))
+        memory, shared_memory = self._grown(found.memory, times), self._grown(found.shared_memory, times)
+        return replace(found, memory=memory, shared_memory=shared_memory, ran_seconds=recorded.usage(self.job.status).running_seconds)
 
     def memory_after(self, retries: int) -> str:
         """Return the memory of an attempt before which so many had too little."""
         return self._grown(self.spec.resources.memory or self.configuration.defaults.resources.memory, retries)
 
     def _grown(self, memory: str, times: int) -> str:
-        return grown(memory, self.spec.retry.memory_growth, times, self.configuration.retries.max_memory)
+        return grown(memory, self.spec.retry.memory_growth, times, self.most_memory[1])
+
+    @property
+    def most_memory(self) -> tuple[str, str]:
+        """What memory grows to at most, after the value of the chart that says so; both empty where none does."""
+        bounds = (("retries.maxMemory", self.configuration.retries.max_memory), ("maxima.memory", self.configuration.maxima.memory))
+        return min((each for each in bounds if each[1]), key=lambda each: exact(each[1]), default=("", ""))
+
+    def retries(self, budget: Budget) -> int:
+        """Return how many retries a budget has: as the job says, else as is usual, but no more than an admin allows one job."""
+        most, named = self.configuration.maxima.retries, self.spec.retry.named(budget)
+        usual = self.spec.retry.of(budget)
+        return named if named is not None else usual if most is None else min(usual, most)

@@ -272,6 +272,9 @@ def _trainer_failed(pod: PodRecord, wanted: Effective) -> Verdict | None:
             told.message,
             f"raise spec.resources.workspace ({wanted.workspace}), or let the script write less",
         )
+    if told.reason is Reason.DEADLINE_EXCEEDED and (wanted.ran_seconds or wanted.bounded):
+        # The launcher knows what was left for its attempt, and nothing of those before, nor who has set the bound.
+        return Verdict(msgspec.structs.replace(told, message=f"{told.message} That was all of {wanted.active_words}."[:1024]))
     # A launcher that lives to say so has seen no signal from outside its container.
     return Verdict(told, own_signal=told.reason is Reason.SCRIPT_KILLED)
 
@@ -344,7 +347,7 @@ def deleted(pod_name: str, otherwise: str = "") -> Verdict:
     return verdict(
         Reason.POD_DELETED,
         f"pod {pod_name} was deleted by somebody else{otherwise} before the job had ended",
-        "create the job again; to stop a job, set spec.suspend or delete the job itself",
+        "create the job again; to stop a job, set spec.stop or spec.suspend, or delete the job itself",
         pod=pod_name,
     )
 

@@ -31,14 +31,16 @@ OPERATORS_OWN: Final = frozenset(
 def end(job: JobRecord) -> Phase | None:
     """Return the end that the status claims, None where it claims none or is not whole, as one that somebody made up.
 
-    An end has a shape: `Finished`, the time, and one of the pair. Its words and places may be those of another version: a job that has
-    ended must not run again because nobody here knows the reason.
+    An end has a shape: `Finished`, the time, and one of the pair, where `Failed` is that of a stopped job too, which has `Stopped` beside
+    it. Its words and places may be those of another version: a job that has ended must not run again because nobody here knows the reason.
     """
     true = {entry["type"] for entry in recorded.conditions(job.status) if entry["status"] == "True"}
     ends = true & {ConditionType.SUCCEEDED, ConditionType.FAILED}
     if ConditionType.FINISHED not in true or len(ends) != 1 or timestamp(job.status.get("completionTime")) is None:
         return None
-    return Phase.SUCCEEDED if ConditionType.SUCCEEDED in ends else Phase.FAILED
+    if ConditionType.SUCCEEDED in ends:
+        return Phase.SUCCEEDED
+    return Phase.STOPPED if ConditionType.STOPPED in true else Phase.FAILED
 
 
 def credible(job: JobRecord, claimed: Phase, pod: PodRecord | None) -> bool:
@@ -47,6 +49,9 @@ def credible(job: JobRecord, claimed: Phase, pod: PodRecord | None) -> bool:
         return True
     if claimed is Phase.SUCCEEDED:
         return all(container is not None and container.exit_code == 0 for container in map(pod.container, (TRAINER, PUBLISHER)))
+    if claimed is Phase.STOPPED:
+        # What a job that never ran is shown as having published is no success: who may create pods can give them any owner.
+        return ended(pod)
     if (check := recorded.check(job.status)) is not None and check.result is CheckResult.FAILED:
         return True
     return _claimed_reason(job) in OPERATORS_OWN or (ended(pod) and success(job, pod) is None)
@@ -63,9 +68,13 @@ def ended(pod: PodRecord) -> bool:
 
 
 def ended_at(pod: PodRecord | None) -> float | None:
-    """Return the Unix second at which the last of the pod's containers ended, None where none has, or nobody knows."""
-    ends = [container.finished_at for container in pod.containers if container.finished_at is not None] if pod is not None else []
-    return max(ends, default=None)
+    """Return the Unix second at which the last of the pod's containers ended, None where none has, or nobody knows.
+
+    Of a pod whose node is lost one may be shown as running for ever: then what ended before it tells nothing.
+    """
+    if pod is None or any(container.state == "running" for container in pod.containers):
+        return None
+    return max((container.finished_at for container in pod.containers if container.finished_at is not None), default=None)
 
 
 def success(job: JobRecord, pod: PodRecord) -> PublishReport | None:

@@ -14,7 +14,7 @@ from tftraining_operator.core import recorded
 from tftraining_operator.core.records import Raw
 from tftraining_operator.core.situation import Situation
 
-_STARTING: Final = frozenset({Phase.PENDING, Phase.FETCHING, Phase.RESTARTING})
+_ON_ITS_WAY: Final = frozenset({Phase.PENDING, Phase.FETCHING, Phase.RESTARTING, Phase.STOPPING})
 _LATEST: Final = 253_402_300_799.0
 
 
@@ -51,21 +51,32 @@ def _facts(situation: Situation, before: Mapping[str, Any]) -> Iterator[Fact]:
         if phase is not Phase.SUSPENDED:
             yield _scheduled(situation)
         yield _running(situation)
-    if phase is Phase.SUSPENDED:
+    yield from _willed(situation, before)
+    if situation.finished:
+        end = ConditionType.SUCCEEDED if phase is Phase.SUCCEEDED else ConditionType.FAILED
+        yield Fact(end, "True", reason, message, situation.ended_at)
+        yield Fact(ConditionType.FINISHED, "True", reason, at=situation.ended_at)
+    # Generic tools: still on its way until the pod runs, or is gone where it has to; failed for good with Stalled. Never both, and
+    # neither while it trains.
+    if phase in _ON_ITS_WAY or situation.ending is not None:
+        yield Fact(ConditionType.RECONCILING, "True", reason)
+    if phase is Phase.FAILED:
+        yield Fact(ConditionType.STALLED, "True", reason, at=situation.ended_at)
+
+
+def _willed(situation: Situation, before: Mapping[str, Any]) -> Iterator[Fact]:
+    """Yield what somebody wants of the job, and how far that is."""
+    phase, message = situation.phase, situation.message
+    if phase is Phase.STOPPING:
+        yield Fact(ConditionType.STOPPED, "False", "Stopping", message)
+    elif phase is Phase.STOPPED:
+        yield Fact(ConditionType.STOPPED, "True", situation.reason, at=situation.ended_at)
+    elif phase is Phase.SUSPENDED:
         yield Fact(ConditionType.SUSPENDED, "True", "Suspended", message)
     elif situation.ending is not None:
         yield Fact(ConditionType.SUSPENDED, "False", recorded.SUSPENDING, message)
     elif ConditionType.SUSPENDED in before and not situation.finished:
         yield Fact(ConditionType.SUSPENDED, "False", "Resumed")
-    if situation.finished:
-        end = ConditionType.SUCCEEDED if phase is Phase.SUCCEEDED else ConditionType.FAILED
-        yield Fact(end, "True", reason, message, situation.ended_at)
-        yield Fact(ConditionType.FINISHED, "True", reason, at=situation.ended_at)
-    # Generic tools: still on its way until the pod runs, failed for good with Stalled. Never both, and neither while it trains.
-    if phase in _STARTING:
-        yield Fact(ConditionType.RECONCILING, "True", reason)
-    if phase is Phase.FAILED:
-        yield Fact(ConditionType.STALLED, "True", reason, at=situation.ended_at)
 
 
 def _scheduled(situation: Situation) -> Fact:

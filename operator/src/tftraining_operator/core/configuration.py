@@ -91,6 +91,22 @@ class Retries(Frozen):
     max_memory: Quantity | Literal[""] = ""
 
 
+def _unbounded(value: Any) -> Any:
+    return None if value == "" else value
+
+
+class Maxima(Frozen):
+    """What one job may ask for at most, times in seconds; `retries` is of each budget. What is empty (None, as a number) is no bound."""
+
+    cpu: Quantity | Literal[""] = ""
+    memory: Quantity | Literal[""] = ""
+    workspace: Quantity | Literal[""] = ""
+    gpus: Annotated[int | None, Field(ge=0), BeforeValidator(_unbounded)] = None
+    active_deadline_seconds: Annotated[int | None, Field(ge=1), BeforeValidator(_unbounded)] = None
+    ttl_seconds_after_finished: Annotated[int | None, Field(ge=0), BeforeValidator(_unbounded)] = None
+    retries: Annotated[int | None, Field(ge=0), BeforeValidator(_unbounded)] = None
+
+
 class PackageIndex(Frozen):
     """Where jobs may install packages from: the URL of an index (PEP 503); without one, nowhere. It is shown to users: no secrets in it."""
 
@@ -110,5 +126,6 @@ class Configuration(Frozen):
     implicit_fetch_bytes: int = Field(default=2 * 1024**3, ge=0)
     outputs: Outputs = Outputs()
     retries: Retries = Retries()
+    maxima: Maxima = Maxima()
     package_index: PackageIndex = PackageIndex()
     reports_url: str = Field(default="", max_length=1024, pattern=r"^(http://[^\s/]+/\S*)?$")

@@ -27,7 +27,11 @@ SIDE_CPU: Final = "1"
 
 @dataclass(frozen=True, slots=True)
 class Effective:
-    """A spec with the configuration's defaults filled in. Times are seconds, sizes bytes unless they are quantities."""
+    """A spec with the configuration's defaults filled in. Times are seconds, sizes bytes unless they are quantities.
+
+    `active_seconds` is for how long its scripts may run in all attempts together, None for ever; `ran_seconds` of that are used.
+    `bounded` tells that it is what an admin gives a job at most.
+    """
 
     spec: Spec
     runtime_name: str
@@ -43,6 +47,28 @@ class Effective:
     grace_seconds: int
     pending_seconds: int
     preflight: Preflight
+    active_seconds: int | None
+    bounded: bool
+    ran_seconds: int = 0
+
+    @property
+    def active_seconds_left(self) -> int | None:
+        """For how long the script may run in the attempt to come, or in the one that there is; None for ever."""
+        return None if self.active_seconds is None else max(self.active_seconds - self.ran_seconds, 0)
+
+    @property
+    def active_words(self) -> str:
+        """Return what bounds the time of running, and how much of that earlier attempts took."""
+        if self.active_seconds is None:
+            return "the deadline that it began with"
+        earlier = f", of which earlier attempts took {self.ran_seconds} s" if self.ran_seconds else ""
+        field = "maxima.activeDeadlineSeconds of the chart" if self.bounded else "spec.activeDeadlineSeconds"
+        return f"{field} ({self.active_seconds}){earlier}"
+
+    @property
+    def more_time(self) -> str:
+        """Return how a job gets more time of running."""
+        return "ask an admin to raise it, then create the job again" if self.bounded else "raise spec.activeDeadlineSeconds in a new job"
 
     @property
     def workspace_bytes(self) -> int:
@@ -59,6 +85,7 @@ def effective(spec: Spec, configuration: Configuration, runtime_name: str, runti
     """Return the spec with defaults filled in."""
     wanted, given = spec.resources, configuration.defaults
     cpu, cpu_limit = _cpus(spec.resources, given.resources)
+    asked, most = spec.active_deadline_seconds, configuration.maxima.active_deadline_seconds
     return Effective(
         spec=spec,
         runtime_name=runtime_name,
@@ -74,6 +101,8 @@ def effective(spec: Spec, configuration: Configuration, runtime_name: str, runti
         grace_seconds=_either(spec.termination_grace_period_seconds, given.termination_grace_period_seconds),
         pending_seconds=_either(spec.pending_deadline_seconds, given.pending_deadline_seconds),
         preflight=spec.preflight or given.preflight,
+        active_seconds=least(asked, most),
+        bounded=most is not None and (asked is None or asked > most),
     )
 
 
@@ -106,6 +135,11 @@ def grown(memory: str, growth: float, times: int, most: str) -> str:
     if most:
         wanted = max(first, min(wanted, amount(most)))
     return f"{math.ceil(wanted / 1024**2)}Mi"
+
+
+def least(*bounds: int | None) -> int | None:
+    """Return the least of some bounds, None where there is none."""
+    return min((each for each in bounds if each is not None), default=None)
 
 
 def _cpus(wanted: ResourcesWanted, given: ResourcesGiven) -> tuple[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tftraining_operator.api.status import CheckResult, ConditionType, Phase
+from tftraining_operator.api.status import CheckResult, ConditionType, Phase, Stop
 from tftraining_operator.core import recorded
 from tftraining_operator.core.observe import mapping, text
 from tftraining_operator.core.records import Event, Raw
@@ -29,6 +29,9 @@ def news(situation: Situation, previous: Raw) -> tuple[Event, ...]:
     noted = _noted(situation, previous)
     if situation.phase in {Phase.FAILED, Phase.RESTARTING}:
         return (Event("Warning", situation.reason, situation.message), *outputs, *noted)
+    if situation.phase is Phase.STOPPED:
+        kind = "Normal" if situation.reason == Stop.STOPPED else "Warning"
+        return (Event(kind, situation.reason, situation.message), *outputs, *noted)
     if situation.lost:
         return (*_falls_silent(situation, previous), *noted)
     milestone = _MILESTONES.get(situation.phase)

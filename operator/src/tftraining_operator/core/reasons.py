@@ -133,7 +133,8 @@ REASONS: Final[Mapping[Reason, Entry]] = {
         Cause.SPEC,
         None,
         (
-            "the spec breaks a rule that the API server did not check, or `script.uri` names an object of more than 64 MiB, "
+            "the spec breaks a rule that the API server did not check, or asks for more than "
+            "[an admin lets one job have](../how-to/quotas.md#a-bound-for-each-job), or `script.uri` names an object of more than 64 MiB, "
             "which is no program"
         ),
         "the message names the field",
@@ -241,7 +242,7 @@ REASONS: Final[Mapping[Reason, Entry]] = {
         Section.LIMITS,
         Cause.DEADLINE,
         None,
-        "the script ran longer than `activeDeadlineSeconds`",
+        "the script ran longer than `activeDeadlineSeconds`, in all [attempts together](../how-to/retries.md#time)",
         (
             "raise it; what was written until then is in the bucket. Where the hint says that the last line was passed: end the "
             "thread that it names, or make it a daemon"
@@ -308,7 +309,7 @@ REASONS: Final[Mapping[Reason, Entry]] = {
         Cause.INFRASTRUCTURE,
         Budget.INFRASTRUCTURE,
         "somebody deleted the pod",
-        "to stop a job, suspend or delete the job; else create it anew, or raise `retry.infrastructure`",
+        "to stop a job, set `stop` or `suspend`, or delete it; else create it anew, or raise `retry.infrastructure`",
     ),
     Reason.EVICTED: Entry(
         Section.CLUSTER,

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from tftrainer.messages import contract
 
 from tftraining_operator.api.spec import Budget
-from tftraining_operator.api.status import AttemptStatus, Because, CheckResult, ConditionType, Status
+from tftraining_operator.api.status import AttemptStatus, Because, CheckResult, ConditionType, Status, UsageStatus
 from tftraining_operator.core.observe import integer, mapping, sequence, text, timestamp
 from tftraining_operator.core.records import Raw
 from tftraining_operator.core.words import line
@@ -93,6 +93,12 @@ def begun(status: Raw, *, suspend: bool) -> int:
     return number + 1 if ended is not None and ended.attempt == number else number
 
 
+def awaited(status: Raw) -> bool:
+    """Tell whether the recorded attempt is still to come: the job is suspended, or waits for a retry."""
+    retry = restart(status)
+    return holds(status, ConditionType.SUSPENDED) or (retry is not None and not retry.begun)
+
+
 def restart(status: Raw) -> Restart | None:
     """Return the retry that the recorded attempt is, None where it is none."""
     found = mapping(status.get("restart"))
@@ -118,6 +124,11 @@ def part(status: Raw, *fields: str) -> Status:
         return part(status, *(field for field in found if field not in odd)) if odd & found.keys() else Status()
     except RecursionError:
         return Status()
+
+
+def usage(status: Raw) -> UsageStatus:
+    """Return what the attempts that have ended took of the cluster."""
+    return part(status, "usage").usage or UsageStatus()
 
 
 def attempts(status: Raw) -> tuple[AttemptStatus, ...]:
@@ -163,5 +174,5 @@ def checkpoint(status: Raw, number: int) -> str:
 
 
 def reason(status: Raw) -> str:
-    """Return why a job failed, or what it waits for; empty for all others."""
-    return text(mapping(status.get("pending") or status.get("failure")).get("reason"), 64)
+    """Return why a job failed, what it waits for, or how it was stopped; empty for all others."""
+    return text(mapping(status.get("pending") or status.get("failure") or status.get("stop")).get("reason"), 64)

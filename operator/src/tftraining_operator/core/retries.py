@@ -35,7 +35,7 @@ def after(case: Case, found: Verdict) -> Again | str:
     budget = found.budget
     if budget is None:
         return ""
-    used, limit = recorded.retries(case.job.status), case.spec.retry.of(budget)
+    used, limit = recorded.retries(case.job.status), case.retries(budget)
     same = _same(case, found)
     if same is not None:
         return f"attempt {same} ended by the same exception at the same line: it is not tried again"
@@ -47,8 +47,8 @@ def after(case: Case, found: Verdict) -> Again | str:
     if budget is Budget.OUT_OF_MEMORY and case.spec.retry.memory_growth > 1:
         memory = case.memory_after(used[budget])
         if amount(memory) <= amount(case.wanted.memory):
-            most = case.configuration.retries.max_memory
-            return f"it is not tried again: more memory than {memory} is not to be had (retries.maxMemory of the chart is {most})"
+            name, most = case.most_memory
+            return f"it is not tried again: more memory than {memory} is not to be had ({name} of the chart is {most})"
         words += f", with {memory} of memory"
     number = case.current.number + 1
     return Again(Restart(number, case.now + _pause(case.job.uid, number, used[budget])), used, words)

@@ -52,7 +52,7 @@ class Situation:
     @property
     def finished(self) -> bool:
         """Whether the job has come to its end."""
-        return self.phase in {Phase.SUCCEEDED, Phase.FAILED}
+        return self.phase in {Phase.SUCCEEDED, Phase.FAILED, Phase.STOPPED}
 
     @property
     def ended(self) -> Attempt | None:

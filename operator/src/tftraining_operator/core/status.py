@@ -47,6 +47,7 @@ def render(situation: Situation, job: JobRecord, now: float, runtime: str, ended
         "pending": _pending(situation.pending),
         "preflight": _check(situation.check),
         "failure": _failure(situation.verdict, number) if situation.finished else None,
+        "stop": {"reason": situation.reason} if situation.phase is Phase.STOPPED else None,
         "notes": [{"reason": note.reason.value, "message": line(note.message)} for note in situation.notes],
         "code": pins.render(job, _fetched(left) or situation.checked),
         **_left(left, situation, job),
@@ -170,7 +171,7 @@ def _left(pod: PodRecord | None, situation: Situation, job: JobRecord) -> dict[s
     """Return what the pod has left behind."""
     if pod is not None:
         return _reported(pod, job, situation.saved)
-    return _kept(job.status) if situation.phase in {Phase.SUSPENDED, Phase.RESTARTING} else {}
+    return _kept(job.status) if situation.phase in {Phase.SUSPENDED, Phase.RESTARTING, Phase.STOPPED} else {}
 
 
 def _kept(previous: Raw) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from tftraining_operator.api.status import ConditionType, UsageStatus
 from tftraining_operator.core import recorded
 from tftraining_operator.core.case import Case
 from tftraining_operator.core.observe import timestamp
-from tftraining_operator.core.records import PodRecord, Raw
+from tftraining_operator.core.records import PodRecord
 from tftraining_operator.core.reports import report
 from tftraining_operator.core.situation import Situation
 
@@ -27,7 +27,7 @@ _HIGH: Final = 0.9
 
 def usage(case: Case, situation: Situation) -> dict[str, Any]:
     """Return the figures of all attempts that have ended, as the status has them: each is counted once, however often it is looked at."""
-    before = _recorded(case.job.status)
+    before = recorded.usage(case.job.status)
     attempt = situation.ended
     last = attempt.chief.last if attempt is not None else None
     if attempt is None or last is None or attempt.number < before.attempts or not isinstance(case.parsed, Spec):
@@ -55,8 +55,13 @@ def usage(case: Case, situation: Situation) -> dict[str, Any]:
     )
 
 
-def _recorded(status: Raw) -> UsageStatus:
-    return recorded.part(status, "usage").usage or UsageStatus()
+def running_seconds(case: Case, ended_at: float) -> int:
+    """Return for how long the scripts of all attempts have run, that of the current one, which ended at that Unix second, included."""
+    before, last = recorded.usage(case.job.status), case.chief.last
+    if last is None or case.current.number < before.attempts:
+        return before.running_seconds
+    _, _, running, _ = _seconds(case, last, ended_at)
+    return _sum(before.running_seconds, running)
 
 
 def _shown(figures: UsageStatus) -> dict[str, Any]:

@@ -24,7 +24,7 @@ Record = TypeVar("Record", JobRecord, PodRecord)
 class Compact:
     """A record of a job or of a pod as bytes, beside what it is found, compared and counted by.
 
-    `phase` is what its status says, in one word, and `reason` why it failed.
+    `phase` is what its status says, in one word, and `reason` why it failed, or how it was stopped.
     """
 
     key: Key

@@ -22,7 +22,7 @@ class Informer:
 
     def job(self, job: JobRecord, *, deleted: bool, listed: bool) -> None:
         """Take an event of a job."""
-        self._watches.heard(job.uid)
+        self._heard(job.uid, listed=listed)
         if deleted:
             self._store.drop_job(job.key, job.uid)
             self._queue.add(job.key)
@@ -31,7 +31,7 @@ class Informer:
 
     def pod(self, pod: PodRecord, *, deleted: bool, listed: bool) -> None:
         """Take an event of a pod. Its end is looked at before all else: somebody waits for it, and it may be room for another job."""
-        self._watches.heard(pod.uid)
+        self._heard(pod.uid, listed=listed)
         over = deleted or claims.ended(pod)
         ends = over and self._store.is_going_on(pod.uid)
         for key in self._store.drop_pod(pod) if deleted else self._store.put_pod(pod):
@@ -46,3 +46,8 @@ class Informer:
             self._queue.add(key)
         for key in self._store.checks.next(namespace):
             self._queue.add(key)
+
+    def _heard(self, uid: str, *, listed: bool) -> None:
+        self._watches.heard(uid)
+        if listed:
+            self._watches.listed()

@@ -49,8 +49,8 @@ _USED: Final = {
     "wastedCpuSeconds": ("cpu", "wasted"),
 }
 """Fields of `status.usage`, and the resource and state that they are counted as."""
-_HOLDING: Final = frozenset({Phase.FETCHING, Phase.RUNNING, Phase.PUBLISHING})
-_RESTING: Final = frozenset({Phase.SUSPENDED, Phase.SUCCEEDED, Phase.FAILED})
+_HOLDING: Final = frozenset({Phase.FETCHING, Phase.RUNNING, Phase.PUBLISHING, Phase.STOPPING})
+_RESTING: Final = frozenset({Phase.SUSPENDED, Phase.SUCCEEDED, Phase.FAILED, Phase.STOPPED})
 
 # When each series was first seen: twice the series, for what nobody asks.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -214,7 +214,7 @@ def _family(name: str, documentation: str, labels: tuple[str, ...], tally: Tally
 def _failed_attempts(status: Raw) -> dict[int | None, str]:
     """Return the causes of all failed attempts that a status tells of, by their numbers."""
     failed = list(sequence(status.get("attempts")))
-    if recorded.holds(status, ConditionType.FAILED):
+    if "failure" in status:
         failed.append(status.get("failure"))
     return {integer(each.get("attempt")): text(each.get("cause")) for each in map(mapping, failed)}
 

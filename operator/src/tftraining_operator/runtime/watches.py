@@ -9,6 +9,7 @@ class Watches:
     def __init__(self) -> None:
         self._last: set[str] = set()
         self._before: set[str] = set()
+        self._anew = False
 
     def missed(self, uid: str) -> None:
         """Note that a sweep has found an object newer than the store had it. A watch may only be a moment late."""
@@ -19,15 +20,20 @@ class Watches:
         self._last.discard(uid)
         self._before.discard(uid)
 
+    def listed(self) -> None:
+        """Note that a watch begins, with a list of what there is: of what was deleted while there was none, it will not tell."""
+        self._anew = True
+
     def begin_sweep(self) -> None:
         """Note that the next sweep begins."""
+        self._anew = False
         self._before |= self._last
         self._last = set()
 
     @property
     def doubtful(self) -> bool:
-        """Whether the last sweep found something that no watch has told of since."""
-        return bool(self._last)
+        """Whether the last sweep found something that no watch has told of since, or a watch has begun after it."""
+        return self._anew or bool(self._last)
 
     @property
     def silent(self) -> bool:

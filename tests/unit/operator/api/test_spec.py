@@ -55,9 +55,10 @@ def test_a_field_of_a_newer_definition_is_ignored() -> None:
     assert Spec.model_validate({"script": {"uri": "s3://bucket/a.py", "later": 1}, "later": {"a": 1}}).script.uri == "s3://bucket/a.py"
 
 
-def test_only_suspending_and_deadlines_can_be_changed() -> None:
+def test_only_suspending_stopping_and_deadlines_can_be_changed() -> None:
     assert {
         "suspend",
+        "stop",
         "active_deadline_seconds",
         "pending_deadline_seconds",
         "pod_retention_seconds",

@@ -115,7 +115,7 @@ pods = st.fixed_dictionaries(
 )
 job_conditions = st.lists(
     st.fixed_dictionaries(
-        {"type": _mostly("Finished", "Succeeded", "Failed", "Suspended"), "status": _mostly("True", "False")},
+        {"type": _mostly("Finished", "Succeeded", "Failed", "Suspended", "Stopped"), "status": _mostly("True", "False")},
         optional={"reason": _mostly("Suspending"), "lastTransitionTime": times},
     )
     | garbage,
@@ -134,6 +134,7 @@ jobs = st.fixed_dictionaries(
             {"script": _mostly({"inline": "print(1)", "name": "a.py"}, {"uri": "s3://bucket/a.py"})},
             optional={
                 "suspend": _mostly(True, False),
+                "stop": _mostly(True, False),
                 "runtime": _mostly("tf1", "tf3"),
                 "resources": garbage
                 | st.fixed_dictionaries({}, optional={"memory": _mostly("4Gi", "0"), "workspace": _mostly("1Mi"), "gpus": _mostly(1)}),
@@ -163,7 +164,8 @@ jobs = st.fixed_dictionaries(
                     {"result": _mostly("Started", "Passed", "Failed", "Inconclusive"), "lastUpdateTime": times},
                     optional={"message": st.text(max_size=40)},
                 ),
-                "ending": garbage | st.fixed_dictionaries({"attempt": _mostly(0, 1), "because": st.just("Suspend"), "since": times}),
+                "ending": garbage
+                | st.fixed_dictionaries({"attempt": _mostly(0, 1), "because": st.sampled_from(["Suspend", "Stop"]), "since": times}),
                 "restart": garbage | st.fixed_dictionaries({"attempt": _mostly(0, 1), "at": times}, optional={"begun": st.booleans()}),
                 "retries": garbage | st.dictionaries(st.sampled_from(["userError", "infrastructure"]), _mostly(0, 1, 2)),
                 "attempts": garbage | st.lists(st.fixed_dictionaries({"attempt": _mostly(0, 1), "reason": st.just("Evicted")})),

@@ -66,6 +66,12 @@ class TestThePodsOfAFinishedJob:
         assert deleted(plan(observed, lost + DAY - 1)) == []
         assert deleted(plan(observed, lost + DAY)) == ["iris-chief-0"]
 
+    def test_of_which_nothing_says_when_they_ended_are_kept_from_their_creation(self) -> None:
+        observed = seen(job(retry={"infrastructure": 0}), replace(Pod(), phase="Failed", reason="Evicted"))
+        observed = after(observed, plan(observed, CREATED + 1))
+        assert deleted(plan(observed, CREATED + DAY)) == []
+        assert deleted(plan(observed, CREATED + 1 + DAY)) == ["iris-chief-0"]
+
     def test_of_earlier_attempts_go_in_their_own_time(self) -> None:
         observed = finished(evicted(0), podRetentionSeconds=60)
         assert deleted(plan(observed, ENDED + 59)) == ["iris-chief-0"]

@@ -72,8 +72,10 @@ async def test_gpus_are_told_by_who_holds_them_and_who_wants_them() -> None:
         job("new", "b", gpus=2),
         job("rests", gpus=16, phase="Suspended"),
         job("ended", gpus=32, phase="Succeeded"),
+        job("stopped", gpus=64, phase="Stopped"),
+        job("stops", "c", gpus=3, phase="Stopping"),
     )
-    assert samples(metrics, "tftraining_gpus") == {("a", "held"): 5, ("a", "wanted"): 8, ("b", "wanted"): 2}
+    assert samples(metrics, "tftraining_gpus") == {("a", "held"): 5, ("a", "wanted"): 8, ("b", "wanted"): 2, ("c", "held"): 3}
 
 
 async def test_what_the_process_knows_anyway_is_read_at_the_scrape() -> None:
@@ -108,6 +110,14 @@ def test_an_end_is_counted_once_with_its_reason_and_the_time_that_it_ran() -> No
     assert samples(metrics, "tftraining_jobs_finished_total") == {("a", "Failed", "OutOfMemory"): 1}
     assert samples(metrics, "tftraining_attempts_failed_total") == {("OutOfMemory",): 1}
     assert samples(metrics, "tftraining_job_run_seconds_sum") == {("Failed",): 100}
+
+
+def test_a_stopped_job_is_counted_by_how_it_was_stopped_and_no_attempt_of_it_as_failed() -> None:
+    metrics, stopped = Metrics(9), ended("Stopped", stop={"reason": "ForceStopped"})
+    stopped["conditions"] += [condition("Failed", "True", NOW), condition("Stopped", "True", NOW)]
+    metrics.changed(job(phase="Stopping"), stopped)
+    assert samples(metrics, "tftraining_jobs_finished_total") == {("a", "Stopped", "ForceStopped"): 1}
+    assert samples(metrics, "tftraining_attempts_failed_total") == {}
 
 
 def test_an_end_without_a_run_has_no_time_that_it_ran() -> None:

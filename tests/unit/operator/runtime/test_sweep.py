@@ -10,12 +10,14 @@ import pytest
 from tftraining_operator.core.records import Key
 from tftraining_operator.kube.clock import ServerClock
 from tftraining_operator.kube.errors import ApiError, NotFoundError, RefusedError, UnavailableError
+from tftraining_operator.runtime.informer import Informer
 from tftraining_operator.runtime.metrics import Metrics
 from tftraining_operator.runtime.store import Store
 from tftraining_operator.runtime.sweep import Sweep
 from tftraining_operator.runtime.watches import Watches
 from tftraining_operator.runtime.workqueue import WorkQueue
 
+from ..core.given import Pod
 from .board import Board
 
 JOBS = "/apis/tftraining.dev/v1alpha1/namespaces/{}/tftrainingjobs"
@@ -152,3 +154,15 @@ async def test_where_nothing_happens_a_sweep_finds_nothing_to_complain_of() -> N
     for _ in range(3):
         await swept.sweep.once()
         assert not swept.watches.silent
+
+
+async def test_a_watch_that_begins_with_a_list_is_followed_by_a_sweep_for_what_was_deleted_before_it() -> None:
+    swept = Swept(["a"])
+    await swept.sweep.once()
+    assert not swept.watches.doubtful
+    Informer(swept.store, swept.queue, swept.watches).pod(Pod().record(), deleted=False, listed=False)
+    assert not swept.watches.doubtful, "what happens is told"
+    Informer(swept.store, swept.queue, swept.watches).pod(Pod().record(), deleted=False, listed=True)
+    assert swept.watches.doubtful
+    await swept.sweep.once()
+    assert not swept.watches.doubtful

@@ -210,6 +210,7 @@ FIELDS = {
     "dependencies": st.nothing(),
     "runtime": CHARACTERS,
     "suspend": st.nothing(),
+    "stop": st.nothing(),
 }
 
 

@@ -11,18 +11,19 @@ import msgspec
 import pytest
 from tftrainer.layout import Layout
 from tftrainer.messages.contract import LiveReport, Note, NoteReason, RunNotes
-from tftrainer.publish.live_report import AGAIN_SECONDS, LONGEST_SECONDS, LiveReports, live_reports
+from tftrainer.publish.live_report import AGAIN_SECONDS, LONGEST_SECONDS, STANDBY_TRIES, LiveReports, live_reports
 
 NOTE = Note(reason=NoteReason.PROCESS_OUT_OF_MEMORY, message="a process was killed")
 
 
 class Operator(http.server.HTTPServer):
-    """Takes reports, and answers with `status`; `elsewhere` is where it would have them sent instead."""
+    """Takes reports, and answers with `status`; `elsewhere` is where it would have them sent instead, `retry_after` when."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answer)
         self.status = 204
         self.elsewhere = ""
+        self.retry_after = ""
         self.heard: list[tuple[str, str, bytes]] = []
         self.asked = threading.Semaphore(0)
 
@@ -40,6 +41,8 @@ class Answer(http.server.BaseHTTPRequestHandler):
         self.send_response(self.server.status)
         if self.server.elsewhere:
             self.send_header("Location", self.server.elsewhere)
+        if self.server.retry_after:
+            self.send_header("Retry-After", self.server.retry_after)
         self.end_headers()
         self.server.asked.release()
 
@@ -133,6 +136,33 @@ def test_where_nobody_takes_it_it_is_sent_less_often_and_the_third_failure_is_sa
     [said] = pod.said
     assert "the job goes on all the same" in said
     assert "503" in said
+
+
+def test_told_that_a_process_stands_by_it_asks_again_at_once_as_the_next_request_may_reach_the_one_that_works(
+    operator: Operator, pod: Pod
+) -> None:
+    operator.status, operator.retry_after = 503, "1"
+    pod.checkpoint = "step 1"
+    for _ in range(STANDBY_TRIES):
+        assert operator.asked.acquire(timeout=10)
+        assert not operator.asked.acquire(timeout=0.1), "not before the second is over"
+        pod.clock.now += 1
+    assert pod.said == []
+    assert operator.asked.acquire(timeout=10)
+    pod.clock.now += AGAIN_SECONDS
+    assert not operator.asked.acquire(timeout=0.3), "so often in a row it is a failure like others"
+    operator.status = 204
+    pod.clock.now += AGAIN_SECONDS
+    assert operator.asked.acquire(timeout=10)
+
+
+@pytest.mark.parametrize("wait", ["-1", "soon", "9" * 400, "²"])
+def test_a_wait_that_is_none_or_too_long_is_bounded(operator: Operator, pod: Pod, wait: str) -> None:
+    operator.status, operator.retry_after = 503, wait.encode("utf-8").decode("latin-1")
+    pod.checkpoint = "step 1"
+    assert operator.asked.acquire(timeout=10)
+    pod.clock.now += 2 * AGAIN_SECONDS
+    assert operator.asked.acquire(timeout=10)
 
 
 def test_the_token_does_not_follow_a_redirect(operator: Operator, pod: Pod, tmp_path: Path) -> None:

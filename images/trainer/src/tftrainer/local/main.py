@@ -59,8 +59,9 @@ def main(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) 
         plans.check_placeholders(job)
     except JobFileError as error:
         return _refuse(BAD_JOB_FILE, str(error))
-    if job.spec.suspend:
-        return _refuse(BAD_JOB_FILE, f"{options.job}: spec.suspend is true, so that the job does not run: set it to false")
+    if job.spec.suspend or job.spec.stop:
+        field = "stop" if job.spec.stop else "suspend"
+        return _refuse(BAD_JOB_FILE, f"{options.job}: spec.{field} is true, so that the job does not run: set it to false")
     if job.spec.dependencies.requirements and not options.package_index:
         why = "spec.dependencies.requirements names packages, but no index is given: name its URL with --package-index"
         return _refuse(USAGE_ERROR, f"{why} URL, such as https://packages.example.com/simple")

@@ -102,7 +102,8 @@ def record(job: JobFile) -> str:
     """Return the spec as JSON, without an inline script and what is not set, for the record that is left in the bucket."""
     spec = _without_nothing(msgspec.to_builtins(job.spec))
     spec["script"].pop("inline", None)
-    spec.pop("suspend", None)
+    for will in ("suspend", "stop"):
+        spec.pop(will, None)
     return msgspec.json.encode({**spec, "runtime": job.spec.runtime or RUNTIME}).decode()
 
 

@@ -215,6 +215,7 @@ class Spec(Part, frozen=True):
     pod_retention_seconds: Annotated[int, Meta(ge=0, le=10 * 366 * DAY)] | None = None
     ttl_seconds_after_finished: Annotated[int, Meta(ge=0, le=10 * 366 * DAY)] | None = None
     suspend: bool = False
+    stop: bool = False
     termination_grace_period_seconds: Annotated[int, Meta(ge=0, le=DAY)] | None = None
 
     def __post_init__(self) -> None:

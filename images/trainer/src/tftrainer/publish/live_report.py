@@ -29,9 +29,20 @@ LONGEST_SECONDS: Final = 120.0
 """The same where reports do not arrive."""
 PATIENCE: Final = 3
 """Reports in a row that do not arrive before that is said: an operator that is upgraded is away for a while."""
+STANDBY_TRIES: Final = 12
+"""Times in a row that a report is sent again as soon as whoever stands by asks for: each may reach the process that works, and until one
+does again after a loss take twenty seconds."""
 _TIMEOUT_SECONDS: Final = 5.0
 _NOTES_FILE_LIMIT: Final = 64 * 1024
 _ANSWER_LIMIT: Final = 200
+
+
+class _NotNowError(OSError):
+    """A process of the operator has not taken the report; `seconds` after which it says that one will."""
+
+    def __init__(self, seconds: float, answer: str) -> None:
+        super().__init__(answer)
+        self.seconds = seconds
 
 
 class LiveReports:
@@ -58,6 +69,7 @@ class LiveReports:
         self._sent = LiveReport()
         self._next_at = 0.0
         self._failures = 0
+        self._put_off = 0
         self._repeating = Repeating("the job's status cannot be kept up to date", self._look, lambda: pause, say)
 
     def start(self) -> None:
@@ -80,6 +92,10 @@ class LiveReports:
         try:
             _send(self._url, self._token.read_text().strip(), msgspec.json.encode(report))
         except (OSError, ValueError) as error:
+            if isinstance(error, _NotNowError) and self._put_off < STANDBY_TRIES:
+                self._put_off += 1
+                self._next_at = now + error.seconds
+                return
             self._failures += 1
             self._next_at = now + min(AGAIN_SECONDS * 2.0**self._failures, LONGEST_SECONDS)
             if self._failures < PATIENCE:
@@ -89,7 +105,7 @@ class LiveReports:
                 f"{self._url} does not take the report: {error}",
                 "the job goes on all the same; an admin has to let pods reach the operator, or to set reports.enabled: false of the chart",
             ) from None
-        self._sent, self._failures, self._next_at = report, 0, now + AGAIN_SECONDS
+        self._sent, self._failures, self._put_off, self._next_at = report, 0, 0, now + AGAIN_SECONDS
 
 
 def live_reports(
@@ -122,7 +138,10 @@ def _send(url: str, token: str, body: bytes) -> None:
         connection.request("POST", place.path, body, {"Authorization": f"Bearer {token}", "Content-Type": "application/json"})
         answer = connection.getresponse()
         if answer.status != http.client.NO_CONTENT:
-            raise OSError(f"{answer.status} {answer.read(_ANSWER_LIMIT).decode('utf-8', 'replace')}")
+            said, wait = f"{answer.status} {answer.read(_ANSWER_LIMIT).decode('utf-8', 'replace')}", answer.getheader("Retry-After", "")
+            if answer.status == http.client.SERVICE_UNAVAILABLE and wait.isascii() and wait.isdigit():
+                raise _NotNowError(min(float(wait), AGAIN_SECONDS), said)
+            raise OSError(said)
     except http.client.HTTPException as error:
         raise OSError(f"no answer that can be read: {error!r}") from None
     finally:

@@ -13,6 +13,7 @@ from tftraining_operator.core.attempts import deletions
 from tftraining_operator.core.case import Case
 from tftraining_operator.core.causes import verdict
 from tftraining_operator.core.findings import PASSING_SECONDS, Finding, Over, invalid, overdue, waits
+from tftraining_operator.core.maxima import exceeded
 from tftraining_operator.core.pending import Pending
 
 PREDECESSOR_SECONDS: Final = 60.0
@@ -51,6 +52,17 @@ def no_package_index(case: Case) -> Over | None:
     message = f"spec.dependencies.requirements names {case.spec.dependencies.requirements[0]!r}, but this installation has no package index"
     hint = "put the package into spec.dependencies.archive, or ask an admin to set packageIndex.url of the chart"
     return Over(verdict(Reason.INVALID_SPEC, message, hint))
+
+
+def over_maximum(case: Case) -> Over | None:
+    """Fail a job that asks for more than an admin lets one job have, before it has begun; one that has, goes on as it was admitted."""
+    if case.history.upcoming.number > 0 or case.current.existed:
+        return None
+    found = list(exceeded(case.wanted, case.configuration.maxima))
+    if not found:
+        return None
+    hint = "ask for less, or ask an admin to raise it; then create the job again"
+    return Over(verdict(Reason.INVALID_SPEC, "; ".join(found), hint))
 
 
 def name_taken(case: Case) -> Finding | Over | None:

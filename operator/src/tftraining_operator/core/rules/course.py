@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Final
 
@@ -34,6 +35,14 @@ CREDENTIAL_IN_SIGHT: Final = "CredentialInSight"
 """Reason of the event that tells of a password, a token or a key that stands in the job itself."""
 
 
+def out_of_time(case: Case) -> Over | None:
+    """End a job that would begin another attempt, but whose attempts have run for as long as they may."""
+    if case.chief.pod is not None or case.wanted.active_seconds_left != 0:
+        return None
+    message = f"attempt {case.history.upcoming.number} does not start: nothing is left of {case.wanted.active_words}"
+    return Over(verdict(Reason.DEADLINE_EXCEEDED, message, case.wanted.more_time), ended_at=case.now)
+
+
 def restarting(case: Case) -> Finding | None:
     """Begin the next attempt when its time has come and nothing of the last one runs; that it begins is written before it has a pod."""
     restart = recorded.restart(case.job.status)
@@ -58,6 +67,8 @@ def resumed(case: Case) -> Finding | None:
         "Resumed",
         sentence(f"the job is resumed: attempt {attempt.number} starts"),
         attempt,
+        # A suspension that was taken back midway has ended an attempt too.
+        before=None if case.suspended else case.current,
         restart=replace(restart, begun=True) if restart is not None else None,
     )
     return Finding(situation, look_again_at=case.now)
@@ -160,7 +171,7 @@ def running(case: Case) -> Finding | Over | None:
         return None
     ends_at, why = _deadline(case, pod, trainer)
     if ends_at is not None and case.now >= ends_at:
-        found = verdict(Reason.DEADLINE_EXCEEDED, why, "raise spec.activeDeadlineSeconds in a new job", pod=pod.name)
+        found = verdict(Reason.DEADLINE_EXCEEDED, why, case.wanted.more_time, pod=pod.name)
         return Over(found, ended_at=case.now, deletions=case.history.deletions())
     where = f" on node {pod.node}" if pod.node else ""
     # A publisher that cannot start, as without its Secret, would lose what the script writes.
@@ -172,14 +183,17 @@ def running(case: Case) -> Finding | Over | None:
 
 def _deadline(case: Case, pod: PodRecord, trainer: ContainerRecord) -> tuple[float | None, str]:
     """Return when the running script has to be ended from outside, and why; None for never."""
-    limit = case.spec.active_deadline_seconds
-    if limit is None:
+    asked, told = case.spec.active_deadline_seconds, pod.deadline_seconds
+    left = max(asked - case.wanted.ran_seconds, 0) if asked is not None else None
+    too_long = f"the script ran longer than {case.wanted.active_words}"
+    begun = trainer.started_at or pod.created_at
+    if left is not None and told is not None and told > left:
+        return begun + left, f"{too_long}, which was shortened while it ran"
+    # A bound that an admin has set since then is for pods that come: what runs keeps what it was told.
+    longest = max((each for each in (left, told) if each is not None and each != math.inf), default=None)
+    if longest is None:
         return None, ""
-    too_long = f"the script ran longer than spec.activeDeadlineSeconds ({limit})"
-    ends_at = (trainer.started_at or pod.created_at) + limit
-    if pod.deadline_seconds is not None and pod.deadline_seconds > limit:
-        return ends_at, f"{too_long}, which was shortened while it ran"
-    return ends_at + case.wanted.grace_seconds + DEADLINE_SLACK_SECONDS, f"{too_long} and did not stop when it was told to"
+    return begun + longest + case.wanted.grace_seconds + DEADLINE_SLACK_SECONDS, f"{too_long} and did not stop when it was told to"
 
 
 def fetching(case: Case) -> Finding | Over | None:

@@ -10,15 +10,18 @@ from typing import Final
 from tftrainer.messages.contract import TRAINER, PublishReport, Reason
 
 from tftraining_operator.api.status import Phase
-from tftraining_operator.core import causes, claims, names, reports, retries
+from tftraining_operator.core import causes, claims, names, reports, retries, stopping
 from tftraining_operator.core.attempts import deletions
 from tftraining_operator.core.case import Case
+from tftraining_operator.core.causes import Verdict, verdict
 from tftraining_operator.core.conditions import rfc3339
+from tftraining_operator.core.effective import least
 from tftraining_operator.core.findings import Finding, Over
 from tftraining_operator.core.observe import integer, timestamp
 from tftraining_operator.core.records import Deletion, PodRecord
 from tftraining_operator.core.retries import Again
 from tftraining_operator.core.situation import Situation
+from tftraining_operator.core.usage import running_seconds
 from tftraining_operator.core.words import sentence
 
 _SWEPT_SECONDS: Final = 900.0
@@ -30,8 +33,10 @@ def after_attempt(case: Case, over: Over) -> Finding:
     found, last = over.verdict, case.chief.last
     ended_at = over.ended_at or claims.ended_at(last) or timestamp(case.job.status.get("completionTime")) or case.now
     again = retries.after(case, found)
+    if isinstance(again, Again) and not case.spec.stop and _time_is_up(case, ended_at):
+        found, again = _out_of_time(case, found), ""
     if isinstance(again, Again):
-        return _again(case, over, again, ended_at)
+        return stopped(case) if case.spec.stop else _again(case, over, again, ended_at)
     situation = Situation(
         phase=Phase.FAILED,
         reason=found.failure.reason.value,
@@ -42,6 +47,18 @@ def after_attempt(case: Case, over: Over) -> Finding:
         note=reports.note(last),
     )
     return Finding(situation, deletions=over.deletions)
+
+
+def _time_is_up(case: Case, ended_at: float) -> bool:
+    limit = case.wanted.active_seconds
+    return limit is not None and running_seconds(case, ended_at) >= limit
+
+
+def _out_of_time(case: Case, found: Verdict) -> Verdict:
+    """Return the verdict on a job whose last attempt failed of something else, but which has no time for another one."""
+    message = f"attempt {case.current.number} failed ({found.failure.reason}), and nothing is left of {case.wanted.active_words}"
+    why = f"{message}: {found.failure.message}"
+    return replace(verdict(Reason.DEADLINE_EXCEEDED, why, case.wanted.more_time, pod=found.pod), exit_code=found.exit_code)
 
 
 def _again(case: Case, over: Over, again: Again, ended_at: float) -> Finding:
@@ -63,6 +80,16 @@ def _again(case: Case, over: Over, again: Again, ended_at: float) -> Finding:
         note=reports.note(case.chief.last),
     )
     return Finding(situation, deletions=over.deletions, look_again_at=again.restart.at)
+
+
+def stopped(case: Case) -> Finding:
+    """Return the end of a job that is stopped, of whose attempt nothing runs any more."""
+    reason, message = stopping.stopped(case)
+    attempt = case.history.begun
+    ended_at = claims.ended_at(case.current.chief.last) or case.now
+    note = reports.note(attempt.chief.last)
+    situation = Situation(Phase.STOPPED, reason, message, attempt, ended_at=ended_at, note=note)
+    return Finding(situation, deletions=case.history.deletions())
 
 
 def expired(case: Case) -> Finding | None:
@@ -111,12 +138,13 @@ def _known_to_end(pod: PodRecord) -> float:
 
     A lost node does not tell of its containers' ends, and one whose clock is slow must not cost the log.
     """
-    changes = [condition.since for condition in pod.conditions.values() if condition.since is not None]
-    return max(claims.ended_at(pod) or 0.0, *changes, pod.created_at)
+    told = (*(each.finished_at for each in pod.containers), *(each.since for each in pod.conditions.values()))
+    return max([pod.created_at, *(at for at in told if at is not None)])
 
 
 def _expires_at(case: Case) -> float | None:
-    seconds, ended_at = integer(case.job.spec.get("ttlSecondsAfterFinished")), timestamp(case.job.status.get("completionTime"))
+    seconds = least(integer(case.job.spec.get("ttlSecondsAfterFinished")), case.configuration.maxima.ttl_seconds_after_finished)
+    ended_at = timestamp(case.job.status.get("completionTime"))
     return None if seconds is None or ended_at is None else max(ended_at, case.job.created_at) + seconds
 
 

@@ -1,4 +1,4 @@
-"""What somebody wants of a job: that it goes, or that it pauses."""
+"""What somebody wants of a job: that it goes, that it ends, or that it pauses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from tftraining_operator.core import claims, reports
 from tftraining_operator.core.case import Case
 from tftraining_operator.core.findings import Finding
 from tftraining_operator.core.recorded import Ending
-from tftraining_operator.core.rules import course
+from tftraining_operator.core.records import PodRecord
+from tftraining_operator.core.rules import course, end
 from tftraining_operator.core.situation import Situation, shown_phase
 from tftraining_operator.core.words import sentence
 
@@ -19,6 +20,22 @@ def being_deleted(case: Case) -> Finding | None:
     if case.job.deleted_at is None:
         return None
     return Finding(deletions=() if case.job.orphaning else case.history.deletions())
+
+
+def stop(case: Case) -> Finding | None:
+    """End for good a job that is to be stopped: its pods go as those of a suspended one do, and no attempt follows.
+
+    A pod that came to an end of its own before has the say: a failure that would not be tried again is a failure.
+    """
+    ending, pod = case.history.ending, case.chief.pod
+    if not case.spec.stop:
+        return None
+    if pod is not None and not claims.ended(pod):
+        message = sentence(f"the job is being stopped: pod {pod.name} is told to stop and publishes what it has")
+        return _told_to_go(case, pod, Because.STOP, Situation(Phase.STOPPING, "Stopping", message, case.current))
+    if pod is not None and pod.deleted_at is None and ending is None:
+        return None
+    return end.stopped(case)
 
 
 def suspend(case: Case) -> Finding | None:
@@ -33,16 +50,23 @@ def suspend(case: Case) -> Finding | None:
     if pod is not None:
         if pod.deleted_at is None and (claims.ended(pod) or not case.spec.suspend):
             return None
-        deletions = case.history.deletions()
-        if ending is not None and not deletions and pod.deleted_at is not None:
-            found = course.going(case, pod, pod.deleted_at)
-            return replace(found, situation=replace(found.situation, ending=ending)) if found.situation is not None else found
         message = sentence(f"the job is being suspended: pod {pod.name} is told to stop and publishes what it has")
-        ending = ending or Ending(case.current.number, Because.SUSPEND, case.now)
-        return Finding(Situation(shown_phase(pod), "Suspending", message, case.current, ending=ending), deletions=deletions)
+        return _told_to_go(case, pod, Because.SUSPEND, Situation(shown_phase(pod), "Suspending", message, case.current))
     if not case.spec.suspend:
         return None
     attempt = case.history.next if case.current.existed and not case.suspended else case.current
     message = sentence(f"the job is suspended; spec.suspend: false starts attempt {attempt.number}")
     last = case.chief.last
     return Finding(Situation(Phase.SUSPENDED, "Suspended", message, attempt, before=case.current, note=reports.note(last)))
+
+
+def _told_to_go(case: Case, pod: PodRecord, because: Because, situation: Situation) -> Finding:
+    """Delete the pods of an attempt, once it is written down why, and then leave them their time to go."""
+    ending, deletions = case.history.ending, case.history.deletions()
+    if ending is None or ending.because is not because:
+        ending = Ending(case.current.number, because, case.now)
+    elif not deletions and pod.deleted_at is not None:
+        found = course.going(case, pod, pod.deleted_at)
+        lost = replace(found.situation, phase=situation.phase, ending=ending) if found.situation is not None else None
+        return replace(found, situation=lost)
+    return Finding(replace(situation, ending=ending), deletions=deletions)
