@@ -139,7 +139,7 @@ def _waits(case: Case) -> bool:
         return False
     if case.job.deleted_at is not None or claims.end(case.job) is not None or case.history.ending is not None:
         return False
-    return isinstance(case.parsed, Spec) and not case.spec.suspend
+    return isinstance(case.parsed, Spec) and not (case.spec.suspend or case.spec.stop)
 
 
 def _placed(pod: PodRecord) -> bool:

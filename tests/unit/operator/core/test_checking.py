@@ -376,6 +376,18 @@ class TestACheckThatIsNotNeededAnyMore:
         again = replace(resumed, pods=(waiting(attempt=1, created=DUE + 4).record(),))
         assert plan(again, DUE + 14).check is not None
 
+    def test_goes_with_a_job_that_is_stopped(self) -> None:
+        observed = told(seen(wanted()), waiting(), check().fetching())
+        stopped = replace(observed, job=replace(observed.job, spec={**observed.job.spec, "stop": True}))
+        found = plan(stopped, DUE + 1)
+        assert set(gone(found)) == {MAIN, NAME}
+        late = replace(check().fetched(FetchReport(failure=MISSING), exit_code=1), phase="Failed")
+        ended = plan(replace(after(stopped, found), pods=(late.record(),)), DUE + 2)
+        assert ended.status is not None
+        assert ended.status["phase"] == "Stopped"
+        assert "failure" not in ended.status
+        assert plan(seen(wanted(stop=True), waiting())).check is None
+
     def test_goes_with_a_job_that_is_deleted_unless_its_pods_are_to_stay(self) -> None:
         going = seen(replace(wanted(), deleted_at=DUE), waiting(), check().fetching())
         assert set(gone(plan(going))) == {MAIN, NAME}
