@@ -385,6 +385,7 @@ class TestACheckThatIsNotNeededAnyMore:
         assert found.status is not None
         assert found.status["phase"] == ("Stopped" if pod is None else "Stopping")
         assert "preflight" not in found.status
+
     def test_goes_with_a_job_that_is_stopped(self) -> None:
         observed = told(seen(wanted()), waiting(), check().fetching())
         stopped = replace(observed, job=replace(observed.job, spec={**observed.job.spec, "stop": True}))

@@ -27,6 +27,8 @@ def right(life: Life) -> set[str]:
         return {FAILED} if "Failed" in true and "Stopped" not in true else {CURRENT}
     held = [pod for pod in life.pods.values() if pod.phase not in {"Succeeded", "Failed"}]
     live = [pod for pod in life.pods.values() if pod in held or pod.deleted is not None]
+    if life.spec.get("stop"):
+        return {IN_PROGRESS}
     if life.spec.get("suspend"):
         # One that has ended holds nothing; whether its object is still there, only the API server cares.
         return {IN_PROGRESS} if held else {IN_PROGRESS, CURRENT} if live else {CURRENT}
@@ -75,6 +77,10 @@ ANSWERS = {
     Phase.SUCCEEDED: (("the pod runs", "all has ended well"), CURRENT),
     Phase.FAILED: (("the pod runs", "all has ended badly"), FAILED),
 }
+
+
+def test_every_phase_is_told_of_here() -> None:
+    assert set(ANSWERS) == set(Phase)
 
 
 @pytest.mark.parametrize(("phase", "steps", "answer"), [(phase, *each) for phase, each in ANSWERS.items()])
