@@ -122,7 +122,6 @@ STEPS: Final[Mapping[str, Callable[[Life], None]]] = {
     "the user suspends": lambda life: life.wants(suspend=True),
     "the user stops": lambda life: life.wants(stop=True),
     "the user resumes": lambda life: life.wants(suspend=False),
-    "the user stops": lambda life: life.wants(stop=True),
     "the user changes a deadline": lambda life: life.wants(pendingDeadlineSeconds=3600 + life.generation),
     "a quota is full": lambda life: setattr(life, "refusal", QUOTA),
     "a quota has room": lambda life: setattr(life, "refusal", ""),
