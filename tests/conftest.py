@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 # On a busy machine an example may take any time: how long something takes is a matter of the benchmarks.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Chance looks for faults on a developer's machine; in CI a commit passes or fails, and does so again.
+settings.register_profile("patient", deadline=None, derandomize="CI" in os.environ, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
 GROUPS = {

@@ -1,4 +1,7 @@
-"""What Helm 4, Flux and Argo CD take a job for: under way until it runs, right when it runs, rests or has succeeded, failed when it has."""
+"""What Helm 4, Flux and Argo CD take a job for.
+
+Under way until it runs, or while it is stopped; right when it runs, rests, was stopped or has succeeded; failed when it has.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ def right(life: Life) -> set[str]:
     """Return what is right to say, by what is there and not by what the status says of it."""
     true = {each["type"] for each in life.status.get("conditions", []) if each["status"] == "True"}
     if "Finished" in true:
+        # What was stopped is as it was asked for.
         return {FAILED} if "Failed" in true and "Stopped" not in true else {CURRENT}
     held = [pod for pod in life.pods.values() if pod.phase not in {"Succeeded", "Failed"}]
     live = [pod for pod in life.pods.values() if pod in held or pod.deleted is not None]

@@ -413,10 +413,15 @@ async def test_a_pod_of_an_attempt_that_has_not_begun_is_deleted_only_once_the_s
 
 @pytest.mark.parametrize(
     ("spec", "metadata", "deletes"),
-    [({"suspend": True}, {}, True), ({}, {"deletionTimestamp": CREATED}, True), ({"activeDeadlineSeconds": 1}, {}, False)],
-    ids=["suspended", "being deleted", "neither"],
+    [
+        ({"suspend": True}, {}, True),
+        ({"stop": True}, {}, True),
+        ({}, {"deletionTimestamp": CREATED}, True),
+        ({"activeDeadlineSeconds": 1}, {}, False),
+    ],
+    ids=["suspended", "stopped", "being deleted", "neither"],
 )
-async def test_beside_a_rival_pods_of_suspended_and_deleted_jobs_go_all_the_same(
+async def test_beside_a_rival_pods_of_suspended_stopped_and_deleted_jobs_go_all_the_same(
     spec: dict[str, Any], metadata: dict[str, Any], deletes: bool
 ) -> None:
     board, store = Board(), Store()
