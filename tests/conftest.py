@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 # On a busy machine an example may take any time: how long something takes is a matter of the benchmarks.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Chance looks for faults on a developer's machine; in CI a commit passes or fails, and does so again.
+settings.register_profile("patient", deadline=None, derandomize="CI" in os.environ, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
 GROUPS = {
     "tests/cluster/test_examples.py": "jobs that fill the node",
     "tests/cluster/test_scripts.py": "jobs that fill the node",
     "tests/cluster/": "the cluster: the operator is stopped, or the release changed",
+    "tests/integration/operator/test_any_order.py": "any order of what can happen",
+    "tests/integration/operator/test_faults.py": "faults between operator and API server",
+    "tests/integration/operator/test_hand_over.py": "two processes of one operator",
     "tests/integration/operator/": "one control plane",
     "tests/integration/api/": "one definition of the resource",
     "tests/integration/trainer/test_faults_of_a_store.py": "few seconds of patience",

@@ -85,15 +85,21 @@ def beside(case: Case, found: Finding) -> Finding:
     That of a job which has ended goes like other pods that have: `end.finished` sees to it.
     """
     pod = case.history.check
+    if pod is not None and not _is_of_use(case, found):
+        return replace(found, deletions=(*found.deletions, *deletions([pod])))
     if pod is not None:
-        return found if _is_of_use(case, found) else replace(found, deletions=(*found.deletions, *deletions([pod])))
+        # Where it has no place then, that is told.
+        at = None if _placed(pod) else pod.created_at + AFTER_SECONDS
+        return _looked_at_again(case, found, at)
     at = _due_at(case)
-    if at is None:
-        return found
-    if case.now < at:
-        return replace(found, look_again_at=min(at, found.look_again_at or at))
+    if at is None or case.now < at:
+        return _looked_at_again(case, found, at)
     over = found.situation is not None and found.situation.phase is not Phase.PENDING
     return found if over else replace(found, check=_pod(case))
+
+
+def _looked_at_again(case: Case, found: Finding, at: float | None) -> Finding:
+    return found if at is None or at <= case.now else replace(found, look_again_at=min(at, found.look_again_at or at))
 
 
 def _is_of_use(case: Case, found: Finding) -> bool:
@@ -128,15 +134,16 @@ def _pod(case: Case) -> Raw | None:
 
 def _waits(case: Case) -> bool:
     """Whether nothing of the job runs, and all that it needs is a place on a node."""
-    if not isinstance(case.parsed, Spec) or case.spec.suspend or case.job.deleted_at is not None:
-        return False
-    if case.history.ending is not None or claims.end(case.job) is not None:
-        return False
     pod = case.chief.pod
-    if pod is None:
-        return True
-    placed = bool(pod.node) or pod.condition("PodScheduled").status == "True"
-    return not placed and pod.deleted_at is None and not claims.ended(pod)
+    if pod is not None and (_placed(pod) or pod.deleted_at is not None or claims.ended(pod)):
+        return False
+    if case.job.deleted_at is not None or claims.end(case.job) is not None or case.history.ending is not None:
+        return False
+    return isinstance(case.parsed, Spec) and not (case.spec.suspend or case.spec.stop)
+
+
+def _placed(pod: PodRecord) -> bool:
+    return bool(pod.node) or pod.condition("PodScheduled").status == "True"
 
 
 def _known(case: Case) -> tuple[Check | None, FetchReport | None]:
@@ -163,6 +170,8 @@ def _word(pod: PodRecord, case: Case) -> _Word:
     if fetch is None or fetch.state != "terminated":
         if claims.ended(pod):
             return _Word(CheckResult.INCONCLUSIVE, f"pod {pod.name} ended before it had checked anything: {_why(pod)}")
+        if not _placed(pod) and case.now >= pod.created_at + AFTER_SECONDS:
+            return _Word(CheckResult.STARTED, f"pod {pod.name}, which is to check it meanwhile, waits for a place itself")
         lacking = missing_secret(fetch, pod, case.wanted) if fetch is not None else None
         # The job's own pod would hold a node's GPUs while it waits for that.
         return _Word(CheckResult.STARTED, lacking.message if lacking is not None else f"pod {pod.name} checks it meanwhile")

@@ -10,7 +10,7 @@ from tftraining_operator.api.status import Stop
 from tftraining_operator.core import recorded
 from tftraining_operator.core.case import Case
 from tftraining_operator.core.observe import timestamp
-from tftraining_operator.core.records import ContainerRecord, PodRecord, Raw
+from tftraining_operator.core.records import PodRecord, Raw
 from tftraining_operator.core.reports import published, report
 from tftraining_operator.core.words import line, sentence
 
@@ -44,21 +44,16 @@ def _by_pod(case: Case, pod: PodRecord) -> tuple[Stop, str]:
     if final is not None and final.failure is not None and not final.manifest_uri:
         why = "the job was stopped, but what it wrote could not be published"
         return Stop.FAILED, sentence(why, final.failure.message, final.failure.hint)
-    if final is None:
+    if final is None or not final.manifest_uri:
         why = f"the job was stopped by force: nobody has seen pod {pod.name} publish what the script wrote"
         return Stop.FORCED, sentence(why, _left_by("it", pod, case.job.status))
     if code == _KILLED:
-        late = f"did not end within {case.wanted.grace_seconds} s"
-        why = f"the job was stopped by force: its script {'ran out of memory' if _out_of_memory(trainer) else late}, and was killed"
-        return Stop.FORCED, sentence(why, _left_by("it", pod, case.job.status))
+        told = report(trainer, RunReport)
+        asked = told is not None and told.failure is not None and told.failure.reason is Reason.TERMINATED
+        how = f"did not end within {case.wanted.grace_seconds} s, and was killed" if asked else f"was killed (exit code {code})"
+        return Stop.FORCED, sentence(f"the job was stopped by force: its script {how}", _left_by("it", pod, case.job.status))
     how = f" with exit code {code}" if code is not None else ""
     return Stop.STOPPED, sentence(f"the job was stopped: its script ended{how}", _left_by("it", pod, case.job.status))
-
-
-def _out_of_memory(trainer: ContainerRecord | None) -> bool:
-    told = report(trainer, RunReport)
-    by_launcher = told is not None and told.failure is not None and told.failure.reason is Reason.OUT_OF_MEMORY
-    return by_launcher or (trainer is not None and trainer.reason == "OOMKilled")
 
 
 def _left_by(who: str, pod: PodRecord | None, status: Raw) -> str:
