@@ -79,13 +79,12 @@ def _spans(case: Case, attempt: Attempt, ended_at: float) -> tuple[int, int, int
     if attempt.chief.last is not None:
         return _seconds(case, attempt.chief.last, ended_at)
     status = case.job.status
-    running = timestamp(status.get("runningTime")) if recorded.attempt(status) == attempt.number else None
-    if running is None:
+    running, ending = timestamp(status.get("runningTime")), recorded.ending(status)
+    if running is None or ending is None or not recorded.attempt(status) == ending.attempt == attempt.number:
         return None
-    # Its pod went while nobody looked: that its script ran, and since when, is all that is known.
-    ending = recorded.ending(status)
-    until = ending.since if ending is not None and ending.attempt == attempt.number else ended_at
-    return 0, 0, max(round(until - running), 0), 0
+    # Its pod went while nobody looked: that its script ran, and from when to when, is all that is known. Of one that nobody told to
+    # go nobody knows the latter, and the time for which the operator was away must not end a job.
+    return 0, 0, max(round(ending.since - running), 0), 0
 
 
 def _seconds(case: Case, pod: PodRecord, ended_at: float) -> tuple[int, int, int, int]:
