@@ -1,11 +1,14 @@
 """The check of a job that waits: a small pod without GPUs does what is done before every start, and runs nothing.
 
-What it finds for certain ends the job now, not after hours in a queue. What it finds in order is told, and the run is held to it. Where it
-cannot tell, for whatever reason, it says nothing: the job waits as it would have.
+What it finds for certain ends the job now, not after hours in a queue. What it finds in order is told, and the run is held to it. What may
+come right before the job starts is told, and ends nothing. Where it cannot tell, for whatever reason, it says nothing: the job waits as it
+would have.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -36,19 +39,28 @@ CERTAIN: Final = frozenset(
         Reason.INVALID_ARGUMENTS,
         Reason.CODE_CHANGED,
         Reason.INVALID_SPEC,
-        Reason.OBJECT_NOT_FOUND,
         Reason.INPUT_TOO_LARGE,
         Reason.INPUT_CONFLICT,
         Reason.INVALID_ARCHIVE,
+    }
+)
+"""What the start itself would end the job with, on any node and however often it is tried."""
+OF_ARCHITECTURE: Final = frozenset({Reason.REQUIREMENTS_UNSATISFIABLE})
+"""What it would end it with on nodes of the same architecture, for which alone there may be wheels."""
+TOLD: Final = frozenset(
+    {
+        Reason.OBJECT_NOT_FOUND,
         Reason.DIGEST_MISMATCH,
         Reason.STORAGE_DENIED,
         Reason.BUCKET_NOT_FOUND,
         Reason.STORAGE_MISCONFIGURED,
     }
 )
-"""What the start itself would end the job with, on any node and however often it is tried."""
-OF_ARCHITECTURE: Final = frozenset({Reason.REQUIREMENTS_UNSATISFIABLE})
-"""What it would end it with on nodes of the same architecture, for which alone there may be wheels."""
+"""What the start would end it with as things are: an input may still arrive, a Secret be put right, a node's clock be set."""
+_OF_CODE: Final = re.compile(r"\(named by spec\.(?:script|dependencies)\.|^spec\.script\.")
+"""How `fetch` says that what is not there is code."""
+_ALSO: Final = "; also: "
+"""What stands between one finding and the next in what `fetch` says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,12 +181,36 @@ def _word(pod: PodRecord, case: Case) -> _Word:
     told = report(fetch, FetchReport)
     failure = told.failure if told is not None else None
     if told is not None and failure is None and fetch.exit_code == 0:
-        return _Word(CheckResult.PASSED, f"checked while it waits: {_checked(case.spec)} are fine", report=told)
-    certain = CERTAIN | OF_ARCHITECTURE if build.ARCHITECTURE in case.wanted.runtime.node_selector else CERTAIN
-    if failure is not None and failure.reason in certain and fetch.exit_code not in {0, None}:
-        return _Word(CheckResult.FAILED, failure.message, failure=failure)
+        return _Word(CheckResult.PASSED, f"{recorded.CHECKED}: {_checked(case.spec)} are fine", report=told)
+    if failure is not None and fetch.exit_code not in {0, None}:
+        if _is_certain(failure, case):
+            return _Word(CheckResult.FAILED, failure.message, failure=failure)
+        if failure.reason in TOLD:
+            return _doubtful("; ".join(filter(None, (failure.message, failure.hint))))
     why = failure.message if failure is not None else f"{fetch.reason or 'no reason'}, exit code {fetch.exit_code}"
     return _Word(CheckResult.INCONCLUSIVE, f"pod {pod.name} could not check the job: {short(why)}")
+
+
+def _is_certain(failure: Failure, case: Case) -> bool:
+    """Whether the start would end with it too, on whatever node and however much later it is."""
+    first = failure.message.partition(_ALSO)[0]
+    if failure.reason is Reason.OBJECT_NOT_FOUND:
+        return _OF_CODE.search(first) is not None
+    if failure.reason is Reason.DIGEST_MISMATCH:
+        # Of what has none somebody has only written it while it was fetched.
+        return any(each in first for each in _demanded(case.spec))
+    return failure.reason in CERTAIN or (failure.reason in OF_ARCHITECTURE and build.ARCHITECTURE in case.wanted.runtime.node_selector)
+
+
+def _demanded(spec: Spec) -> Iterator[str]:
+    """Yield the digests that the spec names."""
+    archive = spec.dependencies.archive
+    yield from filter(None, (spec.script.sha256, archive.sha256 if archive else None, *(each.sha256 for each in spec.dependencies.files)))
+
+
+def _doubtful(words: str) -> _Word:
+    """Return what may come right before the job starts, and what nobody will look for again until then."""
+    return _Word(CheckResult.INCONCLUSIVE, f"{recorded.CHECKED}, and not again before it starts: {short(words)}")
 
 
 def _checked(spec: Spec) -> str:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tftrainer.fetch.wanted import ARCHIVE_FIELD, SCRIPT_FIELD, file_field
 from tftrainer.messages.contract import Failure, FetchReport, Pinned, Preflight, Reason
 from tftraining_operator.core import checking, names
 from tftraining_operator.core.decide import decide
@@ -24,6 +25,8 @@ QUOTA = (
 MISSING = Failure(
     reason=Reason.IMPORT_MISSING, message="train.py imports nothing, which is nowhere", hint="put it there", file="a.py", line=3
 )
+NO_INPUT = "folder s3://bucket/a/ is empty or does not exist (named by spec.inputs[a].uri)"
+DIFFERS = f"s3://bucket/train.py has the SHA-256 {'5' * 64}, but spec.script.sha256 is {'7' * 64}"
 IN_ORDER = FetchReport(script=Pinned(uri="s3://bucket/train.py", sha256="5" * 64), objects=4, bytes=100)
 
 
@@ -259,7 +262,51 @@ class TestAFinding:
         assert found.status is not None
         assert (found.status["phase"], found.creates, found.deletions) == ("Failed", (), ())
 
-    @pytest.mark.parametrize("reason", sorted(set(Reason) - checking.CERTAIN))
+    @pytest.mark.parametrize(
+        ("reason", "message", "spec"),
+        [
+            (Reason.OBJECT_NOT_FOUND, f"object s3://bucket/train.py does not exist (named by {SCRIPT_FIELD})", {}),
+            (Reason.OBJECT_NOT_FOUND, f"object s3://bucket/a.zip does not exist (named by {ARCHIVE_FIELD})", {}),
+            (Reason.OBJECT_NOT_FOUND, f"folder s3://bucket/lib/ is empty or does not exist (named by {file_field(0)})", {}),
+            (Reason.OBJECT_NOT_FOUND, "spec.script.path is 'a.py', but the dependencies bring no such file", {}),
+            (Reason.OBJECT_NOT_FOUND, f"object s3://bucket/x.py does not exist (named by {SCRIPT_FIELD}); also: {NO_INPUT}", {}),
+            (Reason.DIGEST_MISMATCH, DIFFERS, {"script": {"uri": "s3://bucket/train.py", "sha256": "7" * 64}}),
+            (Reason.DIGEST_MISMATCH, DIFFERS, {"dependencies": {"archive": {"uri": "s3://bucket/a.zip", "sha256": "7" * 64}}}),
+            (Reason.DIGEST_MISMATCH, DIFFERS, {"dependencies": {"files": [{"uri": "s3://bucket/a.py", "sha256": "7" * 64}]}}),
+        ],
+    )
+    def test_of_code_that_is_not_there_or_not_what_is_demanded_is_certain(self, reason: Reason, message: str, spec: dict[str, Any]) -> None:
+        found = plan(seen(wanted(**spec), waiting(), self.failed(Failure(reason=reason, message=message))))
+        assert found.status is not None
+        assert (found.status["phase"], found.status["failure"]["reason"]) == ("Failed", reason)
+
+    @pytest.mark.parametrize(
+        ("reason", "message"),
+        [
+            (Reason.OBJECT_NOT_FOUND, NO_INPUT),
+            (Reason.OBJECT_NOT_FOUND, "no object matches s3://bucket/b/* (named by spec.args[1])"),
+            (Reason.OBJECT_NOT_FOUND, "object s3://bucket/train.py does not exist"),
+            (Reason.OBJECT_NOT_FOUND, f"{NO_INPUT}; also: object s3://bucket/x.py does not exist (named by {SCRIPT_FIELD})"),
+            (Reason.DIGEST_MISMATCH, "s3://bucket/train.py was replaced while it was fetched"),
+            (Reason.DIGEST_MISMATCH, DIFFERS),
+            (Reason.STORAGE_DENIED, "http://s3 refuses requests because its clock and the node's differ by minutes"),
+            (Reason.STORAGE_MISCONFIGURED, "http://s3 does not answer like an S3 server"),
+            (Reason.BUCKET_NOT_FOUND, "bucket 'b' does not exist at http://s3"),
+        ],
+    )
+    def test_that_may_come_right_before_the_start_is_told_and_ends_nothing(self, reason: Reason, message: str) -> None:
+        observed = seen(wanted(), waiting(), self.failed(Failure(reason=reason, message=message, hint="do this")))
+        found = plan(observed)
+        assert found.status is not None
+        assert (found.status["phase"], checked(found)["result"]) == ("Pending", "Inconclusive")
+        words = f"hecked while it waits, and not again before it starts: {message}; do this"
+        assert found.status["pending"]["message"].endswith(f"; c{words}")
+        assert found.status["message"].endswith(f" C{words}.")
+        assert gone(found) == [NAME]
+        again = plan(replace(after(observed, found), pods=(waiting().record(),)), DUE + 60)
+        assert (again.status, again.check) == (None, None), "it stays told, and is not looked for again"
+
+    @pytest.mark.parametrize("reason", sorted(set(Reason) - checking.CERTAIN - checking.TOLD))
     def test_that_is_not_says_nothing(self, reason: Reason) -> None:
         found = plan(seen(wanted(), waiting(), self.failed(Failure(reason=reason, message="the store is away"))))
         assert found.status is not None
@@ -279,12 +326,12 @@ class TestAFinding:
         assert checked(plan(seen(wanted(), waiting(), pod)))["result"] == "Inconclusive"
 
     def test_in_whatever_words_is_told_in_plain_ones(self) -> None:
-        failure = Failure(reason=Reason.OBJECT_NOT_FOUND, message="\x1b[31mno\nobject\x07 there")
+        failure = Failure(reason=Reason.INPUT_CONFLICT, message="\x1b[31mno\nobject\x07 there")
         assert checked(plan(seen(wanted(), waiting(), self.failed(failure))))["message"] == "no object there"
 
     def test_of_what_is_certain_nothing_is_ever_tried_again_and_all_is_the_jobs_own(self) -> None:
         assert all(REASONS[each].budget is None for each in checking.CERTAIN | checking.OF_ARCHITECTURE)
-        assert {REASONS[each].cause for each in checking.CERTAIN} == {"UserError", "Spec", "Storage"}
+        assert {REASONS[each].cause for each in checking.CERTAIN} == {"UserError", "Spec"}
 
     @pytest.mark.parametrize("pod", [Pod(), Pod().fetching(), Pod().running()], ids=["placed", "fetching", "running"])
     def test_that_comes_too_late_touches_no_run(self, pod: Pod) -> None:
