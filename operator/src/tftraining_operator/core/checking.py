@@ -16,7 +16,7 @@ from tftrainer.messages.contract import FETCH, Failure, FetchReport, Reason
 
 from tftraining_operator.api.spec import Spec
 from tftraining_operator.api.status import MESSAGE_LIMIT, CheckResult, Phase
-from tftraining_operator.core import build, claims, names, pins, recorded
+from tftraining_operator.core import build, claims, names, pins, recorded, refusals
 from tftraining_operator.core.attempts import deletions
 from tftraining_operator.core.case import Case
 from tftraining_operator.core.causes import Verdict
@@ -24,7 +24,7 @@ from tftraining_operator.core.findings import Finding
 from tftraining_operator.core.observe import text
 from tftraining_operator.core.pending import short, with_check
 from tftraining_operator.core.recorded import Check
-from tftraining_operator.core.records import PodRecord, Raw
+from tftraining_operator.core.records import ContainerRecord, PodRecord, Raw
 from tftraining_operator.core.reports import report
 from tftraining_operator.core.situation import Situation
 from tftraining_operator.core.waiting import missing_secret
@@ -75,8 +75,8 @@ class _Word:
 
 def failed(case: Case) -> Verdict | None:
     """Return what the check has found for certain of a job that still waits, None where that is nothing."""
-    pod = case.history.check
-    failure = _word(pod, case).failure if pod is not None and _waits(case) else None
+    pod = _believed(case)
+    failure = _word(pod, case).failure if pod is not None else None
     return Verdict(failure, pod=pod.name) if failure is not None and pod is not None else None
 
 
@@ -97,8 +97,12 @@ def beside(case: Case, found: Finding) -> Finding:
     That of a job which has ended goes like other pods that have: `end.finished` sees to it.
     """
     pod = case.history.check
+    if pod is not None and not _is_of_use(case, found):
+        return replace(found, deletions=(*found.deletions, *deletions([pod])))
     if pod is not None:
-        return found if _is_of_use(case, found) else replace(found, deletions=(*found.deletions, *deletions([pod])))
+        until = pod.created_at + build.CHECK_SECONDS
+        over = claims.ended(pod) or case.now >= until or not _waits(case)
+        return found if over else replace(found, look_again_at=min(until, found.look_again_at or until))
     at = _due_at(case)
     if at is None:
         return found
@@ -109,11 +113,38 @@ def beside(case: Case, found: Finding) -> Finding:
 
 
 def _is_of_use(case: Case, found: Finding) -> bool:
-    """Whether the check's pod is to stay: it checks a job that still waits, what it says is not written yet, or its log says more."""
-    if claims.end(case.job) is not None or (case.job.deleted_at is not None and case.job.orphaning):
+    """Whether the check's pod is to stay: it checks a job that still waits, what it says is not written yet, or its log says more.
+
+    It is no run of the job's, which would stay behind where that is deleted without what it owns.
+    """
+    if claims.end(case.job) is not None and not case.job.orphaning:
         return True
     check = recorded.check(case.job.status) if found.situation is None else _known(case)[0]
-    return _waits(case) and (check is None or check.result in {CheckResult.STARTED, CheckResult.FAILED})
+    return _believed(case) is not None and (check is None or check.result in {CheckResult.STARTED, CheckResult.FAILED})
+
+
+def _believed(case: Case) -> PodRecord | None:
+    """Return the check's pod if it may say something: of a job that waits, is to be checked, and of which no check is known to be over.
+
+    Who may create pods can make one of that name for any job; that of an earlier wait is of an attempt that has been given up.
+    """
+    pod, before = case.history.check, recorded.check(case.job.status)
+    if pod is None or not _waits(case) or not _is_to_be_checked(case):
+        return None
+    over = before is not None and before.result is not CheckResult.STARTED
+    # The check is made ten seconds after the wait began: that much may clocks differ.
+    return None if over or pod.created_at < case.waiting_since else pod
+
+
+def _is_to_be_checked(case: Case) -> bool:
+    """Whether a job that waits is checked at all: not where it has been told not to be, nor after a first start."""
+    covered = case.wanted.preflight.covers(gpus=case.spec.resources.gpus) and pins.pinned(case.job.status) is None
+    return covered and case.runtime_name in case.configuration.runtimes
+
+
+def _is_in_the_way(case: Case) -> bool:
+    """Whether a quota that a check takes from, too, keeps the job's own pod out."""
+    return refusals.counts_checks(case.observed.refusal, case.wanted.gpu_resource)
 
 
 def _due_at(case: Case) -> float | None:
@@ -121,11 +152,11 @@ def _due_at(case: Case) -> float | None:
     job, waiting = case.job, case.chief.pod
     if not _waits(case) or (waiting is None and not case.observed.refusal):
         return None
-    if not case.wanted.preflight.covers(gpus=case.spec.resources.gpus) or case.runtime_name not in case.configuration.runtimes:
+    if not _is_to_be_checked(case) or _is_in_the_way(case):
         return None
     name = names.check_name(job.key.name, job.uid)
     taken = case.observed.unchecked or any(pod.name == name for pod in case.observed.pods)
-    if taken or recorded.check(job.status) is not None or pins.pinned(job.status) is not None:
+    if taken or recorded.check(job.status) is not None:
         return None
     return (waiting.created_at if waiting is not None else case.waiting_since) + AFTER_SECONDS
 
@@ -153,14 +184,14 @@ def _waits(case: Case) -> bool:
 
 def _known(case: Case) -> tuple[Check | None, FetchReport | None]:
     """Return what is known of the check by now, and what it has reported if that is new; of one that was given up, nothing."""
-    before, pod = recorded.check(case.job.status), case.history.check
+    before, pod = recorded.check(case.job.status), _believed(case)
     if before is not None and before.result is not CheckResult.STARTED:
         return before, None
     if not _waits(case) or (before is None and pod is None):
         return None, None
     if pod is None:
         word = _Word(CheckResult.INCONCLUSIVE, "the pod of the check was deleted before it had checked anything")
-    elif pod.deleted_at is None or claims.ended(pod):
+    elif pod.deleted_at is None or claims.ended(pod) or _is_late(pod, case):
         word = _word(pod, case)
     else:
         return before, None
@@ -173,11 +204,7 @@ def _known(case: Case) -> tuple[Check | None, FetchReport | None]:
 def _word(pod: PodRecord, case: Case) -> _Word:
     fetch = pod.container(FETCH)
     if fetch is None or fetch.state != "terminated":
-        if claims.ended(pod):
-            return _Word(CheckResult.INCONCLUSIVE, f"pod {pod.name} ended before it had checked anything: {_why(pod)}")
-        lacking = missing_secret(fetch, pod, case.wanted) if fetch is not None else None
-        # The job's own pod would hold a node's GPUs while it waits for that.
-        return _Word(CheckResult.STARTED, lacking.message if lacking is not None else f"pod {pod.name} checks it meanwhile")
+        return _unfinished(pod, fetch, case)
     told = report(fetch, FetchReport)
     failure = told.failure if told is not None else None
     if told is not None and failure is None and fetch.exit_code == 0:
@@ -189,6 +216,27 @@ def _word(pod: PodRecord, case: Case) -> _Word:
             return _doubtful("; ".join(filter(None, (failure.message, failure.hint))))
     why = failure.message if failure is not None else f"{fetch.reason or 'no reason'}, exit code {fetch.exit_code}"
     return _Word(CheckResult.INCONCLUSIVE, f"pod {pod.name} could not check the job: {short(why)}")
+
+
+def _unfinished(pod: PodRecord, fetch: ContainerRecord | None, case: Case) -> _Word:
+    """Return what a check says that has not checked anything, or not yet."""
+    lacking = missing_secret(fetch, pod, case.wanted) if fetch is not None else None
+    late = _is_late(pod, case)
+    if lacking is not None and (late or claims.ended(pod)):
+        return _doubtful(lacking.message)
+    if claims.ended(pod):
+        return _Word(CheckResult.INCONCLUSIVE, f"pod {pod.name} ended before it had checked anything: {_why(pod)}")
+    if late:
+        return _Word(CheckResult.INCONCLUSIVE, f"pod {pod.name} has not checked anything within {build.CHECK_SECONDS // 60} minutes")
+    if (fetch is None or fetch.state != "running") and _is_in_the_way(case):
+        return _Word(CheckResult.INCONCLUSIVE, f"pod {pod.name} made room for the job's own pod, which a quota refuses")
+    # The job's own pod would hold a node's GPUs while it waits for that.
+    return _Word(CheckResult.STARTED, lacking.message if lacking is not None else f"pod {pod.name} checks it meanwhile")
+
+
+def _is_late(pod: PodRecord, case: Case) -> bool:
+    """Whether a check has had its time; that in its spec begins only when it is on a node, and ends nothing on one that is lost."""
+    return case.now >= pod.created_at + build.CHECK_SECONDS
 
 
 def _is_certain(failure: Failure, case: Case) -> bool:

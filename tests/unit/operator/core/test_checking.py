@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from tftrainer.fetch.wanted import ARCHIVE_FIELD, SCRIPT_FIELD, file_field
 from tftrainer.messages.contract import Failure, FetchReport, Pinned, Preflight, Reason
-from tftraining_operator.core import checking, names
+from tftraining_operator.core import attempts, build, checking, names
 from tftraining_operator.core.decide import decide
 from tftraining_operator.core.reasons import REASONS
 from tftraining_operator.core.records import JobRecord, Observed, Plan
@@ -258,7 +258,9 @@ class TestAFinding:
         assert found.check is None
 
     def test_also_where_the_pod_was_refused(self) -> None:
-        found = plan(seen(wanted(), self.failed(), refusal=QUOTA))
+        first = seen(wanted(), refusal=QUOTA)
+        observed = after(first, plan(first, CREATED))
+        found = plan(replace(observed, pods=(self.failed().record(),)))
         assert found.status is not None
         assert (found.status["phase"], found.creates, found.deletions) == ("Failed", (), ())
 
@@ -392,6 +394,114 @@ class TestACheckThatCannotBeMade:
         assert gone(plan(replace(ended, pods=(check(node="").record(),)), CREATED + 4001)) == [NAME]
 
 
+class TestACheckThatTakesTooLong:
+    OVER = CREATED + 1 + build.CHECK_SECONDS
+
+    @pytest.mark.parametrize(
+        "pod",
+        [check(node=""), check().fetching(), check(node="node-lost"), check(deleted=DUE).fetching()],
+        ids=["without a place", "running", "of a node that is lost", "going on a node that is lost"],
+    )
+    def test_is_given_up_after_half_an_hour_and_somebody_looks_then(self, pod: Pod) -> None:
+        observed = told(seen(wanted()), waiting(), check().fetching())
+        observed = replace(observed, pods=(waiting().record(), pod.record()))
+        early = plan(observed, self.OVER - 1)
+        assert gone(early) == []
+        assert early.requeue_at is not None
+        assert early.requeue_at <= self.OVER
+        found = plan(after(observed, early), self.OVER)
+        assert (checked(found)["result"], gone(found)) == ("Inconclusive", [NAME] * (pod.deleted is None))
+        assert checked(found)["message"] == f"pod {NAME} has not checked anything within 30 minutes"
+        assert found.status is not None
+        assert "30 minutes" not in found.status["message"]
+        again = plan(replace(after(observed, found), pods=(waiting().record(),)), self.OVER + 60)
+        assert (again.check, again.status) == (None, None)
+
+    @pytest.mark.parametrize("phase", ["Pending", "Failed"])
+    def test_for_want_of_a_secret_goes_on_saying_so(self, phase: str) -> None:
+        waits = {"reason": "CreateContainerConfigError", "message": 'secret "tftraining-storage" not found'}
+        lacking = check(phase=phase).container("fetch", waiting=waits)
+        found = plan(seen(wanted(), waiting(), lacking), self.OVER)
+        assert (checked(found)["result"], gone(found)) == ("Inconclusive", [NAME])
+        assert found.status is not None
+        assert (
+            "; checked while it waits, and not again before it starts: the Secret tftraining-storage" in found.status["pending"]["message"]
+        )
+
+    def test_says_nothing_then_that_it_found_in_time(self) -> None:
+        assert checked(plan(seen(wanted(), waiting(), check().fetched(IN_ORDER)), self.OVER))["result"] == "Passed"
+
+
+class TestAQuotaThatCountsChecksToo:
+    PODS = 'pods "iris-chief-0" is forbidden: exceeded quota: q, requested: pods=1, used: pods=4, limited: pods=4'
+    BOTH = (
+        'pods "iris-chief-0" is forbidden: exceeded quota: q, requested: pods=1,requests.nvidia.com/gpu=1, '
+        "used: pods=4,requests.nvidia.com/gpu=4, limited: pods=4,requests.nvidia.com/gpu=4"
+    )
+    OWN = QUOTA.replace("nvidia.com/gpu", "test.dev/tpu")
+
+    def refused(self, refusal: str, **resources: Any) -> Observed:
+        observed = seen(job(resources={"gpus": 1, **resources}), refusal=refusal)
+        return after(observed, plan(observed, CREATED))
+
+    @pytest.mark.parametrize(
+        ("refusal", "resources", "made"),
+        [
+            (QUOTA, {}, True),
+            (OWN, {"gpuResource": "test.dev/tpu"}, True),
+            (OWN, {}, False),
+            (PODS, {}, False),
+            (BOTH, {}, False),
+            ("exceeded quota: in other words", {}, False),
+            ('pods "iris-chief-0" is forbidden: violates PodSecurity', {}, True),
+        ],
+    )
+    def test_has_no_check_made_and_gets_back_what_one_takes_that_does_not_run(
+        self, refusal: str, resources: dict[str, Any], made: bool
+    ) -> None:
+        observed = self.refused(refusal, **resources)
+        assert (plan(observed).check is not None) == made
+        for idle in (check(node=""), check()):
+            found = plan(replace(observed, pods=(idle.record(),)))
+            assert (checked(found)["result"], gone(found)) == (("Started", []) if made else ("Inconclusive", [NAME]))
+            assert found.creates, "the job's own pod is tried all the same"
+
+    def test_does_not_end_one_that_runs_or_has_ended(self) -> None:
+        observed = self.refused(self.PODS)
+        assert gone(plan(replace(observed, pods=(check().fetching().record(),)))) == []
+        found = plan(replace(observed, pods=(check().fetched(IN_ORDER).record(),)))
+        assert checked(found)["result"] == "Passed"
+
+
+class TestAForgedCheck:
+    FORGED = check().fetched(FetchReport(failure=MISSING), exit_code=1)
+    FINE = check().fetched(IN_ORDER)
+    CODE: ClassVar = {"script": {"uri": "s3://bucket/train.py", "sha256": "6" * 64}}
+
+    @pytest.mark.parametrize("forged", [FORGED, FINE], ids=["failed", "passed"])
+    @pytest.mark.parametrize(
+        "record",
+        [
+            wanted(preflight="Never"),
+            wanted(gpus=0),
+            job({"code": CODE}, resources={"gpus": 1}),
+            job({"preflight": {"result": "Inconclusive", "message": "m", "lastUpdateTime": "2026-01-01T00:00:00Z"}}, resources={"gpus": 1}),
+        ],
+        ids=["that is not to be checked", "without GPUs", "whose code is pinned", "that was checked"],
+    )
+    def test_of_a_job_that_is_not_checked_goes_and_decides_nothing(self, record: JobRecord, forged: Pod) -> None:
+        with_it, without = plan(seen(record, waiting(), forged)), plan(seen(record, waiting()))
+        assert gone(with_it) == [NAME]
+        assert replace(with_it, deletions=()) == without
+
+    @pytest.mark.parametrize("forged", [FORGED, FINE], ids=["failed", "passed"])
+    def test_of_before_the_job_waited_goes_too(self, forged: Pod) -> None:
+        early = replace(forged, created=CREATED)
+        with_it, without = plan(seen(wanted(), waiting(), early)), plan(seen(wanted(), waiting()))
+        assert gone(with_it) == [NAME]
+        assert replace(with_it, deletions=()) == replace(without, check=None)
+
+
 class TestACheckThatIsNotNeededAnyMore:
     @pytest.mark.parametrize("pod", [Pod(), Pod().fetching(), Pod().running()], ids=["placed", "fetching", "running"])
     def test_goes_when_the_job_starts_and_leaves_nothing(self, pod: Pod) -> None:
@@ -414,10 +524,10 @@ class TestACheckThatIsNotNeededAnyMore:
         again = replace(resumed, pods=(waiting(attempt=1, created=DUE + 4).record(),))
         assert plan(again, DUE + 14).check is not None
 
-    def test_goes_with_a_job_that_is_deleted_unless_its_pods_are_to_stay(self) -> None:
+    def test_goes_with_a_job_that_is_deleted_also_where_its_pods_are_to_stay(self) -> None:
         going = seen(replace(wanted(), deleted_at=DUE), waiting(), check().fetching())
         assert set(gone(plan(going))) == {MAIN, NAME}
-        assert gone(plan(replace(going, job=replace(going.job, orphaning=True)))) == []
+        assert gone(plan(replace(going, job=replace(going.job, orphaning=True)))) == [NAME]
 
     def test_that_is_on_its_way_out_is_not_deleted_twice(self) -> None:
         assert gone(plan(seen(wanted(), Pod().running(), check(deleted=DUE).fetching()))) == []
@@ -433,3 +543,13 @@ def test_the_check_is_no_attempt_of_the_job() -> None:
     assert found.status is not None
     assert [each["name"] for each in found.status["pods"]] == [MAIN]
     assert found.status["attempt"] == 0
+
+
+def test_the_server_is_asked_for_the_pod_of_a_check_that_no_watch_has_told_of_yet() -> None:
+    started = told(seen(wanted()), waiting(), check().fetching())
+    known = replace(started, pods=(waiting().record(),))
+    assert attempts.doubtful(known) == {NAME: ""}
+    assert attempts.doubtful(started) == {}
+    assert attempts.doubtful(replace(known, gone=(check().record(),))) == {}
+    passed = told(started, waiting(), check().fetched(IN_ORDER))
+    assert attempts.doubtful(replace(passed, pods=(waiting().record(),))) == {}
