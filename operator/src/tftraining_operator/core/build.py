@@ -98,7 +98,8 @@ def pod(job: JobRecord, wanted: Effective, configuration: Configuration, attempt
         | {
             "kubectl.kubernetes.io/default-container": contract.TRAINER,
             names.DEADLINE: str(wanted.active_seconds_left or "none"),
-        },
+        }
+        | ({names.CHECKED_WITH: wanted.runtime.image} if plan.checked_before else {}),
         {
             "terminationGracePeriodSeconds": wanted.grace_seconds + PUBLISH_SECONDS,
             **_placement(wanted.runtime),
@@ -133,7 +134,7 @@ def check(job: JobRecord, wanted: Effective, configuration: Configuration, attem
         job,
         names.check_name(job.key.name, job.uid),
         labels | names.check_labels(job.uid),
-        annotations,
+        annotations | {names.CHECKED_WITH: runtime.image},
         {
             "terminationGracePeriodSeconds": CHECK_GRACE_SECONDS,
             "activeDeadlineSeconds": CHECK_SECONDS,

@@ -133,13 +133,20 @@ def _believed(case: Case) -> PodRecord | None:
         return None
     over = before is not None and before.result is not CheckResult.STARTED
     # The check is made ten seconds after the wait began: that much may clocks differ.
-    return None if over or pod.created_at < case.waiting_since else pod
+    if over or pod.created_at < case.waiting_since:
+        return None
+    return pod if _is_of_image(pod, case) and _is_of_image(case.chief.pod, case) else None
 
 
 def _is_to_be_checked(case: Case) -> bool:
     """Whether a job that waits is checked at all: not where it has been told not to be, nor after a first start."""
     covered = case.wanted.preflight.covers(gpus=case.spec.resources.gpus) and pins.pinned(case.job.status) is None
     return covered and case.runtime_name in case.configuration.runtimes
+
+
+def _is_of_image(pod: PodRecord | None, case: Case) -> bool:
+    """Whether a pod, if there is one, has the image that a check would have now: what another one finds counts for this one only."""
+    return pod is None or pod.checked_with == text(case.wanted.runtime.image)
 
 
 def _is_in_the_way(case: Case) -> bool:
@@ -152,7 +159,7 @@ def _due_at(case: Case) -> float | None:
     job, waiting = case.job, case.chief.pod
     if not _waits(case) or (waiting is None and not case.observed.refusal):
         return None
-    if not _is_to_be_checked(case) or _is_in_the_way(case):
+    if not _is_to_be_checked(case) or _is_in_the_way(case) or not _is_of_image(waiting, case):
         return None
     name = names.check_name(job.key.name, job.uid)
     taken = case.observed.unchecked or any(pod.name == name for pod in case.observed.pods)
@@ -247,7 +254,11 @@ def _is_certain(failure: Failure, case: Case) -> bool:
     if failure.reason is Reason.DIGEST_MISMATCH:
         # Of what has none somebody has only written it while it was fetched.
         return any(each in first for each in _demanded(case.spec))
-    return failure.reason in CERTAIN or (failure.reason in OF_ARCHITECTURE and build.ARCHITECTURE in case.wanted.runtime.node_selector)
+    # What packages bring, and which others they need, depends on the processor.
+    imports = failure.reason is Reason.IMPORT_MISSING and case.spec.dependencies.requirements
+    if imports or failure.reason in OF_ARCHITECTURE:
+        return build.ARCHITECTURE in case.wanted.runtime.node_selector
+    return failure.reason in CERTAIN
 
 
 def _demanded(spec: Spec) -> Iterator[str]:

@@ -88,6 +88,7 @@ def pod_record(raw: Any) -> PodRecord | None:
         conditions=_conditions(status.get("conditions")),
         containers=tuple(_containers(status)),
         deadline_seconds=_deadline(annotations.get(names.DEADLINE)),
+        checked_with=text(annotations.get(names.CHECKED_WITH)),
     )
 
 

@@ -327,6 +327,17 @@ class TestAFinding:
         assert found.status["failure"]["reason"] == "RequirementsUnsatisfiable"
         assert checked(plan(seen(wanted(), waiting(), pod)))["result"] == "Inconclusive"
 
+    def test_that_a_module_is_missing_counts_beside_packages_where_the_run_is_on_the_same_kind_of_node(self) -> None:
+        record = wanted(dependencies={"requirements": ["torch==2.0"]})
+        runtime = CONFIGURATION.runtimes["tf2"].model_copy(update={"node_selector": {"kubernetes.io/arch": "amd64"}})
+        index = {"package_index": CONFIGURATION.package_index.model_copy(update={"url": "https://index.test/simple"})}
+        anywhere, pinned = (CONFIGURATION.model_copy(update=each) for each in (index, index | {"runtimes": {"tf2": runtime}}))
+        observed = seen(record, waiting(), self.failed())
+        assert checked(decide(observed, anywhere, DUE))["result"] == "Inconclusive"
+        found = decide(observed, pinned, DUE)
+        assert found.status is not None
+        assert (checked(found)["result"], found.status["phase"]) == ("Failed", "Failed")
+
     def test_in_whatever_words_is_told_in_plain_ones(self) -> None:
         failure = Failure(reason=Reason.INPUT_CONFLICT, message="\x1b[31mno\nobject\x07 there")
         assert checked(plan(seen(wanted(), waiting(), self.failed(failure))))["message"] == "no object there"
@@ -471,6 +482,39 @@ class TestAQuotaThatCountsChecksToo:
         assert gone(plan(replace(observed, pods=(check().fetching().record(),)))) == []
         found = plan(replace(observed, pods=(check().fetched(IN_ORDER).record(),)))
         assert checked(found)["result"] == "Passed"
+
+
+class TestAnImageThatHasChangedMeanwhile:
+    RUNTIMES: ClassVar = {"tf2": CONFIGURATION.runtimes["tf2"].model_copy(update={"image": "registry.test/trainer:new"})}
+    UPGRADED = CONFIGURATION.model_copy(update={"runtimes": RUNTIMES})
+    NEW = "registry.test/trainer:new"
+
+    @pytest.mark.parametrize("own", ["registry.test/trainer:tf2", "", None], ids=["the older one", "empty", "of an older operator"])
+    def test_checks_no_pod_that_has_another(self, own: str | None) -> None:
+        assert decide(seen(wanted(), waiting(checked_with=own)), self.UPGRADED, DUE).check is None
+        assert decide(seen(wanted(), waiting(checked_with=self.NEW)), self.UPGRADED, DUE).check is not None
+
+    @pytest.mark.parametrize(
+        ("own", "checks"),
+        [("registry.test/trainer:tf2", NEW), (NEW, "registry.test/trainer:tf2"), ("registry.test/trainer:tf2",) * 2, (NEW, None)],
+        ids=["the pod's own is older", "the check's is older", "both are older", "the check's is unknown"],
+    )
+    def test_is_told_nothing_by_a_check_of_another(self, own: str, checks: str | None) -> None:
+        said = check(checked_with=checks).fetched(FetchReport(failure=MISSING), exit_code=1)
+        observed = told(seen(wanted()), waiting(), check().fetching())
+        found = decide(replace(observed, pods=(waiting(checked_with=own).record(), said.record())), self.UPGRADED, DUE + 3)
+        assert (checked(found)["result"], gone(found)) == ("Inconclusive", [NAME])
+        assert found.status is not None
+        assert found.status["phase"] == "Pending"
+
+    def test_is_what_the_annotations_of_both_pods_say(self) -> None:
+        first = plan(seen(wanted()), CREATED)
+        [own] = [body for body in first.creates if body["kind"] == "Pod"]
+        made = plan(seen(wanted(), waiting())).check
+        assert made is not None
+        assert {each["metadata"]["annotations"][names.CHECKED_WITH] for each in (own, made)} == {"registry.test/trainer:tf2"}
+        [unchecked] = [body for body in plan(seen(wanted(preflight="Never")), CREATED).creates if body["kind"] == "Pod"]
+        assert names.CHECKED_WITH not in unchecked["metadata"]["annotations"]
 
 
 class TestAForgedCheck:

@@ -39,14 +39,18 @@ def waiting(board: Board, store: Store, name: str = "iris", namespace: str = "n"
     job = job_record(raw)
     assert job is not None
     store.put_job(job)
-    store.put_pod(PodRecord(job.key, names.pod_name(name, "chief", 0, 0), f"pod-{name}", job.uid, "Pending", NOW - 60, "1"))
+    name_of_pod = names.pod_name(name, "chief", 0, 0)
+    store.put_pod(PodRecord(job.key, name_of_pod, f"pod-{name}", job.uid, "Pending", NOW - 60, "1", checked_with="image"))
     return job.key
 
 
 def check_of(key: Key, **changes: Any) -> PodRecord:
     name = names.check_name(key.name, f"uid-{key.name}")
     return replace(
-        PodRecord(key, name, f"check-{key.namespace}-{key.name}", f"uid-{key.name}", "Running", NOW, "2", node="node-b"), **changes
+        PodRecord(
+            key, name, f"check-{key.namespace}-{key.name}", f"uid-{key.name}", "Running", NOW, "2", node="node-b", checked_with="image"
+        ),
+        **changes,
     )
 
 
