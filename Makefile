@@ -43,6 +43,14 @@ bench: venv ## the benchmarks, each beside its baseline in the same run
 	@$(PYTHON) -m localcluster build
 	@$(PYTHON) tests/bench
 
+SOAK_MINUTES ?= 120
+SOAK_SEQUENCES ?= 3000
+.PHONY: soak
+soak: venv ## SOAK_SEQUENCES (3000) orders of what can happen to a job, then SOAK_MINUTES (120) of jobs and faults; a table tells what drifts
+	@$(PYTHON) -m localcluster build
+	@SEQUENCES=$(SOAK_SEQUENCES) $(PYTHON) -m pytest -q -p no:xdist tests/integration/operator/test_any_order.py
+	@PYTHONPATH=tests/cluster:tests/bench:tests/integration/operator $(PYTHON) tests/soak --minutes $(SOAK_MINUTES) --page docs/reference/soak.md
+
 FUZZ_SECONDS ?= 60
 .PHONY: fuzz
 fuzz: venv ## fuzzing of what reads hostile bytes and programs, FUZZ_SECONDS (60) for each target; what it finds stays in .build/fuzz/findings

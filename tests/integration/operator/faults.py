@@ -7,6 +7,7 @@ import json
 import ssl
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -90,7 +91,8 @@ class FaultProxy:
         frame = json.dumps({"type": "ERROR", "object": status}).encode() + b"\n"
         assert self._loop is not None
         for watch in list(self._watches):
-            asyncio.run_coroutine_threadsafe(watch.write(frame), self._loop).result(5)
+            with suppress(ConnectionError):  # It may be over by now.
+                asyncio.run_coroutine_threadsafe(watch.write(frame), self._loop).result(5)
 
     async def _serve(self, ready: threading.Event) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()

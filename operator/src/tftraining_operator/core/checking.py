@@ -100,16 +100,20 @@ def beside(case: Case, found: Finding) -> Finding:
     if pod is not None and not _is_of_use(case, found):
         return replace(found, deletions=(*found.deletions, *deletions([pod])))
     if pod is not None:
-        until = pod.created_at + build.CHECK_SECONDS
-        over = claims.ended(pod) or case.now >= until or not _waits(case)
-        return found if over else replace(found, look_again_at=min(until, found.look_again_at or until))
+        if claims.ended(pod) or not _waits(case):
+            return found
+        # Where it has no place then, that is told; at last it is given up.
+        placed_until = None if _placed(pod) else pod.created_at + AFTER_SECONDS
+        return _looked_at_again(case, _looked_at_again(case, found, placed_until), pod.created_at + build.CHECK_SECONDS)
     at = _due_at(case)
-    if at is None:
-        return found
-    if case.now < at:
-        return replace(found, look_again_at=min(at, found.look_again_at or at))
+    if at is None or case.now < at:
+        return _looked_at_again(case, found, at)
     over = found.situation is not None and found.situation.phase is not Phase.PENDING
     return found if over else replace(found, check=_pod(case))
+
+
+def _looked_at_again(case: Case, found: Finding, at: float | None) -> Finding:
+    return found if at is None or at <= case.now else replace(found, look_again_at=min(at, found.look_again_at or at))
 
 
 def _is_of_use(case: Case, found: Finding) -> bool:
@@ -178,15 +182,16 @@ def _pod(case: Case) -> Raw | None:
 
 def _waits(case: Case) -> bool:
     """Whether nothing of the job runs, and all that it needs is a place on a node."""
-    if not isinstance(case.parsed, Spec) or case.spec.suspend or case.job.deleted_at is not None:
-        return False
-    if case.history.ending is not None or claims.end(case.job) is not None:
-        return False
     pod = case.chief.pod
-    if pod is None:
-        return True
-    placed = bool(pod.node) or pod.condition("PodScheduled").status == "True"
-    return not placed and pod.deleted_at is None and not claims.ended(pod)
+    if pod is not None and (_placed(pod) or pod.deleted_at is not None or claims.ended(pod)):
+        return False
+    if case.job.deleted_at is not None or claims.end(case.job) is not None or case.history.ending is not None:
+        return False
+    return isinstance(case.parsed, Spec) and not (case.spec.suspend or case.spec.stop)
+
+
+def _placed(pod: PodRecord) -> bool:
+    return bool(pod.node) or pod.condition("PodScheduled").status == "True"
 
 
 def _known(case: Case) -> tuple[Check | None, FetchReport | None]:
@@ -237,6 +242,8 @@ def _unfinished(pod: PodRecord, fetch: ContainerRecord | None, case: Case) -> _W
         return _Word(CheckResult.INCONCLUSIVE, f"pod {pod.name} has not checked anything within {build.CHECK_SECONDS // 60} minutes")
     if (fetch is None or fetch.state != "running") and _is_in_the_way(case):
         return _Word(CheckResult.INCONCLUSIVE, f"pod {pod.name} made room for the job's own pod, which a quota refuses")
+    if not _placed(pod) and case.now >= pod.created_at + AFTER_SECONDS:
+        return _Word(CheckResult.STARTED, f"pod {pod.name}, which is to check it meanwhile, waits for a place itself")
     # The job's own pod would hold a node's GPUs while it waits for that.
     return _Word(CheckResult.STARTED, lacking.message if lacking is not None else f"pod {pod.name} checks it meanwhile")
 

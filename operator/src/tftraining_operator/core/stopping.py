@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tftrainer.messages.contract import FETCH, PUBLISHER, TRAINER, FetchReport, PublishReport
+from tftrainer.messages.contract import FETCH, PUBLISHER, TRAINER, FetchReport, PublishReport, Reason, RunReport
 
 from tftraining_operator.api.status import Stop
 from tftraining_operator.core import recorded
@@ -41,12 +41,14 @@ def _by_pod(case: Case, pod: PodRecord) -> tuple[Stop, str]:
         return Stop.FAILED, sentence(why, final.failure.message, final.failure.hint)
     if not started:
         return Stop.STOPPED, sentence("the job was stopped before its script had started", _NOTHING)
-    if final is None:
+    if final is None or not final.manifest_uri:
         why = f"the job was stopped by force: nobody has seen pod {pod.name} publish what the script wrote"
         return Stop.FORCED, sentence(why, _left_by("it", pod, case.job.status))
     if code == _KILLED:
-        why = f"the job was stopped by force: its script did not end within {case.wanted.grace_seconds} s, and was killed"
-        return Stop.FORCED, sentence(why, _left_by("it", pod, case.job.status))
+        told = report(trainer, RunReport)
+        asked = told is not None and told.failure is not None and told.failure.reason is Reason.TERMINATED
+        how = f"did not end within {case.wanted.grace_seconds} s, and was killed" if asked else f"was killed (exit code {code})"
+        return Stop.FORCED, sentence(f"the job was stopped by force: its script {how}", _left_by("it", pod, case.job.status))
     how = f" with exit code {code}" if code is not None else ""
     return Stop.STOPPED, sentence(f"the job was stopped: its script ended{how}", _left_by("it", pod, case.job.status))
 

@@ -116,7 +116,7 @@ class Reconciler:
             await self._act(observed, plan)
         except ApiError:
             # What is due stays due: the delays of a request that is refused again and again grow past any deadline.
-            self._when_due(key, plan)
+            self._expect(key, plan)
             raise
         self._queue.forget(key)
         if not plan.creates:
@@ -138,13 +138,14 @@ class Reconciler:
             plan = self._decide(observed)
             if plan.creates or plan.status is not None or plan.deletions or plan.expires or plan.check is not None:
                 self._queue.add(key)
-        if plan.need is not None:
-            self._survey.ask(key, plan.need)
         if plan.deletions:
             self._queue.add_after(key, _DELETED_SECONDS)
-        self._when_due(key, plan)
+        self._expect(key, plan)
 
-    def _when_due(self, key: Key, plan: Plan) -> None:
+    def _expect(self, key: Key, plan: Plan) -> None:
+        """See to it that what a plan waits for brings its job back."""
+        if plan.need is not None:
+            self._survey.ask(key, plan.need)
         if plan.requeue_at is not None:
             self._queue.add_after(key, plan.requeue_at - self._clock())
 
@@ -173,15 +174,14 @@ class Reconciler:
         for event in plan.events:
             self._recorder.post(job, event)
         # Why a pod goes is written down first: killed in between, the next process would take it for deleted by somebody else.
-        for deletion in plan.deletions:
-            await self._delete_pod(job, deletion)
+        kept = await self._delete_pods(job, plan.deletions)
         if plan.expires:
             await self._delete_job(job)
         created = [*(plan.creates if refusal is None else ()), *await self._create_check(job, plan.check)]
         if created or plan.deletions or plan.status is not None or plan.expires:
             _log_decision(job, plan, created)
-        if refusal is not None:
-            raise refusal
+        if (failure := refusal or kept) is not None:
+            raise failure
 
     async def _create_all(self, job: JobRecord, bodies: Sequence[Raw]) -> RefusedError | None:
         """Create one after the other. A refusal is returned, so that the job's status can still tell of it."""
@@ -262,13 +262,19 @@ class Reconciler:
             await self._api.create(path, {**body, "data": dict.fromkeys(body["data"], inline_script(found))})
         self._store.put_configmap(job.key, name)
 
-    async def _delete_pod(self, job: JobRecord, deletion: Deletion) -> None:
-        try:
-            await self._api.delete(paths.item(paths.PODS, job.key.namespace, deletion.name), uid=deletion.uid)
-        except (NotFoundError, ConflictError):
-            # A watch that has missed its end would not tell of it any more.
-            self._store.forget_pod(job.key, deletion.name, deletion.uid)
-            self._queue.add(job.key)
+    async def _delete_pods(self, job: JobRecord, deletions: Sequence[Deletion]) -> ApiError | None:
+        """Delete one after the other. The first failure is returned: one pod that a policy keeps must not keep all else from being done."""
+        failure: ApiError | None = None
+        for deletion in deletions:
+            try:
+                await self._api.delete(paths.item(paths.PODS, job.key.namespace, deletion.name), uid=deletion.uid)
+            except (NotFoundError, ConflictError):
+                # A watch that has missed its end would not tell of it any more.
+                self._store.forget_pod(job.key, deletion.name, deletion.uid)
+                self._queue.add(job.key)
+            except ApiError as error:
+                failure = failure or error
+        return failure
 
     async def _delete_job(self, job: JobRecord) -> None:
         """Delete a job whose time has come, if it still is what was decided about; what it owns goes with it."""

@@ -120,6 +120,7 @@ STEPS: Final[Mapping[str, Callable[[Life], None]]] = {
         lambda pod: replace(pod, conditions=({"type": "Ready", "status": "False"}, {"type": "ContainersReady", "status": "True"}))
     ),
     "the user suspends": lambda life: life.wants(suspend=True),
+    "the user stops": lambda life: life.wants(stop=True),
     "the user resumes": lambda life: life.wants(suspend=False),
     "the user changes a deadline": lambda life: life.wants(pendingDeadlineSeconds=3600 + life.generation),
     "a quota is full": lambda life: setattr(life, "refusal", QUOTA),

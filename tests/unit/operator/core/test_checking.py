@@ -165,6 +165,15 @@ class TestWhatItSays:
         assert found.status["message"].endswith(f" Pod {NAME} checks it meanwhile.")
         assert found.deletions == ()
 
+    def test_that_its_own_pod_has_no_place_either(self) -> None:
+        unplaced = check(node="", created=DUE)
+        first = plan(seen(wanted(), waiting(), unplaced), DUE + 0.1)
+        assert checked(first)["message"] == f"pod {NAME} checks it meanwhile"
+        assert first.requeue_at == DUE + 10
+        later = replace(after(seen(wanted()), first), pods=(waiting().record(), unplaced.record()))
+        assert checked(plan(later, DUE + 10))["message"] == f"pod {NAME}, which is to check it meanwhile, waits for a place itself"
+        assert plan(replace(later, pods=(waiting().record(), check(created=DUE).record())), DUE + 10).status is None
+
     def test_that_a_secret_is_missing_before_a_gpu_is_held_for_want_of_it(self) -> None:
         lacking = check().container(
             "fetch", waiting={"reason": "CreateContainerConfigError", "message": 'secret "tftraining-storage" not found'}
@@ -567,6 +576,28 @@ class TestACheckThatIsNotNeededAnyMore:
         resumed = told(resumed, now=DUE + 3)
         again = replace(resumed, pods=(waiting(attempt=1, created=DUE + 4).record(),))
         assert plan(again, DUE + 14).check is not None
+
+    @pytest.mark.parametrize("pod", [waiting(), None], ids=["its pod waits", "its pod is refused"])
+    def test_goes_with_a_job_that_is_stopped_and_says_no_more(self, pod: Pod | None) -> None:
+        observed = told(seen(wanted()), waiting(), check().fetching())
+        stopped = replace(observed, job=replace(observed.job, spec={**observed.job.spec, "stop": True}))
+        found = plan(replace(stopped, pods=tuple(each.record() for each in (pod, check().fetching()) if each is not None)), DUE + 1)
+        assert sorted(gone(found)) == sorted([NAME] if pod is None else [MAIN, NAME])
+        assert found.status is not None
+        assert found.status["phase"] == ("Stopped" if pod is None else "Stopping")
+        assert "preflight" not in found.status
+
+    def test_goes_with_a_job_that_is_stopped(self) -> None:
+        observed = told(seen(wanted()), waiting(), check().fetching())
+        stopped = replace(observed, job=replace(observed.job, spec={**observed.job.spec, "stop": True}))
+        found = plan(stopped, DUE + 1)
+        assert set(gone(found)) == {MAIN, NAME}
+        late = replace(check().fetched(FetchReport(failure=MISSING), exit_code=1), phase="Failed")
+        ended = plan(replace(after(stopped, found), pods=(late.record(),)), DUE + 2)
+        assert ended.status is not None
+        assert ended.status["phase"] == "Stopped"
+        assert "failure" not in ended.status
+        assert plan(seen(wanted(stop=True), waiting())).check is None
 
     def test_goes_with_a_job_that_is_deleted_also_where_its_pods_are_to_stay(self) -> None:
         going = seen(replace(wanted(), deleted_at=DUE), waiting(), check().fetching())

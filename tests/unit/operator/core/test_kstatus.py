@@ -1,4 +1,7 @@
-"""What Helm 4, Flux and Argo CD take a job for: under way until it runs, right when it runs, rests or has succeeded, failed when it has."""
+"""What Helm 4, Flux and Argo CD take a job for.
+
+Under way until it runs, or while it is stopped; right when it runs, rests, was stopped or has succeeded; failed when it has.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,12 @@ def right(life: Life) -> set[str]:
     """Return what is right to say, by what is there and not by what the status says of it."""
     true = {each["type"] for each in life.status.get("conditions", []) if each["status"] == "True"}
     if "Finished" in true:
-        return {FAILED} if "Failed" in true else {CURRENT}
+        # What was stopped is as it was asked for.
+        return {FAILED} if "Failed" in true and "Stopped" not in true else {CURRENT}
     held = [pod for pod in life.pods.values() if pod.phase not in {"Succeeded", "Failed"}]
     live = [pod for pod in life.pods.values() if pod in held or pod.deleted is not None]
+    if life.spec.get("stop"):
+        return {IN_PROGRESS}
     if life.spec.get("suspend"):
         # One that has ended holds nothing; whether its object is still there, only the API server cares.
         return {IN_PROGRESS} if held else {IN_PROGRESS, CURRENT} if live else {CURRENT}
@@ -66,9 +72,15 @@ ANSWERS = {
     Phase.PUBLISHING: (("the pod runs", "the script has ended", "a minute passes"), CURRENT),
     Phase.RESTARTING: (("the pod runs", "the pod is evicted"), IN_PROGRESS),
     Phase.SUSPENDED: (("the pod runs", "the user suspends", "the pod is gone"), CURRENT),
+    Phase.STOPPING: (("the pod runs", "the user stops"), IN_PROGRESS),
+    Phase.STOPPED: (("the pod runs", "the user stops", "the pod is gone"), CURRENT),
     Phase.SUCCEEDED: (("the pod runs", "all has ended well"), CURRENT),
     Phase.FAILED: (("the pod runs", "all has ended badly"), FAILED),
 }
+
+
+def test_every_phase_is_told_of_here() -> None:
+    assert set(ANSWERS) == set(Phase)
 
 
 @pytest.mark.parametrize(("phase", "steps", "answer"), [(phase, *each) for phase, each in ANSWERS.items()])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 from tftrainer.messages import contract
 from tftrainer.messages.contract import Failure, Reason, RunReport
@@ -74,12 +75,23 @@ ENDS: dict[str, tuple[Pod, str, str]] = {
         f"The job was stopped: its script ended with exit code 1. What it published is listed in {MANIFEST}.",
     ),
     "killed after its grace period": (
-        FETCHED.ran(137, RunReport(exit_code=137, killed=True)).published(succeeded=False),
+        FETCHED.ran(137, msgspec.structs.replace(TOLD, exit_code=137)).published(succeeded=False),
         "ForceStopped",
         f"The job was stopped by force: its script did not end within 30 s, and was killed. What it published is listed in {MANIFEST}.",
     ),
+    "killed for want of memory meanwhile": (
+        FETCHED.ran(137, reason="OOMKilled").published(succeeded=False),
+        "ForceStopped",
+        f"The job was stopped by force: its script was killed (exit code 137). What it published is listed in {MANIFEST}.",
+    ),
     "killed while it published": (
         FETCHED.ran(143, TOLD).container("publisher", terminated={"exitCode": 137, "reason": "Error"}),
+        "ForceStopped",
+        "The job was stopped by force: nobody has seen pod iris-chief-0 publish what the script wrote. "
+        f"What it left, if anything, is beside {LOGS}.",
+    ),
+    "without a manifest and without a word why": (
+        FETCHED.ran(143, TOLD).published(succeeded=False, manifest_uri=""),
         "ForceStopped",
         "The job was stopped by force: nobody has seen pod iris-chief-0 publish what the script wrote. "
         f"What it left, if anything, is beside {LOGS}.",

@@ -226,6 +226,18 @@ async def test_what_is_due_stays_due_although_the_pod_of_an_earlier_attempt_cann
     assert queue._due[KEY] - asyncio.get_running_loop().time() <= 30 + 30 + 120, "its deadline, grace period, and what the launcher is left"
 
 
+async def test_a_job_whose_time_has_come_goes_although_a_policy_keeps_one_of_its_pods() -> None:
+    board, store = Board(), Store()
+    reconciler, _ = loop_with(board, store)
+    made = stored(board, script={"uri": "${bucket}/a.py"}, ttlSecondsAfterFinished=0, podRetentionSeconds=0)
+    store.put_job(replace(made, status={**ENDED, "attempt": 1}))
+    store.put_pod(PodRecord(KEY, "iris-chief-0", "pod-1", made.uid, "Failed", NOW - 60, "1"))
+    board.trouble = lambda path: ApiError(403, "Forbidden", "a policy forbids it") if path.startswith(PODS) else None
+    with pytest.raises(ApiError, match="policy"):
+        await reconciler.reconcile(KEY)
+    assert f"{JOBS}/iris" not in board.objects
+
+
 async def test_a_pod_that_is_refused_again_and_again_costs_one_configmap() -> None:
     board, store = Board(), Store()
     reconciler, _ = loop_with(board, store)
@@ -401,10 +413,15 @@ async def test_a_pod_of_an_attempt_that_has_not_begun_is_deleted_only_once_the_s
 
 @pytest.mark.parametrize(
     ("spec", "metadata", "deletes"),
-    [({"suspend": True}, {}, True), ({}, {"deletionTimestamp": CREATED}, True), ({"activeDeadlineSeconds": 1}, {}, False)],
-    ids=["suspended", "being deleted", "neither"],
+    [
+        ({"suspend": True}, {}, True),
+        ({"stop": True}, {}, True),
+        ({}, {"deletionTimestamp": CREATED}, True),
+        ({"activeDeadlineSeconds": 1}, {}, False),
+    ],
+    ids=["suspended", "stopped", "being deleted", "neither"],
 )
-async def test_beside_a_rival_pods_of_suspended_and_deleted_jobs_go_all_the_same(
+async def test_beside_a_rival_pods_of_suspended_stopped_and_deleted_jobs_go_all_the_same(
     spec: dict[str, Any], metadata: dict[str, Any], deletes: bool
 ) -> None:
     board, store = Board(), Store()
