@@ -35,11 +35,12 @@ def test_a_module_that_is_missing_ends_the_job_while_it_waits_and_the_check_s_lo
     assert "'no_such_module'" in jobs.kubectl("logs", failure["pod"])
 
 
-def test_an_input_that_is_not_there_ends_it_too(jobs: Jobs) -> None:
+def test_an_input_that_is_not_there_is_told_and_ends_nothing(jobs: Jobs) -> None:
     jobs.submit("no-input", "pass", resources=GPU, inputs=[{"name": "data", "uri": "${bucket}/no/such/folder/"}])
-    failure = jobs.wait("no-input")["failure"]
-    assert failure["reason"] == "ObjectNotFound"
-    assert "spec.inputs[data].uri" in failure["message"]
+    status = jobs.wait_until("no-input", lambda status: status.get("preflight", {}).get("result") == "Inconclusive", "it is checked")
+    assert status["phase"] == "Pending"
+    assert "; checked while it waits, and not again before it starts: " in status["pending"]["message"]
+    assert "spec.inputs[data].uri" in status["pending"]["message"]
 
 
 def test_a_job_in_order_says_so_and_is_held_to_the_code_that_was_checked(

@@ -321,7 +321,7 @@ class PreflightStatus(Model):
     result: CheckResult = Field(
         description=(
             "Started; Passed: nothing stands in the way of its start but the place; Failed: what it found has ended the job; "
-            "Inconclusive: it could not be made, which says nothing of the job."
+            "Inconclusive: it could not be made, or what it found may come right before the start."
         )
     )
     message: Sentence = Field(default="", description="What was checked, or why it could not be, in one sentence.")

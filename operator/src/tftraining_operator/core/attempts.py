@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from tftraining_operator.api.status import CheckResult
 from tftraining_operator.core import claims, names, recorded
 from tftraining_operator.core.names import PodName
 from tftraining_operator.core.observe import mapping, sequence, text
@@ -154,6 +155,9 @@ def doubtful(observed: Observed) -> dict[str, str]:
         # A pod that has lost our label looks gone: before another attempt begins, the server is asked for that of the last one.
         last = names.pod_name(job.key.name, *_REPLICAS[0], retry.attempt - 1)
         unseen |= {} if last in {pod.name for pod in observed.pods} else {last: ""}
+    check, name = recorded.check(job.status), names.check_name(job.key.name, job.uid)
+    if check is not None and check.result is CheckResult.STARTED and name not in seen:
+        unseen[name] = ""
     strangers = [pod for pod in observed.pods if pod.owner_uid != job.uid]
     if not strangers:
         return unseen

@@ -99,7 +99,8 @@ def pod(job: JobRecord, wanted: Effective, configuration: Configuration, attempt
             "kubectl.kubernetes.io/default-container": contract.TRAINER,
             names.DEADLINE: str(wanted.active_seconds_left or "none"),
         }
-        | ({names.EARLIER: str(wanted.ran_seconds)} if wanted.ran_seconds else {}),
+        | ({names.EARLIER: str(wanted.ran_seconds)} if wanted.ran_seconds else {})
+        | ({names.CHECKED_WITH: wanted.runtime.image} if plan.checked_before else {}),
         {
             "terminationGracePeriodSeconds": wanted.grace_seconds + PUBLISH_SECONDS,
             **_placement(wanted.runtime),
@@ -134,7 +135,7 @@ def check(job: JobRecord, wanted: Effective, configuration: Configuration, attem
         job,
         names.check_name(job.key.name, job.uid),
         labels | names.check_labels(job.uid),
-        annotations,
+        annotations | {names.CHECKED_WITH: runtime.image},
         {
             "terminationGracePeriodSeconds": CHECK_GRACE_SECONDS,
             "activeDeadlineSeconds": CHECK_SECONDS,

@@ -18,6 +18,8 @@ from tftraining_operator.core.words import line
 
 SUSPENDING: Final = "Suspending"
 """Reason of Suspended while the pods are still on their way out."""
+CHECKED: Final = "checked while it waits"
+"""How all begins that a check of a job has to say to its user."""
 _WORDS_LIMIT: Final = 256
 _ATTEMPTS: Final = 10**6
 """More than a pod's name can say."""
@@ -51,8 +53,9 @@ class Check:
 
     @property
     def words(self) -> str:
-        """What there is to say of it while the job waits: of a check that could not tell, nothing."""
-        return self.message if self.result in {CheckResult.STARTED, CheckResult.PASSED} else ""
+        """What there is to say of it while the job waits: of a check that could not be made, nothing."""
+        told = self.result in {CheckResult.STARTED, CheckResult.PASSED} or self.message.startswith(CHECKED)
+        return self.message if told and self.result is not CheckResult.FAILED else ""
 
 
 def conditions(status: Raw) -> Iterator[dict[str, str]]:

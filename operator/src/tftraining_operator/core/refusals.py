@@ -21,6 +21,7 @@ _EXCEEDED: Final = re.compile(
     r"exceeded quota: (?P<quota>[^\s,]{1,253}), requested: (?P<requested>\S{1,600}), used: (?P<used>\S{1,600}), "
     r"limited: (?P<limited>\S{1,600})"
 )
+_QUOTA_EXCEEDED: Final = "exceeded quota"
 _AMOUNT: Final = re.compile(r"([-./A-Za-z0-9]{1,253})=([0-9.]+[A-Za-z]{0,2})")
 _OUTSIDE_RANGE: Final = re.compile(
     r"(?:(?P<kind>minimum|maximum) (?P<resource>\S{1,253}) usage|(?P<ratio>\S{1,253}) max limit to request ratio) per "
@@ -60,6 +61,15 @@ _OTHERS: Final = (
 def refused(message: str) -> Pending:
     """Return what a job waits for whose pod the API server does not accept, as under a quota."""
     return replace(_refused(message), restless=True)
+
+
+def counts_checks(message: str, gpu_resource: str) -> bool:
+    """Tell whether a quota has refused a pod that counts checks too, which ask for no GPU: they may take what the pod waits for."""
+    if _QUOTA_EXCEEDED not in message:
+        return False
+    exceeded = _EXCEEDED.search(message)
+    of_gpus = (*_GPUS, f"requests.{gpu_resource}")
+    return exceeded is None or not all(name.startswith(of_gpus) for name in _amounts(exceeded["requested"]))
 
 
 def _refused(message: str) -> Pending:

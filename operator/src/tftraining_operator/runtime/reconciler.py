@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -19,6 +20,7 @@ from tftraining_operator.core.records import Deletion, JobRecord, Key, Observed,
 from tftraining_operator.kube import paths
 from tftraining_operator.kube.client import KubeApi
 from tftraining_operator.kube.errors import AlreadyExistsError, ApiError, ConflictError, NotFoundError, RefusedError
+from tftraining_operator.runtime.checks import AGAIN_SECONDS
 from tftraining_operator.runtime.guard import NotLeadingError
 from tftraining_operator.runtime.metrics import Metrics
 from tftraining_operator.runtime.recorder import Recorder
@@ -219,19 +221,34 @@ class Reconciler:
         """Create the pod that checks a job while it waits, if there is to be one, and return it; without it the job waits all the same."""
         if body is None or not self._store.checks.admit(job.key):
             return ()
-        name = str(body["metadata"]["name"])
+        checks, taken = self._store.checks, False
+        try:
+            taken = await self._create_pod_of_check(job, body)
+        except NotLeadingError:
+            raise
+        except ApiError as error:
+            seconds = math.inf if isinstance(error, RefusedError) else max(AGAIN_SECONDS, error.retry_after or 0.0)
+            checks.refuse(job.key, seconds)
+            if seconds < math.inf:
+                self._queue.add_after(job.key, seconds)
+            _log.info("not checked while it waits", namespace=job.key.namespace, job=job.key.name, error=str(error))
+        finally:
+            checks.release(job.key)
+            # A place that was kept for it may be another's.
+            for key in checks.next(job.key.namespace):
+                self._queue.add(key)
+        return (body,) if taken else ()
+
+    async def _create_pod_of_check(self, job: JobRecord, body: Raw) -> bool:
+        """Create the pod of a check and tell whether the name was free."""
         try:
             created = pod_record(await self._api.create(paths.collection(paths.PODS, job.key.namespace), body))
         except AlreadyExistsError:
-            await self._look_at(job.key, name)
-            return ()
-        except RefusedError as error:
-            self._store.checks.refuse(job.key)
-            _log.info("not checked while it waits", namespace=job.key.namespace, job=job.key.name, error=str(error))
-            return ()
+            await self._look_at(job.key, str(body["metadata"]["name"]))
+            return False
         if created is not None:
             self._store.put_pod(created)
-        return (body,)
+        return True
 
     async def _create_configmap(self, job: JobRecord, name: str, path: str, body: Raw) -> None:
         """Create the ConfigMap of an inline script. The text is the job's, asked for now and kept nowhere in this process."""

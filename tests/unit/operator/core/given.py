@@ -60,6 +60,7 @@ class Pod:
     reason: str = ""
     message: str = ""
     deleted: float | None = None
+    checked_with: str | None = CONFIGURATION.runtimes["tf2"].image
     states: tuple[tuple[str, dict[str, Any]], ...] = ()
     conditions: tuple[dict[str, str], ...] = ()
 
@@ -120,7 +121,7 @@ class Pod:
             "namespace": NAMESPACE,
             "uid": POD_UID,
             "labels": names.labels(JOB, UID, names.CHIEF, 0, self.attempt),
-            "annotations": {names.JOB: JOB},
+            "annotations": {names.JOB: JOB, names.CHECKED_WITH: self.checked_with},
             "creationTimestamp": rfc3339(self.created),
             "resourceVersion": "9",
             "ownerReferences": owners,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from tftrainer.fetch.wanted import ARCHIVE_FIELD, SCRIPT_FIELD, file_field
 from tftrainer.messages.contract import Failure, FetchReport, Pinned, Preflight, Reason
-from tftraining_operator.core import checking, names
+from tftraining_operator.core import attempts, build, checking, names
 from tftraining_operator.core.decide import decide
 from tftraining_operator.core.reasons import REASONS
 from tftraining_operator.core.records import JobRecord, Observed, Plan
@@ -24,6 +25,8 @@ QUOTA = (
 MISSING = Failure(
     reason=Reason.IMPORT_MISSING, message="train.py imports nothing, which is nowhere", hint="put it there", file="a.py", line=3
 )
+NO_INPUT = "folder s3://bucket/a/ is empty or does not exist (named by spec.inputs[a].uri)"
+DIFFERS = f"s3://bucket/train.py has the SHA-256 {'5' * 64}, but spec.script.sha256 is {'7' * 64}"
 IN_ORDER = FetchReport(script=Pinned(uri="s3://bucket/train.py", sha256="5" * 64), objects=4, bytes=100)
 
 
@@ -264,11 +267,57 @@ class TestAFinding:
         assert found.check is None
 
     def test_also_where_the_pod_was_refused(self) -> None:
-        found = plan(seen(wanted(), self.failed(), refusal=QUOTA))
+        first = seen(wanted(), refusal=QUOTA)
+        observed = after(first, plan(first, CREATED))
+        found = plan(replace(observed, pods=(self.failed().record(),)))
         assert found.status is not None
         assert (found.status["phase"], found.creates, found.deletions) == ("Failed", (), ())
 
-    @pytest.mark.parametrize("reason", sorted(set(Reason) - checking.CERTAIN))
+    @pytest.mark.parametrize(
+        ("reason", "message", "spec"),
+        [
+            (Reason.OBJECT_NOT_FOUND, f"object s3://bucket/train.py does not exist (named by {SCRIPT_FIELD})", {}),
+            (Reason.OBJECT_NOT_FOUND, f"object s3://bucket/a.zip does not exist (named by {ARCHIVE_FIELD})", {}),
+            (Reason.OBJECT_NOT_FOUND, f"folder s3://bucket/lib/ is empty or does not exist (named by {file_field(0)})", {}),
+            (Reason.OBJECT_NOT_FOUND, "spec.script.path is 'a.py', but the dependencies bring no such file", {}),
+            (Reason.OBJECT_NOT_FOUND, f"object s3://bucket/x.py does not exist (named by {SCRIPT_FIELD}); also: {NO_INPUT}", {}),
+            (Reason.DIGEST_MISMATCH, DIFFERS, {"script": {"uri": "s3://bucket/train.py", "sha256": "7" * 64}}),
+            (Reason.DIGEST_MISMATCH, DIFFERS, {"dependencies": {"archive": {"uri": "s3://bucket/a.zip", "sha256": "7" * 64}}}),
+            (Reason.DIGEST_MISMATCH, DIFFERS, {"dependencies": {"files": [{"uri": "s3://bucket/a.py", "sha256": "7" * 64}]}}),
+        ],
+    )
+    def test_of_code_that_is_not_there_or_not_what_is_demanded_is_certain(self, reason: Reason, message: str, spec: dict[str, Any]) -> None:
+        found = plan(seen(wanted(**spec), waiting(), self.failed(Failure(reason=reason, message=message))))
+        assert found.status is not None
+        assert (found.status["phase"], found.status["failure"]["reason"]) == ("Failed", reason)
+
+    @pytest.mark.parametrize(
+        ("reason", "message"),
+        [
+            (Reason.OBJECT_NOT_FOUND, NO_INPUT),
+            (Reason.OBJECT_NOT_FOUND, "no object matches s3://bucket/b/* (named by spec.args[1])"),
+            (Reason.OBJECT_NOT_FOUND, "object s3://bucket/train.py does not exist"),
+            (Reason.OBJECT_NOT_FOUND, f"{NO_INPUT}; also: object s3://bucket/x.py does not exist (named by {SCRIPT_FIELD})"),
+            (Reason.DIGEST_MISMATCH, "s3://bucket/train.py was replaced while it was fetched"),
+            (Reason.DIGEST_MISMATCH, DIFFERS),
+            (Reason.STORAGE_DENIED, "http://s3 refuses requests because its clock and the node's differ by minutes"),
+            (Reason.STORAGE_MISCONFIGURED, "http://s3 does not answer like an S3 server"),
+            (Reason.BUCKET_NOT_FOUND, "bucket 'b' does not exist at http://s3"),
+        ],
+    )
+    def test_that_may_come_right_before_the_start_is_told_and_ends_nothing(self, reason: Reason, message: str) -> None:
+        observed = seen(wanted(), waiting(), self.failed(Failure(reason=reason, message=message, hint="do this")))
+        found = plan(observed)
+        assert found.status is not None
+        assert (found.status["phase"], checked(found)["result"]) == ("Pending", "Inconclusive")
+        words = f"hecked while it waits, and not again before it starts: {message}; do this"
+        assert found.status["pending"]["message"].endswith(f"; c{words}")
+        assert found.status["message"].endswith(f" C{words}.")
+        assert gone(found) == [NAME]
+        again = plan(replace(after(observed, found), pods=(waiting().record(),)), DUE + 60)
+        assert (again.status, again.check) == (None, None), "it stays told, and is not looked for again"
+
+    @pytest.mark.parametrize("reason", sorted(set(Reason) - checking.CERTAIN - checking.TOLD))
     def test_that_is_not_says_nothing(self, reason: Reason) -> None:
         found = plan(seen(wanted(), waiting(), self.failed(Failure(reason=reason, message="the store is away"))))
         assert found.status is not None
@@ -287,13 +336,24 @@ class TestAFinding:
         assert found.status["failure"]["reason"] == "RequirementsUnsatisfiable"
         assert checked(plan(seen(wanted(), waiting(), pod)))["result"] == "Inconclusive"
 
+    def test_that_a_module_is_missing_counts_beside_packages_where_the_run_is_on_the_same_kind_of_node(self) -> None:
+        record = wanted(dependencies={"requirements": ["torch==2.0"]})
+        runtime = CONFIGURATION.runtimes["tf2"].model_copy(update={"node_selector": {"kubernetes.io/arch": "amd64"}})
+        index = {"package_index": CONFIGURATION.package_index.model_copy(update={"url": "https://index.test/simple"})}
+        anywhere, pinned = (CONFIGURATION.model_copy(update=each) for each in (index, index | {"runtimes": {"tf2": runtime}}))
+        observed = seen(record, waiting(), self.failed())
+        assert checked(decide(observed, anywhere, DUE))["result"] == "Inconclusive"
+        found = decide(observed, pinned, DUE)
+        assert found.status is not None
+        assert (checked(found)["result"], found.status["phase"]) == ("Failed", "Failed")
+
     def test_in_whatever_words_is_told_in_plain_ones(self) -> None:
-        failure = Failure(reason=Reason.OBJECT_NOT_FOUND, message="\x1b[31mno\nobject\x07 there")
+        failure = Failure(reason=Reason.INPUT_CONFLICT, message="\x1b[31mno\nobject\x07 there")
         assert checked(plan(seen(wanted(), waiting(), self.failed(failure))))["message"] == "no object there"
 
     def test_of_what_is_certain_nothing_is_ever_tried_again_and_all_is_the_jobs_own(self) -> None:
         assert all(REASONS[each].budget is None for each in checking.CERTAIN | checking.OF_ARCHITECTURE)
-        assert {REASONS[each].cause for each in checking.CERTAIN} == {"UserError", "Spec", "Storage"}
+        assert {REASONS[each].cause for each in checking.CERTAIN} == {"UserError", "Spec"}
 
     @pytest.mark.parametrize("pod", [Pod(), Pod().fetching(), Pod().running()], ids=["placed", "fetching", "running"])
     def test_that_comes_too_late_touches_no_run(self, pod: Pod) -> None:
@@ -354,6 +414,147 @@ class TestACheckThatCannotBeMade:
         assert gone(plan(replace(ended, pods=(check(node="").record(),)), CREATED + 4001)) == [NAME]
 
 
+class TestACheckThatTakesTooLong:
+    OVER = CREATED + 1 + build.CHECK_SECONDS
+
+    @pytest.mark.parametrize(
+        "pod",
+        [check(node=""), check().fetching(), check(node="node-lost"), check(deleted=DUE).fetching()],
+        ids=["without a place", "running", "of a node that is lost", "going on a node that is lost"],
+    )
+    def test_is_given_up_after_half_an_hour_and_somebody_looks_then(self, pod: Pod) -> None:
+        observed = told(seen(wanted()), waiting(), check().fetching())
+        observed = replace(observed, pods=(waiting().record(), pod.record()))
+        early = plan(observed, self.OVER - 1)
+        assert gone(early) == []
+        assert early.requeue_at is not None
+        assert early.requeue_at <= self.OVER
+        found = plan(after(observed, early), self.OVER)
+        assert (checked(found)["result"], gone(found)) == ("Inconclusive", [NAME] * (pod.deleted is None))
+        assert checked(found)["message"] == f"pod {NAME} has not checked anything within 30 minutes"
+        assert found.status is not None
+        assert "30 minutes" not in found.status["message"]
+        again = plan(replace(after(observed, found), pods=(waiting().record(),)), self.OVER + 60)
+        assert (again.check, again.status) == (None, None)
+
+    @pytest.mark.parametrize("phase", ["Pending", "Failed"])
+    def test_for_want_of_a_secret_goes_on_saying_so(self, phase: str) -> None:
+        waits = {"reason": "CreateContainerConfigError", "message": 'secret "tftraining-storage" not found'}
+        lacking = check(phase=phase).container("fetch", waiting=waits)
+        found = plan(seen(wanted(), waiting(), lacking), self.OVER)
+        assert (checked(found)["result"], gone(found)) == ("Inconclusive", [NAME])
+        assert found.status is not None
+        assert (
+            "; checked while it waits, and not again before it starts: the Secret tftraining-storage" in found.status["pending"]["message"]
+        )
+
+    def test_says_nothing_then_that_it_found_in_time(self) -> None:
+        assert checked(plan(seen(wanted(), waiting(), check().fetched(IN_ORDER)), self.OVER))["result"] == "Passed"
+
+
+class TestAQuotaThatCountsChecksToo:
+    PODS = 'pods "iris-chief-0" is forbidden: exceeded quota: q, requested: pods=1, used: pods=4, limited: pods=4'
+    BOTH = (
+        'pods "iris-chief-0" is forbidden: exceeded quota: q, requested: pods=1,requests.nvidia.com/gpu=1, '
+        "used: pods=4,requests.nvidia.com/gpu=4, limited: pods=4,requests.nvidia.com/gpu=4"
+    )
+    OWN = QUOTA.replace("nvidia.com/gpu", "test.dev/tpu")
+
+    def refused(self, refusal: str, **resources: Any) -> Observed:
+        observed = seen(job(resources={"gpus": 1, **resources}), refusal=refusal)
+        return after(observed, plan(observed, CREATED))
+
+    @pytest.mark.parametrize(
+        ("refusal", "resources", "made"),
+        [
+            (QUOTA, {}, True),
+            (OWN, {"gpuResource": "test.dev/tpu"}, True),
+            (OWN, {}, False),
+            (PODS, {}, False),
+            (BOTH, {}, False),
+            ("exceeded quota: in other words", {}, False),
+            ('pods "iris-chief-0" is forbidden: violates PodSecurity', {}, True),
+        ],
+    )
+    def test_has_no_check_made_and_gets_back_what_one_takes_that_does_not_run(
+        self, refusal: str, resources: dict[str, Any], made: bool
+    ) -> None:
+        observed = self.refused(refusal, **resources)
+        assert (plan(observed).check is not None) == made
+        for idle in (check(node=""), check()):
+            found = plan(replace(observed, pods=(idle.record(),)))
+            assert (checked(found)["result"], gone(found)) == (("Started", []) if made else ("Inconclusive", [NAME]))
+            assert found.creates, "the job's own pod is tried all the same"
+
+    def test_does_not_end_one_that_runs_or_has_ended(self) -> None:
+        observed = self.refused(self.PODS)
+        assert gone(plan(replace(observed, pods=(check().fetching().record(),)))) == []
+        found = plan(replace(observed, pods=(check().fetched(IN_ORDER).record(),)))
+        assert checked(found)["result"] == "Passed"
+
+
+class TestAnImageThatHasChangedMeanwhile:
+    RUNTIMES: ClassVar = {"tf2": CONFIGURATION.runtimes["tf2"].model_copy(update={"image": "registry.test/trainer:new"})}
+    UPGRADED = CONFIGURATION.model_copy(update={"runtimes": RUNTIMES})
+    NEW = "registry.test/trainer:new"
+
+    @pytest.mark.parametrize("own", ["registry.test/trainer:tf2", "", None], ids=["the older one", "empty", "of an older operator"])
+    def test_checks_no_pod_that_has_another(self, own: str | None) -> None:
+        assert decide(seen(wanted(), waiting(checked_with=own)), self.UPGRADED, DUE).check is None
+        assert decide(seen(wanted(), waiting(checked_with=self.NEW)), self.UPGRADED, DUE).check is not None
+
+    @pytest.mark.parametrize(
+        ("own", "checks"),
+        [("registry.test/trainer:tf2", NEW), (NEW, "registry.test/trainer:tf2"), ("registry.test/trainer:tf2",) * 2, (NEW, None)],
+        ids=["the pod's own is older", "the check's is older", "both are older", "the check's is unknown"],
+    )
+    def test_is_told_nothing_by_a_check_of_another(self, own: str, checks: str | None) -> None:
+        said = check(checked_with=checks).fetched(FetchReport(failure=MISSING), exit_code=1)
+        observed = told(seen(wanted()), waiting(), check().fetching())
+        found = decide(replace(observed, pods=(waiting(checked_with=own).record(), said.record())), self.UPGRADED, DUE + 3)
+        assert (checked(found)["result"], gone(found)) == ("Inconclusive", [NAME])
+        assert found.status is not None
+        assert found.status["phase"] == "Pending"
+
+    def test_is_what_the_annotations_of_both_pods_say(self) -> None:
+        first = plan(seen(wanted()), CREATED)
+        [own] = [body for body in first.creates if body["kind"] == "Pod"]
+        made = plan(seen(wanted(), waiting())).check
+        assert made is not None
+        assert {each["metadata"]["annotations"][names.CHECKED_WITH] for each in (own, made)} == {"registry.test/trainer:tf2"}
+        [unchecked] = [body for body in plan(seen(wanted(preflight="Never")), CREATED).creates if body["kind"] == "Pod"]
+        assert names.CHECKED_WITH not in unchecked["metadata"]["annotations"]
+
+
+class TestAForgedCheck:
+    FORGED = check().fetched(FetchReport(failure=MISSING), exit_code=1)
+    FINE = check().fetched(IN_ORDER)
+    CODE: ClassVar = {"script": {"uri": "s3://bucket/train.py", "sha256": "6" * 64}}
+
+    @pytest.mark.parametrize("forged", [FORGED, FINE], ids=["failed", "passed"])
+    @pytest.mark.parametrize(
+        "record",
+        [
+            wanted(preflight="Never"),
+            wanted(gpus=0),
+            job({"code": CODE}, resources={"gpus": 1}),
+            job({"preflight": {"result": "Inconclusive", "message": "m", "lastUpdateTime": "2026-01-01T00:00:00Z"}}, resources={"gpus": 1}),
+        ],
+        ids=["that is not to be checked", "without GPUs", "whose code is pinned", "that was checked"],
+    )
+    def test_of_a_job_that_is_not_checked_goes_and_decides_nothing(self, record: JobRecord, forged: Pod) -> None:
+        with_it, without = plan(seen(record, waiting(), forged)), plan(seen(record, waiting()))
+        assert gone(with_it) == [NAME]
+        assert replace(with_it, deletions=()) == without
+
+    @pytest.mark.parametrize("forged", [FORGED, FINE], ids=["failed", "passed"])
+    def test_of_before_the_job_waited_goes_too(self, forged: Pod) -> None:
+        early = replace(forged, created=CREATED)
+        with_it, without = plan(seen(wanted(), waiting(), early)), plan(seen(wanted(), waiting()))
+        assert gone(with_it) == [NAME]
+        assert replace(with_it, deletions=()) == replace(without, check=None)
+
+
 class TestACheckThatIsNotNeededAnyMore:
     @pytest.mark.parametrize("pod", [Pod(), Pod().fetching(), Pod().running()], ids=["placed", "fetching", "running"])
     def test_goes_when_the_job_starts_and_leaves_nothing(self, pod: Pod) -> None:
@@ -398,10 +599,10 @@ class TestACheckThatIsNotNeededAnyMore:
         assert "failure" not in ended.status
         assert plan(seen(wanted(stop=True), waiting())).check is None
 
-    def test_goes_with_a_job_that_is_deleted_unless_its_pods_are_to_stay(self) -> None:
+    def test_goes_with_a_job_that_is_deleted_also_where_its_pods_are_to_stay(self) -> None:
         going = seen(replace(wanted(), deleted_at=DUE), waiting(), check().fetching())
         assert set(gone(plan(going))) == {MAIN, NAME}
-        assert gone(plan(replace(going, job=replace(going.job, orphaning=True)))) == []
+        assert gone(plan(replace(going, job=replace(going.job, orphaning=True)))) == [NAME]
 
     def test_that_is_on_its_way_out_is_not_deleted_twice(self) -> None:
         assert gone(plan(seen(wanted(), Pod().running(), check(deleted=DUE).fetching()))) == []
@@ -417,3 +618,13 @@ def test_the_check_is_no_attempt_of_the_job() -> None:
     assert found.status is not None
     assert [each["name"] for each in found.status["pods"]] == [MAIN]
     assert found.status["attempt"] == 0
+
+
+def test_the_server_is_asked_for_the_pod_of_a_check_that_no_watch_has_told_of_yet() -> None:
+    started = told(seen(wanted()), waiting(), check().fetching())
+    known = replace(started, pods=(waiting().record(),))
+    assert attempts.doubtful(known) == {NAME: ""}
+    assert attempts.doubtful(started) == {}
+    assert attempts.doubtful(replace(known, gone=(check().record(),))) == {}
+    passed = told(started, waiting(), check().fetched(IN_ORDER))
+    assert attempts.doubtful(replace(passed, pods=(waiting().record(),))) == {}
