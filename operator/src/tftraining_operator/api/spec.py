@@ -586,9 +586,9 @@ class Spec(Model):
         default=None,
         description=(
             "Which jobs that cannot start within 10 s are checked meanwhile, by a small pod without GPUs that does what is done before "
-            "every start, and runs nothing: Auto, those that ask for GPUs; Always, all; Never, none. What it finds wrong with code, "
-            "arguments, inputs or bucket ends the job at once; the code that it finds is what runs. Default: the operator's "
-            "configuration, as installed Auto."
+            "every start, and runs nothing: Auto, those that ask for GPUs; Always, all; Never, none. What it finds wrong for certain "
+            "ends the job at once; what may come right before the start is told. The code that it finds is what runs. Default: the "
+            "operator's configuration, as installed Auto."
         ),
     )
     pod_retention_seconds: int | None = Field(

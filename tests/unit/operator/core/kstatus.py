@@ -1,4 +1,4 @@
-"""kstatus' rules for a custom resource, as Helm 4, Flux and Argo CD ask them: cli-utils, pkg/kstatus/status, `generic.go` and `status.go`.
+"""kstatus' rules for a custom resource, as Helm 4 and Flux ask them: cli-utils, pkg/kstatus/status, `generic.go` and `status.go`.
 
 What is there for built-in kinds has no meaning for ours.
 """

@@ -1,4 +1,4 @@
-"""What Helm 4, Flux and Argo CD take a job for.
+"""What Helm 4 and Flux take a job for.
 
 Under way until it runs, or while it is stopped; right when it runs, rests, was stopped or has succeeded; failed when it has.
 """
