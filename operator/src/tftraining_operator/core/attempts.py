@@ -129,7 +129,7 @@ def history(observed: Observed) -> History:
     current = attempt(number, remembered=ending is not None or bool(sequence(job.status.get("pods"))))
     return History(
         current=current,
-        begun=attempt(number - 1) if number > 0 and recorded.awaited(job.status) else current,
+        begun=attempt(number - 1) if number == recorded.attempt(job.status) > 0 and recorded.awaited(job.status) else current,
         next=attempt(number + 1),
         told=attempt(recorded.attempt(job.status)),
         past=tuple(attempt(each) for each in sorted({name.attempt for name in pods} - {number})),

@@ -27,13 +27,13 @@ def news(situation: Situation, previous: Raw) -> tuple[Event, ...]:
     note = sentence(situation.note)
     outputs = (Event("Warning", OUTPUTS_INCOMPLETE, note),) if note else ()
     noted = _noted(situation, previous)
+    if situation.lost:
+        return (*_falls_silent(situation, previous), *noted)
     if situation.phase in {Phase.FAILED, Phase.RESTARTING}:
         return (Event("Warning", situation.reason, situation.message), *outputs, *noted)
     if situation.phase is Phase.STOPPED:
         kind = "Normal" if situation.reason == Stop.STOPPED else "Warning"
         return (Event(kind, situation.reason, situation.message), *outputs, *noted)
-    if situation.lost:
-        return (*_falls_silent(situation, previous), *noted)
     milestone = _MILESTONES.get(situation.phase)
     reached: tuple[Event, ...] = ()
     if milestone is not None and not recorded.holds(previous, milestone):

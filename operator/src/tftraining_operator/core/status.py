@@ -12,7 +12,7 @@ from tftraining_operator.core import pins, recorded
 from tftraining_operator.core.attempts import Attempt
 from tftraining_operator.core.causes import Verdict
 from tftraining_operator.core.conditions import conditions, rfc3339
-from tftraining_operator.core.observe import text, timestamp
+from tftraining_operator.core.observe import mapping, text, timestamp
 from tftraining_operator.core.pending import Pending
 from tftraining_operator.core.recorded import Check, Ending
 from tftraining_operator.core.records import JobRecord, PodRecord, Raw
@@ -106,8 +106,12 @@ def _tried(situation: Situation, previous: Raw) -> dict[str, Any]:
     if restart is not None and restart.attempt != situation.attempt.number:
         restart = None
     used = again.used if again is not None else recorded.retries(previous)
-    why = situation.reason if situation.phase is Phase.RESTARTING else None
-    told = {"attempt": restart.attempt, "at": rfc3339(restart.at), "begun": restart.begun or None, "reason": why} if restart else None
+    # A node that is silent meanwhile is not why the attempt failed.
+    why = text(mapping(previous.get("restart")).get("reason")) if situation.lost else situation.reason
+    why = why if situation.phase is Phase.RESTARTING else ""
+    told = (
+        {"attempt": restart.attempt, "at": rfc3339(restart.at), "begun": restart.begun or None, "reason": why or None} if restart else None
+    )
     return {
         "attempts": attempts[-ATTEMPTS_LIMIT:],
         "retries": {budget.value: count for budget, count in used.items() if count},

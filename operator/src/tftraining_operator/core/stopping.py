@@ -26,7 +26,8 @@ def stopped(case: Case) -> tuple[Stop, str]:
         why = f"the job was stopped before attempt {case.current.number} had started"
         return Stop.STOPPED, sentence(why, _left_by(f"attempt {attempt.number}", attempt.chief.last, case.job.status))
     if not case.current.existed:
-        return Stop.STOPPED, sentence("the job was stopped before it had started", _NOTHING)
+        what = f"attempt {attempt.number}" if attempt.number else "it"
+        return Stop.STOPPED, sentence(f"the job was stopped before {what} had started", _left_before(case))
     if last is None:
         why = f"the job was stopped, and nobody has seen how pod {case.current.chief.name} ended"
         return Stop.FORCED, sentence(why, _left_by("it", None, case.job.status))
@@ -40,7 +41,8 @@ def _by_pod(case: Case, pod: PodRecord) -> tuple[Stop, str]:
     ran = (trainer is not None and trainer.started_at is not None) or timestamp(kept) is not None
     code = trainer.exit_code if trainer is not None else None
     if not ran:
-        return Stop.STOPPED, sentence("the job was stopped before its script had started", _NOTHING)
+        what = f"the script of attempt {case.current.number}" if case.current.number else "its script"
+        return Stop.STOPPED, sentence(f"the job was stopped before {what} had started", _left_before(case))
     if final is not None and final.failure is not None and not final.manifest_uri:
         why = "the job was stopped, but what it wrote could not be published"
         return Stop.FAILED, sentence(why, final.failure.message, final.failure.hint)
@@ -54,6 +56,14 @@ def _by_pod(case: Case, pod: PodRecord) -> tuple[Stop, str]:
         return Stop.FORCED, sentence(f"the job was stopped by force: its script {how}", _left_by("it", pod, case.job.status))
     how = f" with exit code {code}" if code is not None else ""
     return Stop.STOPPED, sentence(f"the job was stopped: its script ended{how}", _left_by("it", pod, case.job.status))
+
+
+def _left_before(case: Case) -> str:
+    """Return where what earlier attempts left is, as far as anything says."""
+    earlier = recorded.attempts(case.job.status)
+    if earlier and earlier[-1].logs:
+        return f"what attempt {earlier[-1].attempt} left, if anything, is beside {line(earlier[-1].logs)}"
+    return "what earlier attempts have published stays" if case.current.number else _NOTHING
 
 
 def _left_by(who: str, pod: PodRecord | None, status: Raw) -> str:

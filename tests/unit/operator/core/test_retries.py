@@ -173,7 +173,7 @@ def test_a_retry_says_that_it_waits_for_a_pod_whose_node_does_not_answer_and_sta
     assert (early.status, early.creates, early.requeue_at) == (None, (), CREATED + 4160)
     found = plan(going, CREATED + 4160)
     assert (status(found)["phase"], status(found)["attempt"], found.creates) == ("Restarting", 1, ())
-    assert status(found)["restart"] == {**restarting.job.status["restart"], "reason": "NodeLost"}
+    assert status(found)["restart"] == restarting.job.status["restart"], "why the attempt failed stays said"
     assert status(found)["message"] == (
         "Node node-a does not answer, so that nobody knows whether pod iris-chief-0 still runs. "
         "Attempt 1 starts when the node is back, or is removed from the cluster."
@@ -238,6 +238,14 @@ class TestTheNextAttempt:
         assert status(found)["logs"]["uri"].endswith("/attempt-0/logs/")
         assert status(found)["attempts"][0]["logs"].endswith("/attempt-0/logs/")
         assert plan(replace(after(observed, found), pods=())).status is None
+
+    def test_that_never_comes_ends_the_job_with_what_the_last_one_had_to_say_of_its_outputs(self) -> None:
+        observed = seen(job(retry={}), evicted(Pod()).published(succeeded=False, note="one output is cut"))
+        observed = after(observed, plan(observed))
+        ends = replace(observed, job=replace(observed.job, spec={**observed.job.spec, "runtime": "unheard-of"}))
+        found = plan(ends)
+        assert (status(found)["phase"], status(found)["attempt"]) == ("Failed", 0)
+        assert "One output is cut." in [event.message for event in found.events]
 
     def test_is_not_begun_while_a_pod_of_an_earlier_one_runs(self) -> None:
         observed = self.restarting()

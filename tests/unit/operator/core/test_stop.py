@@ -213,6 +213,22 @@ def test_on_a_node_that_does_not_answer_the_job_says_so_and_goes_on_stopping() -
     assert found.status is not None
     assert (found.status["phase"], conditions(found.status)["Running"]) == ("Stopping", ("Unknown", "NodeLost"))
     assert found.status["ending"]["because"] == "Stop"
+    assert found.status["message"].endswith(". The job is stopped when the node is back, or is removed from the cluster.")
+
+
+@pytest.mark.parametrize(
+    ("pod", "what"), [(None, "attempt 1"), (replace(Pod(attempt=1, node=""), phase="Failed", deleted=NOW), "the script of attempt 1")]
+)
+def test_a_later_attempt_that_never_ran_says_where_the_earlier_ones_have_left_theirs(pod: Pod | None, what: str) -> None:
+    earlier = {"attempt": 0, "reason": "Evicted", "logs": LOGS}
+    for attempts, left in (
+        ([earlier], f"What attempt 0 left, if anything, is beside {LOGS}"),
+        ([], "What earlier attempts have published stays"),
+    ):
+        begun = {"attempt": 1, "attempts": attempts, "restart": {"attempt": 1, "at": "2027-01-15T08:00:00Z", "begun": True}}
+        found = plan(seen(job(begun, stop=True), *([pod] if pod is not None else [])))
+        assert found.status is not None
+        assert found.status["message"] == f"The job was stopped before {what} had started. {left}."
 
 
 def test_a_script_that_came_to_its_own_end_before_has_ended_as_it_has() -> None:

@@ -45,7 +45,7 @@ def after_attempt(case: Case, over: Over) -> Finding:
         attempt=case.history.begun,
         verdict=found,
         ended_at=ended_at,
-        note=reports.note(last),
+        note=reports.note(case.history.begun.chief.last),
     )
     return Finding(situation, deletions=over.deletions)
 

@@ -67,7 +67,8 @@ def _told_to_go(case: Case, pod: PodRecord, because: Because, situation: Situati
     if ending is None or ending.because is not because:
         ending = Ending(case.current.number, because, case.now)
     elif not told and pod.deleted_at is not None:
-        found = course.going(case, pod, pod.deleted_at)
+        then = "the job is stopped" if because is Because.STOP else "the job is suspended"
+        found = course.going(case, pod, pod.deleted_at, then=then)
         lost = replace(found.situation, phase=situation.phase, ending=ending) if found.situation is not None else None
         return replace(found, situation=lost)
     return Finding(replace(situation, ending=ending), deletions=told)
