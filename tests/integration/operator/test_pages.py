@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -96,11 +97,12 @@ def _refusal(played: Played, **spec: Any) -> str:
 
 
 @pytest.fixture
-def node(played: Played) -> str:
-    """Return the name of a node that nobody is behind."""
+def node(played: Played) -> Iterator[str]:
+    """Return the name of a node that nobody is behind, and that goes with the test: what nodes have is told to jobs of all others."""
     name = f"node-{played.namespace}"
     played.call("POST", "/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}})
-    return name
+    yield name
+    played.call("DELETE", f"/api/v1/nodes/{name}")
 
 
 def test_a_node_is_drained_with_the_flag_of_the_page_and_the_next_attempt_follows(operator: Operator, played: Played, node: str) -> None:
