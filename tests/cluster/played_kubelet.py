@@ -46,6 +46,17 @@ def ended(pod: Object, exit_code: int = 0) -> Object:
     return status
 
 
+def evicted(pod: Object, at: str = "2027-01-15T08:00:00Z") -> Object:
+    """Return the status of a pod that was evicted at that time, while its script ran."""
+    condition = {
+        "type": "DisruptionTarget",
+        "status": "True",
+        "reason": "EvictionByEvictionAPI",
+        "lastTransitionTime": at,
+    }
+    return {**ended(pod, 143), "phase": "Failed", "conditions": [condition]}
+
+
 def _terminated(pod: Object, name: str, exit_code: int) -> Object:
     code = exit_code if name == "trainer" else 0
     report = _report(pod, name, exit_code)

@@ -152,6 +152,14 @@ class Played:
         """Let a pod's containers start."""
         self._report(pod, running(pod))
 
+    def start(self, name: str, **spec: Any) -> Object:
+        """Create a job, let its script run until the job says so, and return its pod."""
+        self.submit(name, **spec)
+        pod = self.wait_for_pod(f"{name}-chief-0")
+        self.run(pod)
+        self.wait_for_phase(name, "Running")
+        return pod
+
     def end(self, pod: Object, exit_code: int = 0) -> None:
         """Let a pod's containers end."""
         self._report(pod, ended(pod, exit_code))

@@ -19,7 +19,7 @@ from controlplane import ControlPlane
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
-from played_kubelet import Object, ended, fetching, running
+from played_kubelet import Object, ended, evicted, fetching, running
 from tftraining_operator.core.configuration import Configuration, Runtime
 from tftraining_operator.core.records import Key
 from tftraining_operator.kube import paths
@@ -252,13 +252,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule()
     def the_pod_is_evicted(self) -> None:
-        condition = {
-            "type": "DisruptionTarget",
-            "status": "True",
-            "reason": "EvictionByEvictionAPI",
-            "lastTransitionTime": "2026-01-01T00:00:00Z",
-        }
-        self.shows(lambda pod: {**ended(pod, 143), "phase": "Failed", "conditions": [condition]})
+        self.shows(lambda pod: evicted(pod, "2026-01-01T00:00:00Z"))
 
     @rule()
     def somebody_deletes_the_pod(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from control import Operator, Played, until
 from faults import Fault, FaultProxy
-from played_kubelet import Object, ended
+from played_kubelet import Object, evicted
 
 ENDS = {
     "evicted": ("Succeeded", 1, {"infrastructure": 1}, ["evicted-chief-0", "evicted-chief-0-r1"]),
@@ -22,13 +22,6 @@ ENDS = {
     "wrong": ("Failed", 0, {}, ["wrong-chief-0"]),
 }
 """Of each job: phase, attempt, retries, and the pods that stay for their logs."""
-
-
-def evicted(pod: Object) -> Object:
-    """Return the status of a pod that was evicted."""
-    since = {"lastTransitionTime": "2027-01-15T08:00:00Z"}
-    condition = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", **since}
-    return {**ended(pod, 143), "phase": "Failed", "conditions": [condition]}
 
 
 @dataclass

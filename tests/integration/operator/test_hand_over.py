@@ -12,7 +12,7 @@ import pytest
 from control import Operator, Played, until
 from controlplane import ControlPlane
 from faults import FaultProxy
-from played_kubelet import Object, ended
+from played_kubelet import evicted
 
 KILLED_SECONDS, TOLD_SECONDS = 20.0, 3.0
 BUSY = 10.0
@@ -49,24 +49,10 @@ def next_pod_after(played: Played, job: str, begin: float) -> float:
     return time.monotonic() - begin
 
 
-def evicted(pod: Object) -> Object:
-    """Return the status of a pod that was evicted."""
-    condition = {
-        "type": "DisruptionTarget",
-        "status": "True",
-        "reason": "EvictionByEvictionAPI",
-        "lastTransitionTime": "2027-01-15T08:00:00Z",
-    }
-    return {**ended(pod, 143), "phase": "Failed", "conditions": [condition]}
-
-
 def test_where_the_process_that_works_is_killed_the_other_goes_on_within_twenty_seconds(
     operator: Operator, second: Operator, played: Played
 ) -> None:
-    played.submit("before")
-    pod = played.wait_for_pod("before-chief-0")
-    played.run(pod)
-    played.wait_for_phase("before", "Running")
+    pod = played.start("before")
     alone = next_pod_after(played, "alone", time.monotonic())
     begin = time.monotonic()
     operator.kill()

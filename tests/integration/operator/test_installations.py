@@ -99,10 +99,7 @@ def test_an_installation_that_goes_on_names_the_other_all_the_same(
 
 
 def test_an_installation_that_comes_after_another_takes_its_jobs_over_at_once(operator: Operator, second: Operator, played: Played) -> None:
-    played.submit("handed")
-    pod = played.wait_for_pod("handed-chief-0")
-    played.run(pod)
-    played.wait_for_phase("handed", "Running")
+    pod = played.start("handed")
     operator.kill()
     second.start()
     played.end(pod)

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from control import Operator, Played, RefusedError, until
 from faults import HANG, Fault, FaultProxy
-from played_kubelet import Object, ended, fetching, publishing, running
+from played_kubelet import Object, ended, evicted, fetching, publishing, running
 from tftrainer.messages import contract
 
 
@@ -227,10 +227,7 @@ def test_a_server_that_fails_for_a_while_is_not_hammered_and_the_job_runs_afterw
 
 
 def test_a_job_created_and_one_suspended_while_it_was_down_are_done_when_it_is_back(operator: Operator, played: Played) -> None:
-    played.submit("runs")
-    pod = played.wait_for_pod("runs-chief-0")
-    played.run(pod)
-    played.wait_for_phase("runs", "Running")
+    played.start("runs")
     operator.kill()
     played.submit("new")
     played.change("runs", suspend=True)
@@ -302,10 +299,7 @@ def _going_or_gone(played: Played, name: str) -> bool:
 
 
 def test_a_pod_deleted_while_it_was_down_fails_the_job(operator: Operator, played: Played) -> None:
-    played.submit("lost", retry={"infrastructure": 0})
-    pod = played.wait_for_pod("lost-chief-0")
-    played.run(pod)
-    played.wait_for_phase("lost", "Running")
+    pod = played.start("lost", retry={"infrastructure": 0})
     operator.kill()
     played.remove(pod)
     operator.start()
@@ -314,10 +308,7 @@ def test_a_pod_deleted_while_it_was_down_fails_the_job(operator: Operator, playe
 
 
 def test_a_pod_deleted_while_it_was_down_is_followed_by_one_of_the_next_attempt(operator: Operator, played: Played) -> None:
-    played.submit("again")
-    pod = played.wait_for_pod("again-chief-0")
-    played.run(pod)
-    played.wait_for_phase("again", "Running")
+    pod = played.start("again")
     operator.kill()
     played.remove(pod)
     operator.start()
@@ -327,16 +318,6 @@ def test_a_pod_deleted_while_it_was_down_is_followed_by_one_of_the_next_attempt(
     status = played.wait_for_phase("again", "Succeeded")
     assert (status["attempt"], status["retries"]) == (1, {"infrastructure": 1})
     assert [item["metadata"]["name"] for item in played.pods()] == ["again-chief-0-r1"]
-
-
-def _evicted(pod: Object) -> Object:
-    condition = {
-        "type": "DisruptionTarget",
-        "status": "True",
-        "reason": "EvictionByEvictionAPI",
-        "lastTransitionTime": "2027-01-15T08:00:00Z",
-    }
-    return {**ended(pod, 143), "phase": "Failed", "conditions": [condition]}
 
 
 @pytest.mark.parametrize("k", [pytest.param(k, marks=[pytest.mark.long] if k % 2 else []) for k in range(2, 12)])
@@ -358,7 +339,7 @@ def test_killed_after_any_write_of_a_job_that_is_tried_again_it_never_runs_two_p
         return next((each for each in played.pods() if each["metadata"]["name"] == f"again-chief-0{suffix}"), None)
 
     first = killed.until(never_two(lambda: pod("")), "the first pod exists")
-    played.show(first, _evicted(first))
+    played.show(first, evicted(first))
     second = killed.until(never_two(lambda: pod("-r1")), "the second pod exists")
     played.run(second)
     killed.until(never_two(lambda: played.phase("again") == "Running"), "it runs")
@@ -375,7 +356,7 @@ def test_killed_after_any_write_of_a_job_that_is_tried_again_it_never_runs_two_p
 
 def _evicted_after(pod: Object, seconds: int) -> Object:
     """Return the status of a pod that was evicted after its script had run for so long."""
-    status = _evicted(pod)
+    status = evicted(pod)
     trainer = next(each for each in status["containerStatuses"] if each["name"] == "trainer")["state"]["terminated"]
     trainer |= {"startedAt": "2027-01-15T08:00:00Z", "finishedAt": f"2027-01-15T08:00:{seconds:02}Z"}
     return status
@@ -445,10 +426,7 @@ def test_a_finished_job_goes_when_its_time_has_come(operator: Operator, played: 
 
 
 def test_suspended_it_keeps_no_pod_and_resumed_it_is_the_next_attempt(operator: Operator, played: Played) -> None:
-    played.submit("pause")
-    pod = played.wait_for_pod("pause-chief-0")
-    played.run(pod)
-    played.wait_for_phase("pause", "Running")
+    pod = played.start("pause")
     played.change("pause", suspend=True)
     until(lambda: _going_or_gone(played, "pause-chief-0"), "its pod goes")
     if played.pods():
@@ -462,10 +440,7 @@ def test_suspended_it_keeps_no_pod_and_resumed_it_is_the_next_attempt(operator: 
 def test_a_stopped_job_ends_as_that_with_what_it_has_published_and_never_runs_again(
     operator: Operator, played: Played, proxy: FaultProxy
 ) -> None:
-    played.submit("ends")
-    pod = played.wait_for_pod("ends-chief-0")
-    played.run(pod)
-    played.wait_for_phase("ends", "Running")
+    pod = played.start("ends")
     # Without a kubelet a pod that has a node would be deleted at once.
     played.hold(pod)
     played.change("ends", stop=True)
@@ -487,10 +462,7 @@ def test_a_stopped_job_ends_as_that_with_what_it_has_published_and_never_runs_ag
 
 
 def test_a_job_whose_pod_vanishes_unpublished_while_it_is_stopped_was_stopped_by_force(operator: Operator, played: Played) -> None:
-    played.submit("forced")
-    pod = played.wait_for_pod("forced-chief-0")
-    played.run(pod)
-    played.wait_for_phase("forced", "Running")
+    pod = played.start("forced")
     played.change("forced", stop=True)
     until(lambda: _going_or_gone(played, "forced-chief-0"), "its pod goes")
     if played.pods():
@@ -545,10 +517,7 @@ def test_a_job_recreated_under_its_name_runs_its_own_script(operator: Operator, 
 
 
 def test_garbage_on_our_pod_and_a_forged_status_change_nothing(operator: Operator, played: Played) -> None:
-    played.submit("forged")
-    pod = played.wait_for_pod("forged-chief-0")
-    played.run(pod)
-    played.wait_for_phase("forged", "Running")
+    pod = played.start("forged")
     merge = "application/merge-patch+json"
     played.call("PATCH", f"{played.pods_path}/forged-chief-0", {"metadata": {"annotations": {"x": "\x00{" * 100}}}, merge)
     forged = {"status": {"phase": "Succeeded", "conditions": [], "message": "forged"}}
@@ -663,10 +632,7 @@ def test_a_job_that_cannot_be_written_is_not_given_up_silently(operator: Operato
 
 
 def test_a_pod_that_only_its_own_lists_do_not_show_is_not_taken_for_deleted(operator: Operator, played: Played, proxy: FaultProxy) -> None:
-    played.submit("unseen")
-    pod = played.wait_for_pod("unseen-chief-0")
-    played.run(pod)
-    played.wait_for_phase("unseen", "Running")
+    played.start("unseen")
     operator.kill()
     proxy.hidden = (played.pods_path,)
     operator.start()

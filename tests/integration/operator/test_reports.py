@@ -56,11 +56,7 @@ def saved(played: Played) -> str:
 @pytest.fixture
 def pod(operator: Operator, played: Played) -> Object:
     """Return the pod of a job that runs."""
-    played.submit("tells")
-    made = played.wait_for_pod("tells-chief-0")
-    played.run(made)
-    played.wait_for_phase("tells", "Running")
-    return made
+    return played.start("tells")
 
 
 def events_of(played: Played) -> list[tuple[str, str]]:

@@ -28,10 +28,7 @@ def limited(request: pytest.FixtureRequest, proxy: FaultProxy, played: Played, t
 
 
 def test_with_the_rights_of_the_chart_jobs_run_are_suspended_and_end_and_nothing_is_refused(limited: Operator, played: Played) -> None:
-    played.submit("runs")
-    pod = played.wait_for_pod("runs-chief-0")
-    played.run(pod)
-    played.wait_for_phase("runs", "Running")
+    pod = played.start("runs")
     played.end(pod)
     played.wait_for_phase("runs", "Succeeded")
     played.submit("stops")

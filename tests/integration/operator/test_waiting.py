@@ -212,10 +212,7 @@ def test_a_limit_range_is_told_with_its_numbers_before_any_node_is_held(operator
 
 
 def test_a_node_that_falls_silent_is_told_of_at_once_and_nobody_claims_that_the_script_runs(operator: Operator, played: Played) -> None:
-    played.submit("iris")
-    pod = played.wait_for_pod("iris-chief-0")
-    played.run(pod)
-    played.wait_for_phase("iris", "Running")
+    pod = played.start("iris")
     # All that a controller does with the pods of a node that it hears nothing of, as long as there is no other node.
     condition = {"type": "Ready", "status": "False", "lastTransitionTime": "2026-01-01T00:07:00Z"}
     path = f"{played.pods_path}/iris-chief-0/status"
