@@ -177,4 +177,4 @@ def test_without_a_definition_it_waits_and_names_the_fix_and_hears_of_jobs_once_
     until(lambda: "tftraining_leader 1.0" in unstarted.page("metrics"), "it leads")
     for name in ("one", "two"):
         played.submit(name)
-        until(lambda name=name: f"{name}-chief-0" in [pod["metadata"]["name"] for pod in played.pods()], "it hears of the job", 5)
+        until(lambda name=name: f"{name}-chief-0" in [pod["metadata"]["name"] for pod in played.pods()], "it hears of the job")

@@ -434,7 +434,7 @@ def _never_raises_anything_else(folder: Path, data: bytes) -> None:
     archive = folder / "fuzz.zip"
     archive.write_bytes(data)
     target = folder / f"out-{time.monotonic_ns()}"
-    started = time.monotonic()
+    started = time.process_time()
     refusal = None
     try:
         prepare(archive, target, Limits(bytes=10 * 1024**2, entries=1000))
@@ -443,7 +443,7 @@ def _never_raises_anything_else(folder: Path, data: bytes) -> None:
     if refusal is not None:
         assert refusal.isprintable()
         assert not target.exists()
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
     assert not list(folder.glob(".*.unpacking"))
 
 

@@ -222,7 +222,7 @@ def test_no_canary_survives_whatever_stands_around_it(form: str, noise: str) -> 
     "text", ["a:" * 1024, "a=" * 1024, "://:" * 512, "x://" + "a:" * 999, "-----BEGIN PRIVATE KEY-----" * 70, "=:" * 999]
 )
 def test_no_argument_takes_long(text: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     arguments_without([text] * 4)
     Plain.of([text] * 4).without(text)
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1

@@ -135,6 +135,4 @@ def test_names_that_are_no_text_or_too_long_are_told_as_far_as_they_can_be(tmp_p
 
 def test_a_walk_over_a_folder_that_is_removed_meanwhile_finds_what_is_left(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    begun = time.monotonic()
     assert elsewhere.written([tmp_path / "gone", tmp_path], LONG_AGO, {}).count == 1
-    assert time.monotonic() - begun < 2
