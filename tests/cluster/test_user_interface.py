@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from cluster_client import Cluster, Jobs
+from cluster_client import Cluster, Jobs, eventually
 from demo.console import quiet
 from demo.target import NAMESPACE, RELEASE
 
@@ -43,8 +43,12 @@ def test_explain_describes_every_field(cluster: Cluster) -> None:
 def test_describe_fits_one_screen_and_tells_the_story(jobs: Jobs) -> None:
     jobs.submit("story", "print('hello')\n")
     assert jobs.wait("story")["phase"] == "Succeeded"
-    text = jobs.kubectl("describe", "tftj", "story")
-    assert "Succeeded" in text.partition("Events:")[2]
+
+    def told() -> str | None:
+        text = jobs.kubectl("describe", "tftj", "story")
+        return text if "Succeeded" in text.partition("Events:")[2] else None
+
+    text = eventually(told, lambda: "an event Succeeded, which comes after the status")
     assert len(text.splitlines()) <= 110, text
 
 
