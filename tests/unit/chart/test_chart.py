@@ -260,7 +260,7 @@ def test_the_rights_are_these_and_no_more() -> None:
         {"apiGroups": ["tftraining.dev"], "resources": ["tftrainingjobs"], "verbs": ["get", "list", "watch", "delete"]},
         {"apiGroups": ["tftraining.dev"], "resources": ["tftrainingjobs/status"], "verbs": ["patch"]},
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch", "create", "delete"]},
-        {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create"]},
+        {"apiGroups": [""], "resources": ["configmaps", "services"], "verbs": ["create"]},
         {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
     ]
     assert only(objects, "Role", "tftraining-operator-lease")["rules"] == [

@@ -423,6 +423,87 @@ class Resources(Model):
 LIMIT_BELOW = "resources.cpuLimit must be at least resources.cpu, which is reserved"
 
 
+REPLICAS_LIMIT = 100
+"""Pods of one attempt."""
+
+
+class Group(Model):
+    """The replicas of one role."""
+
+    count: int = Field(default=1, ge=1, le=REPLICAS_LIMIT, description="How many there are. Default: 1.")
+    resources: Resources | None = Field(
+        default=None,
+        description=(
+            "What the script of each gets of its node, instead of spec.resources, all fields of it. Example: {cpu: 2} for parameter "
+            "servers beside workers with GPUs"
+        ),
+    )
+
+
+class Chief(Group):
+    """The replica that coordinates the others and whose outputs are published."""
+
+    count: int = Field(default=1, ge=1, le=1, description="There is one chief at most. Default: 1.")
+
+
+class Replicas(Model):
+    """The pods of one attempt by role, each of which runs the same script with a TF_CONFIG of its own."""
+
+    chief: Chief | None = Field(
+        default=None,
+        description=(
+            "Coordinates the others, and publishes what it writes. Strategies of TensorFlow 2 that reduce among workers need none: there "
+            "worker 0 does so."
+        ),
+    )
+    worker: Group | None = Field(default=None, description="Workers, which train. Example: {count: 2}")
+    ps: Group | None = Field(
+        default=None,
+        description=(
+            "Parameter servers, for ParameterServerStrategy and Estimators; they need a chief, and are ended when the job has succeeded."
+        ),
+    )
+
+    def group(self, role: str) -> Group | None:
+        """Return the replicas of a role, None where there are none."""
+        groups: dict[str, Group | None] = {"chief": self.chief, "worker": self.worker, "ps": self.ps}
+        return groups.get(role)
+
+    @property
+    def count(self) -> int:
+        """How many pods an attempt has: where nothing is said, the one chief."""
+        return sum(each.count for each in (self.chief, self.worker, self.ps) if each is not None) or 1
+
+    @model_validator(mode="after")
+    def _can_train(self) -> Self:
+        if self.ps is not None and self.chief is None:
+            raise PydanticCustomError("rule", NO_CHIEF)
+        if self.count > REPLICAS_LIMIT:
+            raise PydanticCustomError("rule", TOO_MANY_REPLICAS)
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        count = "(has(self.{0}) ? (has(self.{0}.count) ? self.{0}.count : 1) : 0)"
+        counted = " + ".join(count.format(role) for role in ("chief", "worker", "ps"))
+        rules = [
+            {"rule": "!has(self.ps) || has(self.chief)", "message": NO_CHIEF},
+            {"rule": f"{counted} <= {REPLICAS_LIMIT}", "message": TOO_MANY_REPLICAS},
+        ]
+        return {**handler.resolve_ref_schema(handler(schema)), VALIDATIONS: rules}
+
+
+NO_CHIEF = "replicas.ps needs replicas.chief: parameter servers do what a chief tells them, and never end by themselves"
+TOO_MANY_REPLICAS = f"replicas: all counts together may be {REPLICAS_LIMIT} at most"
+
+
+class SuccessPolicy(enum.StrEnum):
+    """Whose success is the job's."""
+
+    CHIEF = "Chief"
+    ALL_WORKERS = "AllWorkers"
+
+
 class Budget(enum.StrEnum):
     """What a retry is taken from: the fields of `spec.retry` that count."""
 
@@ -547,6 +628,21 @@ class Spec(Model):
         json_schema_extra={PERSISTED_DEFAULT: {}},
         description="What the script gets of a node: CPUs, memory, GPUs, disk space.",
     )
+    replicas: Replicas = Field(
+        default=Replicas(),
+        description=(
+            "Several pods that train together, by role: the script runs in each of them, with TF_CONFIG as tf.distribute and Estimators "
+            "read it. When one fails, all are ended, and an attempt is a new start of all. Default: one chief, without TF_CONFIG. "
+            "Example: {worker: {count: 2}}"
+        ),
+    )
+    success_policy: SuccessPolicy | None = Field(
+        default=None,
+        description=(
+            "When a job of several replicas has succeeded. Chief: when the chief has, or worker 0 where there is none; the others are "
+            "ended then. AllWorkers: when it and all workers have; parameter servers are ended then. Default: Chief."
+        ),
+    )
     retry: Retry = Field(default=Retry(), description="How often a failed attempt is followed by another one, by what it failed of.")
     active_deadline_seconds: Seconds | None = Field(
         default=None,
@@ -648,7 +744,14 @@ class Spec(Model):
             raise PydanticCustomError("rule", NOTHING_BROUGHT)
         if self.on_inactivity is not None and self.inactivity_seconds is None:
             raise PydanticCustomError("rule", NO_INACTIVITY)
+        if self.success_policy is SuccessPolicy.ALL_WORKERS and self.replicas.worker is None:
+            raise PydanticCustomError("rule", NO_WORKERS)
         return self
+
+    def resources_of(self, role: str) -> Resources:
+        """Return what the script of a replica of that role gets."""
+        group = self.replicas.group(role)
+        return (group.resources if group is not None else None) or self.resources
 
     def stored_bytes(self) -> int:
         """Return the bytes that arguments, environment and URIs take together."""
@@ -663,7 +766,8 @@ class Spec(Model):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        rules = [*_declared_inputs_rules(), _total_rule(), _brought_rule(), _inactivity_rule(), _stop_rule(), *_immutability_rules()]
+        together = (_total_rule(), _brought_rule(), _inactivity_rule(), _policy_rule())
+        rules = [*_declared_inputs_rules(), *together, _stop_rule(), *_immutability_rules()]
         return {**handler.resolve_ref_schema(handler(schema)), VALIDATIONS: rules}
 
 
@@ -675,6 +779,7 @@ NOTHING_BROUGHT = (
     "them, or for a module dependencies.requirements"
 )
 NO_INACTIVITY = "onInactivity says what is done after inactivitySeconds, which is missing: add it, or leave onInactivity out"
+NO_WORKERS = "successPolicy: AllWorkers asks for workers, and replicas.worker is missing: add it, or leave successPolicy out"
 MUTABLE = frozenset(
     {"suspend", "stop", "active_deadline_seconds", "pending_deadline_seconds", "pod_retention_seconds", "ttl_seconds_after_finished"}
 )
@@ -735,6 +840,14 @@ def _brought_rule() -> dict[str, str]:
 
 def _inactivity_rule() -> dict[str, str]:
     return {"rule": "!has(self.onInactivity) || has(self.inactivitySeconds)", "message": NO_INACTIVITY, "fieldPath": ".onInactivity"}
+
+
+def _policy_rule() -> dict[str, str]:
+    return {
+        "rule": "!has(self.successPolicy) || self.successPolicy != 'AllWorkers' || has(self.replicas) && has(self.replicas.worker)",
+        "message": NO_WORKERS,
+        "fieldPath": ".successPolicy",
+    }
 
 
 def _stop_rule() -> dict[str, str]:

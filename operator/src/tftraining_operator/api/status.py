@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from tftraining_operator.api.fields import KEY_LIMIT, Model
+from tftraining_operator.api.spec import REPLICAS_LIMIT
 
 URI_TEXT = KEY_LIMIT + 176
 """Characters of a URI that a report may hold: `contract.Key`."""
@@ -103,8 +104,31 @@ class PodStatus(Model):
     """One pod of the job."""
 
     name: Name = Field(description="Name of the pod; kubectl logs NAME shows the script's output.")
-    phase: Word = Field(description="The pod's own phase: Pending, Running, Succeeded, Failed or Unknown.")
+    phase: Word = Field(
+        description="The pod's own phase: Pending, Running, Succeeded, Failed or Unknown; Ended, where it is ended with the job."
+    )
     node: Name = Field(default="", description="The node that it was placed on.")
+    role: Word = Field(default="", description="chief, worker or ps; absent in a job of one replica.")
+    index: Count | None = Field(default=None, description="Its number among those of its role, as in TF_CONFIG.")
+    reason: Word = Field(default="", description="Why it failed, in one word, as in failure.reason.")
+
+
+class GroupStatus(Model):
+    """How many replicas of a role do what."""
+
+    pending: Count = Field(default=0, description="Without a pod, or waiting for a node, an image or a Secret.")
+    active: Count = Field(default=0, description="Fetching, running or publishing.")
+    succeeded: Count = Field(default=0, description="Ended well.")
+    failed: Count = Field(default=0, description="Failed, or gone before they had ended.")
+    ended: Count = Field(default=0, description="Ended with the job, as parameter servers are, which never end by themselves.")
+
+
+class ReplicasStatus(Model):
+    """How many replicas of each role do what."""
+
+    chief: GroupStatus | None = Field(default=None, description="The chief, of which there is one.")
+    worker: GroupStatus | None = Field(default=None, description="The workers.")
+    ps: GroupStatus | None = Field(default=None, description="The parameter servers.")
 
 
 class EndingStatus(Model):
@@ -361,7 +385,10 @@ class Status(Model):
         ),
     )
     pods: tuple[PodStatus, ...] = Field(
-        default=(), max_length=64, json_schema_extra=_list("atomic"), description="The pods of the current attempt."
+        default=(), max_length=REPLICAS_LIMIT, json_schema_extra=_list("atomic"), description="The pods of the current attempt."
+    )
+    replicas: ReplicasStatus | None = Field(
+        default=None, description="How many replicas of each role do what; absent in a job of one replica."
     )
     attempts: tuple[AttemptStatus, ...] = Field(
         default=(),

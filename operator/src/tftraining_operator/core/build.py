@@ -13,6 +13,7 @@ from tftraining_operator.api import API_VERSION, KIND
 from tftraining_operator.api.quantities import amount
 from tftraining_operator.api.spec import Spec, Variable
 from tftraining_operator.core import names, pins
+from tftraining_operator.core.attempts import members
 from tftraining_operator.core.configuration import Configuration, Runtime
 from tftraining_operator.core.effective import SIDE_CPU, SIDE_REQUESTS, Effective, newer_fields
 from tftraining_operator.core.records import JobRecord, Raw
@@ -34,6 +35,8 @@ ARCHITECTURE: Final = "kubernetes.io/arch"
 """Label of nodes that says for which processors they are."""
 _OF_IMAGES: Final = (ARCHITECTURE, "kubernetes.io/os")
 """Labels of nodes that say which images run there."""
+PORT: Final = 2222
+"""The port of `TF_CONFIG` on which replicas hear each other, as everywhere that TensorFlow's clusters are made for."""
 _QUEUE: Final = "kueue.x-k8s.io/"
 """What labels and annotations of Kueue begin with."""
 THREADS: Final = (
@@ -51,16 +54,30 @@ class BuildError(ValueError):
     """A spec from which no pod can be made. The text names the field, its value and what was expected."""
 
 
-def objects(job: JobRecord, wanted: Effective, configuration: Configuration, attempt: int, *, new: bool) -> tuple[Raw, ...]:
-    """Return what an attempt needs, in the order in which it is created.
+def beside(job: JobRecord, spec: Spec, attempt: int) -> tuple[Raw, ...]:
+    """Return what the pods of an attempt need before there are any, in the order in which it is created."""
+    made = (service(job) if len(members(job.spec)) > 1 else None, configmap(job, spec, attempt))
+    return tuple(each for each in made if each is not None)
 
-    Raises:
-        BuildError: the spec holds something that only shows when it is put together, such as an unknown placeholder.
 
-    """
-    made = pod(job, wanted, configuration, attempt, new=new)
-    script = configmap(job, wanted.spec, attempt)
-    return (made,) if script is None else (script, made)
+def service(job: JobRecord) -> Raw:
+    """Return the headless Service that gives the pods of all attempts names, also before their containers are ready: they wait for it."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": names.service_name(job.key.name, job.uid),
+            "namespace": job.key.namespace,
+            "labels": names.service_labels(job.key.name, job.uid),
+            "ownerReferences": _owner(job),
+        },
+        "spec": {
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": names.selector(job.uid),
+            "ports": [{"name": "tensorflow", "port": PORT, "protocol": "TCP"}],
+        },
+    }
 
 
 def configmap(job: JobRecord, spec: Spec, attempt: int) -> Raw | None:
@@ -81,19 +98,22 @@ def configmap(job: JobRecord, spec: Spec, attempt: int) -> Raw | None:
     }
 
 
-def pod(job: JobRecord, wanted: Effective, configuration: Configuration, attempt: int, *, new: bool = True) -> Raw:
-    """Return the pod of one attempt; of a job that is not `new`, what URIs hold beside known placeholders is taken as it is written.
+def pod(job: JobRecord, wanted: Effective, configuration: Configuration, attempt: int, index: int = 0, *, new: bool = True) -> Raw:
+    """Return the pod of one replica, that of the role of `wanted` with this index.
+
+    Of a job that is not `new`, what URIs hold beside known placeholders is taken as it is written.
 
     Raises:
         BuildError: the spec holds something that only shows when it is put together, such as an unknown placeholder.
 
     """
-    plan = _plan(job, wanted, configuration, attempt, new=new)
+    plan = _plan(job, wanted, configuration, attempt, index, new=new)
     encoded = _encoded(plan)
+    name = names.pod_name(job.key.name, wanted.role, index, attempt)
     return _made(
         job,
-        names.pod_name(job.key.name, names.CHIEF, 0, attempt),
-        wanted.runtime.labels | names.labels(job.key.name, job.uid, names.CHIEF, 0, attempt),
+        name,
+        wanted.runtime.labels | names.labels(job.key.name, job.uid, wanted.role, index, attempt),
         wanted.runtime.annotations
         | {
             "kubectl.kubernetes.io/default-container": contract.TRAINER,
@@ -103,6 +123,7 @@ def pod(job: JobRecord, wanted: Effective, configuration: Configuration, attempt
         | ({names.CHECKED_WITH: wanted.runtime.image} if plan.checked_before else {}),
         {
             "terminationGracePeriodSeconds": wanted.grace_seconds + PUBLISH_SECONDS,
+            **({"hostname": name, "subdomain": names.service_name(job.key.name, job.uid)} if plan.peers else {}),
             **_placement(wanted.runtime),
             "initContainers": [_fetch(wanted, encoded)],
             "containers": [_trainer(wanted, plan, encoded), _publisher(wanted, encoded, configuration.reports_url)],
@@ -120,7 +141,7 @@ def check(job: JobRecord, wanted: Effective, configuration: Configuration, attem
         BuildError: as of `pod`.
 
     """
-    plan = msgspec.structs.replace(_plan(job, wanted, configuration, attempt, new=new), check_only=True)
+    plan = msgspec.structs.replace(_plan(job, wanted, configuration, attempt, new=new), check_only=True, peers={})
     runtime = wanted.runtime
     # A queue that holds the job back would hold back its check.
     labels, annotations = (
@@ -184,14 +205,27 @@ def _made(job: JobRecord, name: str, labels: Mapping[str, str], annotations: Map
     }
 
 
-def _plan(job: JobRecord, wanted: Effective, configuration: Configuration, attempt: int, *, new: bool) -> contract.Plan:
+def _plan(job: JobRecord, wanted: Effective, configuration: Configuration, attempt: int, index: int = 0, *, new: bool) -> contract.Plan:
     try:
-        return placeholders.in_uris(_verbatim(job, wanted, configuration, attempt), strict=new)
+        return placeholders.in_uris(_verbatim(job, wanted, configuration, attempt, index), strict=new)
     except placeholders.PlaceholderError as error:
         raise BuildError(str(error)) from error
 
 
-def _verbatim(job: JobRecord, wanted: Effective, configuration: Configuration, attempt: int) -> contract.Plan:
+def _place(job: JobRecord, wanted: Effective, attempt: int, index: int) -> dict[str, Any]:
+    """Return the fields of a plan that say which of several replicas a pod is, and where the others are; none where it is alone.
+
+    Each attempt has names of its own: no address of an earlier one is ever taken for that of a peer.
+    """
+    expected, domain = members(job.spec), f"{names.service_name(job.key.name, job.uid)}.{job.key.namespace}.svc"
+    if len(expected) == 1:
+        return {}
+    hosts = [(role, f"{names.pod_name(job.key.name, role, each, attempt)}.{domain}:{PORT}") for role, each in expected]
+    peers = {role: tuple(host for each, host in hosts if each == role) for role, _ in hosts}
+    return {"role": wanted.role, "index": index, "peers": peers, "peers_seconds": wanted.pending_seconds}
+
+
+def _verbatim(job: JobRecord, wanted: Effective, configuration: Configuration, attempt: int, index: int) -> contract.Plan:
     spec = wanted.spec
     archive = spec.dependencies.archive
     script = spec.script
@@ -209,6 +243,7 @@ def _verbatim(job: JobRecord, wanted: Effective, configuration: Configuration, a
             module=script.module,
         ),
         attempt=attempt,
+        **_place(job, wanted, attempt, index),
         image=wanted.runtime.image,
         archive=contract.Reference(uri=archive.uri, sha256=archive.sha256) if archive else None,
         files=tuple(contract.Reference(uri=file.uri, sha256=file.sha256, into=file.into or "") for file in spec.dependencies.files),
@@ -228,13 +263,13 @@ def _verbatim(job: JobRecord, wanted: Effective, configuration: Configuration, a
         on_inactivity=spec.on_inactivity or contract.OnInactivity.FAIL,
         workspace_bytes=wanted.workspace_bytes,
         shared_memory_bytes=amount(wanted.shared_memory),
-        gpus=spec.resources.gpus,
+        gpus=wanted.gpus,
         implicit_fetch_bytes=configuration.implicit_fetch_bytes,
         kept_bytes=amount(configuration.outputs.keep_outside_bucket),
         pins=pins.for_plan(job.status),
         model=contract.WantedModel(path=spec.model.path, required=spec.model.required) if spec.model else None,
         checkpoints=_checkpoints(spec),
-        checked_before=wanted.preflight.covers(gpus=spec.resources.gpus),
+        checked_before=wanted.preflight.covers(gpus=wanted.gpus),
     )
 
 
@@ -289,7 +324,7 @@ def _fetch(wanted: Effective, plan: str, needs: int = 1) -> dict[str, Any]:
 
 
 def _trainer(wanted: Effective, plan: contract.Plan, encoded: str) -> dict[str, Any]:
-    gpus = wanted.spec.resources.gpus
+    gpus = wanted.gpus
     devices = {wanted.gpu_resource: str(gpus)} if gpus else {}
     own = [*_own_environment(encoded, gpus), *_threads(wanted)]
     limit = {"cpu": wanted.cpu_limit} if wanted.cpu_limit else {}
@@ -349,7 +384,7 @@ def _record(wanted: Effective) -> list[dict[str, Any]]:
         spec.pop(will, None)
     spec["script"].pop("inline", None)
     spec["runtime"] = wanted.runtime_name
-    gpus = {"gpus": wanted.spec.resources.gpus, "gpuResource": wanted.gpu_resource} if wanted.spec.resources.gpus else {}
+    gpus = {"gpus": wanted.gpus, "gpuResource": wanted.gpu_resource} if wanted.gpus else {}
     limit = {"cpuLimit": wanted.cpu_limit} if wanted.cpu_limit else {}
     sizes = {"cpu": wanted.cpu, **limit, "memory": wanted.memory, "workspace": wanted.workspace, "sharedMemory": wanted.shared_memory}
     spec["resources"] = {**sizes, **gpus}

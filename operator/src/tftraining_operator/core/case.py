@@ -53,10 +53,19 @@ class Case:
         """Whether the job is recorded as suspended."""
         return recorded.holds(self.job.status, ConditionType.SUSPENDED)
 
+    @property
+    def laggard(self) -> Replica | None:
+        """The replica with a pod that is least far: with one that waits, a job waits; None where none has a pod."""
+        return min((each for each in self.current.replicas if each.pod is not None), key=lambda each: each.stage, default=None)
+
+    def said_of(self, replica: Replica, words: str) -> str:
+        """Return words about one replica, which name it where there are others."""
+        return words if self.current.alone else f"{replica.task}: {words}"
+
     @cached_property
     def taken_up(self) -> bool:
         """Whether an operator has taken up the job before, so that rules that have come since then are not for it."""
-        return self.chief.last is not None or (integer(self.job.status.get("observedGeneration")) or 0) > 0
+        return any(each.last is not None for each in self.current.replicas) or (integer(self.job.status.get("observedGeneration")) or 0) > 0
 
     @cached_property
     def waiting_since(self) -> float:
@@ -66,7 +75,7 @@ class Case:
             return self.now
         since = recorded.transitions(self.job.status)
         taken_up = [since[ConditionType.ACCEPTED]] if ConditionType.ACCEPTED in since else []
-        taken_up += [self.chief.pod.created_at] if self.chief.pod is not None else []
+        taken_up += [pod.created_at for pod in self.current.pods]
         resumed, restart = since.get(ConditionType.SUSPENDED, 0.0), recorded.restart(self.job.status)
         restarted = restart.at if restart is not None else 0.0
         return min(max(self.job.created_at, resumed, restarted, min(taken_up, default=self.now)), self.now)
@@ -110,11 +119,22 @@ class Case:
         default = kept if kept in self.configuration.runtimes else self.configuration.default_runtime
         return self.spec.runtime or default
 
-    @cached_property
+    @property
     def wanted(self) -> Effective:
-        """The spec with defaults; a runtime that an admin has removed meanwhile does not end a running job."""
+        """The spec with defaults, resources those of the chief."""
+        return self.wanted_of(self.chief)
+
+    def wanted_of(self, replica: Replica) -> Effective:
+        """Return the spec with defaults, resources those of a replica; a runtime that an admin has removed does not end a running job."""
+        return self._wanted[replica.role]
+
+    @cached_property
+    def _wanted(self) -> dict[str, Effective]:
+        return {role: self._effective(role) for role in dict.fromkeys(each.role for each in self.current.replicas)}
+
+    def _effective(self, role: str) -> Effective:
         runtime = self.configuration.runtimes.get(self.runtime_name) or Runtime(image="(no longer in the catalogue)")
-        found = effective(self.spec, self.configuration, self.runtime_name, runtime)
+        found = effective(self.spec, self.configuration, self.runtime_name, runtime, role)
         times = recorded.retries(self.job.status)[Budget.OUT_OF_MEMORY]
         # What is full may be /dev/shm, which has a size of its own and is part of memory.
         memory, shared_memory = self._grown(found.memory, times), self._grown(found.shared_memory, times)
@@ -122,7 +142,7 @@ class Case:
 
     def memory_after(self, retries: int) -> str:
         """Return the memory of an attempt before which so many had too little."""
-        return self._grown(self.spec.resources.memory or self.configuration.defaults.resources.memory, retries)
+        return self._grown(self.spec.resources_of(self.chief.role).memory or self.configuration.defaults.resources.memory, retries)
 
     def _grown(self, memory: str, times: int) -> str:
         return grown(memory, self.spec.retry.memory_growth, times, self.most_memory[1])

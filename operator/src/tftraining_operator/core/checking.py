@@ -144,7 +144,7 @@ def _believed(case: Case) -> PodRecord | None:
 
 def _is_to_be_checked(case: Case) -> bool:
     """Whether a job that waits is checked at all: not where it has been told not to be, nor after a first start."""
-    covered = case.wanted.preflight.covers(gpus=case.spec.resources.gpus) and pins.pinned(case.job.status) is None
+    covered = case.wanted.preflight.covers(gpus=case.wanted.gpus) and pins.pinned(case.job.status) is None
     return covered and case.runtime_name in case.configuration.runtimes
 
 

@@ -12,6 +12,8 @@ from tftraining_operator.core.observe import mapping, text, timestamp
 from tftraining_operator.core.records import JobRecord, PodRecord
 from tftraining_operator.core.reports import published
 
+ENDED_WELL: Final = "Succeeded"
+"""The phase that a status has of a pod that has ended well."""
 OPERATORS_OWN: Final = frozenset(
     {
         Reason.INVALID_SPEC,
@@ -65,6 +67,12 @@ def ended(pod: PodRecord) -> bool:
     if fetch is not None and fetch.state == "terminated" and fetch.exit_code != 0:
         return True
     return all(container is not None and container.state == "terminated" for container in (trainer, publisher))
+
+
+def ended_well(pod: PodRecord) -> bool:
+    """Tell whether the pod's script has ended with 0, and nothing of the pod runs any more."""
+    trainer = pod.container(TRAINER)
+    return ended(pod) and trainer is not None and trainer.exit_code == 0
 
 
 def ended_at(pod: PodRecord | None) -> float | None:

@@ -10,6 +10,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+import msgspec
+from tftrainer.messages.contract import NOTE_LIMIT, Note
+
 from tftraining_operator.api.status import NOTES_LIMIT
 from tftraining_operator.core import checking, recorded, reports
 from tftraining_operator.core.case import Case
@@ -42,9 +45,9 @@ RULES: Final[tuple[Rule, ...]] = (
     course.out_of_time,
     course.restarting,
     course.resumed,
-    course.no_pod,
     end.failed,
     end.never_starts,
+    course.no_pod,
     course.pod_going,
     course.hopeless,
     course.publishing,
@@ -100,10 +103,16 @@ def _status(case: Case, situation: Situation | None, found: Finding) -> Raw:
 
 def _with_notes(case: Case, situation: Situation) -> Situation:
     """Add what the current attempt's containers have told; what a process before this one has heard, stays told."""
-    last = case.chief.last
-    live = case.observed.live.get(last.uid) if last is not None else None
-    heard = live.notes if live is not None else recorded.notes(case.job.status, case.current.number)
-    saved = (live.checkpoint if live is not None else "") or recorded.checkpoint(case.job.status, case.current.number)
+    before, live = recorded.notes(case.job.status, case.current.number), case.observed.live
+    notes: dict[Note, None] = {}
+    for each in case.current.replicas:
+        told = live.get(each.last.uid) if each.last is not None else None
+        of_pod = (*reports.notes_of_fetch(each.last), *(told.notes if told is not None else ()))
+        # Of one pod the newest report has all that it has ever told.
+        known = before if told is None or not case.current.alone else ()
+        said = (msgspec.structs.replace(note, message=case.said_of(each, note.message)[:NOTE_LIMIT]) for note in of_pod)
+        notes |= dict.fromkeys((*said, *known))
+    chief = live.get(case.chief.last.uid) if case.chief.last is not None else None
+    saved = (chief.checkpoint if chief is not None else "") or recorded.checkpoint(case.job.status, case.current.number)
     # What is written then is about the attempt to come, which has told nothing yet.
-    notes = dict.fromkeys((*reports.notes_of_fetch(last), *heard)) if situation.before is None else {}
-    return replace(situation, notes=tuple(notes)[:NOTES_LIMIT], saved=saved)
+    return replace(situation, notes=tuple(notes)[:NOTES_LIMIT] if situation.before is None else (), saved=saved)

@@ -14,6 +14,7 @@ from tftraining_operator.api.spec import Resources as ResourcesWanted
 from tftraining_operator.api.spec import Spec
 from tftraining_operator.core.configuration import Configuration, Runtime
 from tftraining_operator.core.configuration import Resources as ResourcesGiven
+from tftraining_operator.core.names import CHIEF
 
 _MOST_MEMORY: Final = 2**60
 _MOST_TIMES: Final = 100
@@ -29,11 +30,12 @@ SIDE_CPU: Final = "1"
 class Effective:
     """A spec with the configuration's defaults filled in. Times are seconds, sizes bytes unless they are quantities.
 
-    `active_seconds` is for how long its scripts may run in all attempts together, None for ever; `ran_seconds` of that are used.
-    `bounded` tells that it is what an admin gives a job at most.
+    Resources are those of one replica of `role`. `active_seconds` is for how long its scripts may run in all attempts together, None for
+    ever; `ran_seconds` of that are used. `bounded` tells that it is what an admin gives a job at most.
     """
 
     spec: Spec
+    role: str
     runtime_name: str
     runtime: Runtime
     cpu: str
@@ -41,6 +43,7 @@ class Effective:
     memory: str
     workspace: str
     shared_memory: str
+    gpus: int
     gpu_resource: str
     storage_secret: str
     datasets_secret: str
@@ -50,6 +53,12 @@ class Effective:
     active_seconds: int | None
     bounded: bool
     ran_seconds: int = 0
+
+    def resource(self, name: str) -> str:
+        """Return the field of the job that says how much of a resource the replica has."""
+        group = self.spec.replicas.group(self.role)
+        own = group is not None and group.resources is not None
+        return f"spec.replicas.{self.role}.resources.{name}" if own else f"spec.resources.{name}"
 
     @property
     def active_seconds_left(self) -> int | None:
@@ -81,13 +90,14 @@ class Effective:
         return any(f"${{{name}}}" in text for name in ("datasets", "ai_dataset_lib") for text in _texts_with_placeholders(self.spec))
 
 
-def effective(spec: Spec, configuration: Configuration, runtime_name: str, runtime: Runtime) -> Effective:
-    """Return the spec with defaults filled in."""
-    wanted, given = spec.resources, configuration.defaults
-    cpu, cpu_limit = _cpus(spec.resources, given.resources)
+def effective(spec: Spec, configuration: Configuration, runtime_name: str, runtime: Runtime, role: str = CHIEF) -> Effective:
+    """Return the spec with defaults filled in, as a replica of that role has it."""
+    wanted, given = spec.resources_of(role), configuration.defaults
+    cpu, cpu_limit = _cpus(wanted, given.resources)
     asked, most = spec.active_deadline_seconds, configuration.maxima.active_deadline_seconds
     return Effective(
         spec=spec,
+        role=role,
         runtime_name=runtime_name,
         runtime=runtime,
         cpu=cpu,
@@ -95,6 +105,7 @@ def effective(spec: Spec, configuration: Configuration, runtime_name: str, runti
         memory=wanted.memory or given.resources.memory,
         workspace=wanted.workspace or given.resources.workspace,
         shared_memory=wanted.shared_memory or given.resources.shared_memory,
+        gpus=wanted.gpus,
         gpu_resource=wanted.gpu_resource or given.gpu_resource,
         storage_secret=spec.storage.secret_name or given.storage_secret_name,
         datasets_secret=spec.datasets.secret_name or given.datasets_secret_name,

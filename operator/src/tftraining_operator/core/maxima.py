@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
 
 from tftraining_operator.api.quantities import exact
 from tftraining_operator.api.spec import Budget
@@ -10,15 +12,18 @@ from tftraining_operator.core.configuration import Configuration, Maxima
 from tftraining_operator.core.effective import Effective
 
 
-def exceeded(wanted: Effective, maxima: Maxima) -> Iterator[str]:
-    """Yield each field that is over its bound: the field, what the job asks for, the value of the chart and what that allows."""
+def exceeded(replicas: Sequence[Effective], maxima: Maxima) -> Iterator[str]:
+    """Yield each field that is over its bound: the field, what the job asks for, the value of the chart and what that allows.
+
+    A job has what all its replicas have together.
+    """
+    spec, all_of = replicas[0].spec, "" if len(replicas) == 1 else f" of all {len(replicas)} replicas together"
     for name in ("cpu", "memory", "workspace"):
-        asked, most = getattr(wanted, name), getattr(maxima, name)
-        if most and exact(asked) > exact(most):
-            yield _over(f"resources.{name}", asked, name, most)
-    spec = wanted.spec
+        asked, most = [getattr(each, name) for each in replicas], getattr(maxima, name)
+        if most and sum(map(exact, asked)) > exact(most):
+            yield _over(f"resources.{name}{all_of}", _sum(name, asked), name, most)
     said = (
-        ("resources.gpus", spec.resources.gpus, "gpus", maxima.gpus),
+        (f"resources.gpus{all_of}", sum(each.gpus for each in replicas), "gpus", maxima.gpus),
         ("activeDeadlineSeconds", spec.active_deadline_seconds, "activeDeadlineSeconds", maxima.active_deadline_seconds),
         ("ttlSecondsAfterFinished", spec.ttl_seconds_after_finished, "ttlSecondsAfterFinished", maxima.ttl_seconds_after_finished),
         # A budget that the job does not name is ours to cut.
@@ -27,6 +32,14 @@ def exceeded(wanted: Effective, maxima: Maxima) -> Iterator[str]:
     for field, number, name, limit in said:
         if number is not None and limit is not None and number > limit:
             yield _over(field, number, name, limit)
+
+
+def _sum(name: str, asked: Sequence[str]) -> str:
+    """Return what several replicas ask for together, as people write it."""
+    if len(asked) == 1:
+        return asked[0]
+    total = sum(map(exact, asked), Decimal(0))
+    return f"{total.normalize():f}" if name == "cpu" else f"{math.ceil(total / 1024**2)}Mi"
 
 
 def exceeded_by_defaults(configuration: Configuration) -> Iterator[str]:

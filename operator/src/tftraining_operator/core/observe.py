@@ -21,7 +21,7 @@ UNKNOWN: Final = "Unknown"
 FORGOTTEN: Final = "ContainerStatusUnknown"
 """Reason of a container's end of which the kubelet knows nothing; the exit code beside it is made up."""
 _TEXT_LIMIT: Final = 1024
-_LIST_LIMIT: Final = 64
+_LIST_LIMIT: Final = 256
 _PHASES: Final = frozenset({"Pending", "Running", "Succeeded", "Failed"})
 _STATES: Final = ("terminated", "running", "waiting")
 

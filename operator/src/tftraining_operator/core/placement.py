@@ -26,7 +26,7 @@ _WAIT: Final = "it starts by itself when other pods have ended"
 
 def need(wanted: Effective) -> Need:
     """Return what the job's pod needs of a node: what the scheduler counts of its containers, and where the runtime lets it run."""
-    devices = {wanted.gpu_resource: Decimal(wanted.spec.resources.gpus)} if wanted.spec.resources.gpus else {}
+    devices = {wanted.gpu_resource: Decimal(wanted.gpus)} if wanted.gpus else {}
     return Need(
         asked={
             "cpu": exact(wanted.cpu) + exact(SIDE_REQUESTS["cpu"]),
@@ -68,7 +68,7 @@ def _no_node(said: Sentence, nominated: str, wanted: Effective, nodes: Nodes | N
 
 def _by_nodes(needed: Need, nodes: Nodes, wanted: Effective) -> Pending | None:
     """Return what the nodes tell; None where by all that is seen here the pod should fit, so that only the scheduler knows why not."""
-    resource = wanted.gpu_resource if wanted.spec.resources.gpus else ""
+    resource = wanted.gpu_resource if wanted.gpus else ""
     if resource and not nodes.offering(resource):
         return _not_offered(resource, nodes.nodes, wanted)
     selected = nodes.selected(needed)
@@ -88,7 +88,7 @@ def _not_offered(resource: str, nodes: Sequence[Node], wanted: Effective) -> Pen
     known = f" (the nodes offer {_listed(others)})" if others else ""
     return Pending(
         "ResourceNotOffered",
-        f"no node offers {resource}, of which spec.resources.gpus asks for {wanted.spec.resources.gpus}: ask an admin for a node with "
+        f"no node offers {resource}, of which spec.resources.gpus asks for {wanted.gpus}: ask an admin for a node with "
         f"{resource}, or whether its device plugin runs; or create the job again without GPUs, or with another spec.resources.gpuResource"
         f"{known}",
     )
@@ -207,7 +207,7 @@ def _state(needed: Need, node: Node) -> str:
 
 
 def _asked(wanted: Effective) -> str:
-    gpus = f", {wanted.spec.resources.gpus} of {wanted.gpu_resource}" if wanted.spec.resources.gpus else ""
+    gpus = f", {wanted.gpus} of {wanted.gpu_resource}" if wanted.gpus else ""
     return f"cpu {wanted.cpu}, memory {wanted.memory}{gpus}"
 
 

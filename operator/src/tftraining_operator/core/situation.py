@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from tftrainer.messages.contract import FETCH, TRAINER, Cause, FetchReport, Note, Reason
 
@@ -27,7 +28,8 @@ class Situation:
     `ending` tells that the operator itself ends the attempt; `lost` marks one whose node does not answer. `before` is the attempt that
     has ended, suspended or failed of `verdict`, while `attempt` is the one to come; `again` is how that follows a failed one, `restart`
     that it begins. `note` is what the publisher has to say of the outputs, as it came from the pod. `notes` are what the attempt's
-    containers have told meanwhile, and `saved` is the checkpoint that is in the bucket by now, in words. `check` is what is known of the
+    containers have told meanwhile, and `saved` is the checkpoint that is in the bucket by now, in words. `reasons` are why replicas of
+    several have failed, by their pods. `check` is what is known of the
     check that is made while the job waits, `checked` what it has reported.
     """
 
@@ -46,6 +48,7 @@ class Situation:
     note: str = ""
     notes: tuple[Note, ...] = ()
     saved: str = ""
+    reasons: Mapping[str, str] = field(default_factory=dict)
     check: Check | None = None
     checked: FetchReport | None = None
 

@@ -36,9 +36,9 @@ def usage(case: Case, situation: Situation) -> dict[str, Any]:
         return _shown(before)
     queued, fetching, running, publishing = spans
     held = fetching + running + publishing
-    gpus, cpus = held * case.spec.resources.gpus, round(held * exact(case.wanted.cpu))
+    gpus, cpus = _of_all(case, attempt, situation.ended_at or case.now, held)
     wasted = int(situation.verdict is not None)
-    peak = max(before.peak_memory, _peak(attempt.chief.last))
+    peak = max([before.peak_memory, *(_peak(each.last) for each in attempt.replicas if each.role == attempt.chief.role)])
     return _shown(
         UsageStatus(
             attempts=attempt.number + 1,
@@ -55,6 +55,13 @@ def usage(case: Case, situation: Situation) -> dict[str, Any]:
             advice=_advice(case, situation, peak) if situation.finished else "",
         )
     )
+
+
+def _of_all(case: Case, attempt: Attempt, ended_at: float, chief: int) -> tuple[int, int]:
+    """Return for how many seconds the replicas held GPUs and CPUs; `chief` is for how long the chief did, of which nobody may know more."""
+    seen = [(case.wanted_of(each), sum(_seconds(case, each.last, ended_at)[1:])) for each in attempt.replicas if each.last is not None]
+    held = seen or [(case.wanted, chief)]
+    return sum(seconds * each.gpus for each, seconds in held), round(sum(seconds * exact(each.cpu) for each, seconds in held))
 
 
 def running_seconds(case: Case, ended_at: float) -> int:
@@ -129,15 +136,15 @@ def _peak(pod: PodRecord | None) -> int:
 
 def _advice(case: Case, situation: Situation, peak: int) -> str:
     """Return what to ask for next time, in a sentence; empty where what was asked for fits, or nobody knows."""
-    given = case.wanted.memory
+    given, field = case.wanted.memory, case.wanted.resource("memory")
     if situation.verdict is not None and situation.verdict.failure.reason is Reason.OUT_OF_MEMORY:
-        return f"Ask for more than {given} of spec.resources.memory: that was not enough."
+        return f"Ask for more than {given} of {field}: that was not enough."
     better = -(-round(peak * _ROOM) // _STEP) * _STEP
     used = f"the script held {_mebibytes(peak)} of {given} at the most"
     if 0 < peak < amount(given) * _LOW and better < amount(given):
-        return f"{_mebibytes(better)} of spec.resources.memory would do: {used}."
+        return f"{_mebibytes(better)} of {field} would do: {used}."
     if peak > amount(given) * _HIGH:
-        return f"Ask for {_mebibytes(better)} of spec.resources.memory: {used}, which leaves no room."
+        return f"Ask for {_mebibytes(better)} of {field}: {used}, which leaves no room."
     return ""
 
 

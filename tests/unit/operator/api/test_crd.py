@@ -69,6 +69,7 @@ def test_every_field_that_may_be_left_out_says_what_then_holds_or_is_explained_b
 def test_defaults_that_are_stored_are_few_and_part_of_the_api() -> None:
     defaults = {path: node["default"] for path, node in EVERY if "default" in node}
     assert defaults == {
+        **{f"spec.replicas.{role}.resources.gpus": 0 for role in ("chief", "worker", "ps")},
         "spec.resources": {},
         "spec.resources.gpus": 0,
         "spec.suspend": False,
@@ -88,6 +89,7 @@ def test_no_field_exists_that_does_not_work_yet() -> None:
     assert set(SCHEMA["spec"]["properties"]) == {
         "runtime", "script", "dependencies", "args", "env", "inputs", "outputs", "model", "checkpoints", "storage", "datasets", "resources",
         "activeDeadlineSeconds", "pendingDeadlineSeconds", "inactivitySeconds", "onInactivity", "preflight", "retry", "suspend", "stop",
+        "replicas", "successPolicy",
         "terminationGracePeriodSeconds", "podRetentionSeconds", "ttlSecondsAfterFinished",
     }  # fmt: skip
     assert set(SCHEMA["spec"]["properties"]["resources"]["properties"]) == {
@@ -96,8 +98,7 @@ def test_no_field_exists_that_does_not_work_yet() -> None:
     assert set(SCHEMA["status"]["properties"]) == {
         "observedGeneration", "phase", "message", "attempt", "runtime", "startTime", "runningTime", "completionTime", "conditions", "pods",
         "attempts", "retries", "restart", "ending", "resolvedArgs", "code", "fetched", "notes", "pending", "preflight", "failure", "stop",
-        "model",
-        "checkpoint", "outputs", "logs", "postMortem", "usage",
+        "model", "replicas", "checkpoint", "outputs", "logs", "postMortem", "usage",
     }  # fmt: skip
 
 

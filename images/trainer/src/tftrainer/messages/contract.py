@@ -11,7 +11,7 @@ imports in a few milliseconds.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Final, TypeVar
 
 import msgspec
@@ -355,6 +355,10 @@ class Plan(Message, frozen=True):
     runtime: str
     script: Script
     attempt: int = 0
+    role: str = "chief"
+    index: int = 0
+    peers: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    peers_seconds: int = 600
     image: str = ""
     archive: Reference | None = None
     files: tuple[Reference, ...] = ()

@@ -35,7 +35,7 @@ def impostors(case: Case) -> Finding | None:
 
 def unknown_runtime(case: Case) -> Over | None:
     """Fail a job whose runtime the catalogue does not have: no pod can be made of it; one that exists already runs on."""
-    if case.chief.pod is not None or case.runtime_name in case.configuration.runtimes:
+    if not case.history.missing or case.runtime_name in case.configuration.runtimes:
         return None
     known = ", ".join(sorted(case.configuration.runtimes))
     message = f"the runtime {case.runtime_name!r} of spec.runtime is not in the operator's catalogue; known are {known}"
@@ -47,7 +47,7 @@ def unknown_runtime(case: Case) -> Over | None:
 
 def no_package_index(case: Case) -> Over | None:
     """Fail a job that names packages where the admin allows no index to take them from."""
-    if case.chief.pod is not None or case.configuration.package_index.url or not case.spec.dependencies.requirements:
+    if not case.history.missing or case.configuration.package_index.url or not case.spec.dependencies.requirements:
         return None
     message = f"spec.dependencies.requirements names {case.spec.dependencies.requirements[0]!r}, but this installation has no package index"
     hint = "put the package into spec.dependencies.archive, or ask an admin to set packageIndex.url of the chart"
@@ -58,7 +58,8 @@ def over_maximum(case: Case) -> Over | None:
     """Fail a job that asks for more than an admin lets one job have, before it has begun; one that has, goes on as it was admitted."""
     if case.history.upcoming.number > 0 or case.current.existed:
         return None
-    found = list(exceeded(case.wanted, case.configuration.maxima))
+    every = [case.wanted_of(each) for each in case.current.replicas]
+    found = list(exceeded(every, case.configuration.maxima))
     if not found:
         return None
     hint = "ask for less, or ask an admin to raise it; then create the job again"
@@ -67,19 +68,19 @@ def over_maximum(case: Case) -> Over | None:
 
 def name_taken(case: Case) -> Finding | Over | None:
     """Never adopt a pod that is not ours, whatever it claims: only the owner's uid counts."""
-    if case.chief.pod is not None:
-        return None
-    name = case.history.upcoming.chief.name
-    other = next((pod for pod in case.observed.pods if pod.name == name and pod.owner_uid != case.job.uid), None)
+    wanted = {each.name for each in case.history.missing}
+    other = next((pod for pod in case.observed.pods if pod.name in wanted and pod.owner_uid != case.job.uid), None)
     if other is None:
         return None
+    name = other.name
     patience = case.job.created_at + PREDECESSOR_SECONDS
     if other.deleted_at is not None:
         return _predecessor_ends(case, name, case.now + PREDECESSOR_SECONDS)
     if other.owner_uid and case.now < patience:
         return _predecessor_ends(case, name, patience)
     message = f"pod {name} exists already in namespace {case.job.key.namespace} and does not belong to this job"
-    return Over(verdict(Reason.NAME_CONFLICT, message, "delete that pod, then create the job again", pod=name))
+    found = verdict(Reason.NAME_CONFLICT, message, "delete that pod, then create the job again", pod=name)
+    return Over(found, deletions=case.history.deletions())
 
 
 def check_failed(case: Case) -> Over | None:
@@ -91,6 +92,6 @@ def check_failed(case: Case) -> Over | None:
 def _predecessor_ends(case: Case, name: str, look_again_at: float) -> Finding | Over:
     wait = Pending("PredecessorEnding", f"pod {name} of an earlier job of this name is still ending; this job starts when it is gone")
     if case.now >= case.pending_until:
-        return Over(overdue(case, wait.message))
+        return Over(overdue(case, wait.message), deletions=case.history.deletions())
     soon = min(look_again_at, case.pending_until)
     return waits(case, wait, case.history.upcoming, case.job.created_at + PASSING_SECONDS, soon)
