@@ -44,6 +44,7 @@ _RUN_MAY_SAY: Final = _OWN_END | {
     Reason.WORKSPACE_FULL,
     Reason.SCRIPT_HUNG,
     Reason.DEADLINE_EXCEEDED,
+    Reason.PEERS_MISSING,
     Reason.TERMINATED,
     Reason.TRAINER_ERROR,
 }

@@ -297,6 +297,13 @@ REASONS: Final[Mapping[Reason, Entry]] = {
         "the index of the chart's `packageIndex.url` does not answer, or refuses",
         "ask an admin: the URL, and whether pods of the job's namespace reach it",
     ),
+    Reason.PEERS_MISSING: Entry(
+        Section.CLUSTER,
+        Cause.INFRASTRUCTURE,
+        Budget.INFRASTRUCTURE,
+        "the names of other replicas of the job were not known in time, so that the script was not started",
+        "the message names them: look what their pods wait for, or whether the cluster's DNS works",
+    ),
     Reason.TERMINATED: Entry(
         Section.CLUSTER,
         Cause.INFRASTRUCTURE,

@@ -61,9 +61,9 @@ class Wakeup:
         self._previous = [(number, signal.signal(number, lambda *_: None)) for number in (*_STOPS, *_HEARD)]
         self._previous_writer = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
 
-    def stop_asked(self) -> int:
-        """Return the number of a signal that asks to stop, 0 if none has come. Not once this listens."""
-        heard = _wait(0)
+    def stop_asked(self, seconds: float = 0) -> int:
+        """Return the number of a signal that asks to stop, 0 if none comes within so many seconds. Not once this listens."""
+        heard = _wait(seconds)
         return heard.si_signo if heard is not None else 0
 
     def listen(self) -> None:
