@@ -527,6 +527,13 @@ def test_a_suspended_or_stopped_job_does_not_run(here: Here, field: str) -> None
     assert f"spec.{field} is true" in done.err
 
 
+def test_a_job_of_several_replicas_does_not_run(here: Here) -> None:
+    done = here.run(here.job("print('ran')\n", replicas={"worker": {"count": 2}}))
+    assert (done.code, done.out) == (65, "")
+    assert "spec.replicas asks for 2 replicas, and here one process runs" in done.err
+    assert here.run(here.job("print('ran')\n", replicas={"chief": {}})).code == 0
+
+
 def test_a_wrong_job_file_has_a_code_of_its_own_and_names_the_field(here: Here) -> None:
     done = here.run(here.job("print(1)\n", arg=["a"]))
     assert done.code == 65

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
-from tftrainer.messages.contract import OnConflict, OnInactivity, Preflight
+from tftrainer.messages.contract import OnConflict, OnInactivity, Preflight, SuccessPolicy
 
 from tftraining_operator.api.fields import (
     INLINE_LIMIT,
@@ -495,13 +495,6 @@ class Replicas(Model):
 
 NO_CHIEF = "replicas.ps needs replicas.chief: parameter servers do what a chief tells them, and never end by themselves"
 TOO_MANY_REPLICAS = f"replicas: all counts together may be {REPLICAS_LIMIT} at most"
-
-
-class SuccessPolicy(enum.StrEnum):
-    """Whose success is the job's."""
-
-    CHIEF = "Chief"
-    ALL_WORKERS = "AllWorkers"
 
 
 class Budget(enum.StrEnum):

@@ -134,7 +134,8 @@ def newer_fields(spec: Spec) -> tuple[Newer, ...]:
         *(f"spec.inputs[{each.name}].uri" for each in inputs if each.uri.endswith("/") and each.uri.count("/", 5) == 1),
     )
     of_3 = ("spec.inactivitySeconds",) if spec.inactivity_seconds is not None else ()
-    return (*(Newer(each, 3) for each in of_3), *(Newer(each, 2) for each in of_2))
+    of_5 = ("spec.replicas",) if spec.replicas.count > 1 else ()
+    return (*(Newer(each, 5) for each in of_5), *(Newer(each, 3) for each in of_3), *(Newer(each, 2) for each in of_2))
 
 
 def grown(memory: str, growth: float, times: int, most: str) -> str:

@@ -62,6 +62,9 @@ def main(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) 
     if job.spec.suspend or job.spec.stop:
         field = "stop" if job.spec.stop else "suspend"
         return _refuse(BAD_JOB_FILE, f"{options.job}: spec.{field} is true, so that the job does not run: set it to false")
+    if (replicas := job.spec.replicas.count) > 1:
+        why = f"spec.replicas asks for {replicas} replicas, and here one process runs: leave it out, or run the job on a cluster"
+        return _refuse(BAD_JOB_FILE, f"{options.job}: {why}")
     if job.spec.dependencies.requirements and not options.package_index:
         why = "spec.dependencies.requirements names packages, but no index is given: name its URL with --package-index"
         return _refuse(USAGE_ERROR, f"{why} URL, such as https://packages.example.com/simple")

@@ -29,11 +29,12 @@ from tftrainer.local.rules import (
     Uri,
     VariableName,
 )
-from tftrainer.messages.contract import OnConflict, OnInactivity, Preflight
+from tftrainer.messages.contract import OnConflict, OnInactivity, Preflight, SuccessPolicy
 
 API_VERSION: Final = "tftraining.dev/v1alpha1"
 KIND: Final = "TFTrainingJob"
 DAY: Final = 86_400
+REPLICAS_LIMIT: Final = 100
 TOTAL_LIMIT: Final = 48 * 1024
 """Bytes of arguments, environment and URIs together that the API takes."""
 
@@ -177,6 +178,39 @@ def _cpus(quantity: str | int) -> float:
     return float(text.removesuffix("m")) / (1000 if text.endswith("m") else 1)
 
 
+class Group(Part, frozen=True):
+    """The replicas of one role."""
+
+    count: Annotated[int, Meta(ge=1, le=REPLICAS_LIMIT)] = 1
+    resources: Resources | None = None
+
+
+class Chief(Part, frozen=True):
+    """The replica that coordinates the others."""
+
+    count: Annotated[int, Meta(ge=1, le=1)] = 1
+    resources: Resources | None = None
+
+
+class Replicas(Part, frozen=True):
+    """Several pods that train together, by role; here there is one process."""
+
+    chief: Chief | None = None
+    worker: Group | None = None
+    ps: Group | None = None
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return sum(each.count for each in (self.chief, self.worker, self.ps) if each is not None) or 1
+
+    def __post_init__(self) -> None:
+        if self.ps is not None and self.chief is None:
+            raise ValueError("ps needs chief: parameter servers do what a chief tells them, and never end by themselves")
+        if self.count > REPLICAS_LIMIT:
+            raise ValueError(f"all counts together may be {REPLICAS_LIMIT} at most")
+
+
 Times = Annotated[int, Meta(ge=0, le=100)]
 
 
@@ -206,6 +240,8 @@ class Spec(Part, frozen=True):
     storage: SecretReference = SecretReference()
     datasets: SecretReference = SecretReference()
     resources: Resources = Resources()
+    replicas: Replicas = Replicas()
+    success_policy: SuccessPolicy | None = None
     retry: Retry = Retry()
     active_deadline_seconds: Seconds | None = None
     pending_deadline_seconds: Seconds | None = None
@@ -243,6 +279,8 @@ class Spec(Part, frozen=True):
             )
         if self.on_inactivity is not None and self.inactivity_seconds is None:
             raise ValueError("onInactivity says what is done after inactivitySeconds, which is missing: add it, or leave onInactivity out")
+        if self.success_policy is SuccessPolicy.ALL_WORKERS and self.replicas.worker is None:
+            raise ValueError("successPolicy: AllWorkers asks for workers: add replicas.worker, or leave successPolicy out")
 
     def uris(self) -> tuple[tuple[str, str], ...]:
         """Return every URI of the job with the field that names it."""

@@ -228,6 +228,13 @@ class OnConflict(enum.StrEnum):
     FAIL = "Fail"
 
 
+class SuccessPolicy(enum.StrEnum):
+    """Whose success is that of a job of several replicas: `spec.successPolicy`."""
+
+    CHIEF = "Chief"
+    ALL_WORKERS = "AllWorkers"
+
+
 class OnInactivity(enum.StrEnum):
     """What is done with a script that gives no sign of life for too long: it is told, and goes on, or ended, and the job fails."""
 

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from tftrainer.messages.contract import TRAINER, PublishReport, Reason
+from tftrainer.messages.contract import TRAINER, PublishReport, Reason, SuccessPolicy
 
-from tftraining_operator.api.spec import SuccessPolicy
 from tftraining_operator.api.status import Phase
 from tftraining_operator.core import causes, claims, culprit, names, recorded, reports, retries, stopping
 from tftraining_operator.core.attempts import Attempt, deletions
