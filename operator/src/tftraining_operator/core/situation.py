@@ -72,7 +72,7 @@ class Situation:
 
     def _refused_by_fetch(self, found: Verdict) -> bool:
         """Whether the checks before the start said no; the same reason found while the script ran is another matter."""
-        pod = self.attempt.chief.last
+        pod = self.attempt.with_pod(found.pod).last
         fetch = pod.container(FETCH) if pod is not None else None
         refused = fetch is not None and fetch.state == "terminated" and fetch.exit_code not in {0, None}
         return refused and (found.cause in {Cause.USER_ERROR, Cause.SPEC} or found.failure.reason in NOT_WRITABLE)

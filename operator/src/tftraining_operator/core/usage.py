@@ -84,7 +84,9 @@ def _sum(before: int, more: int) -> int:
 def _spans(case: Case, attempt: Attempt, ended_at: float) -> tuple[int, int, int, int] | None:
     """Return for how long an attempt was queued, fetching, running and publishing; None where nobody knows anything of it."""
     if attempt.chief.last is not None:
-        return _seconds(case, attempt.chief.last, ended_at)
+        # The script of one that waits for its peers has not begun.
+        starts = [_started(each.last) for each in attempt.replicas if each.last is not None]
+        return _seconds(case, attempt.chief.last, ended_at, max(starts))
     status = case.job.status
     running, ending = timestamp(status.get("runningTime")), recorded.ending(status)
     if running is None or ending is None or not recorded.attempt(status) == ending.attempt == attempt.number:
@@ -94,13 +96,21 @@ def _spans(case: Case, attempt: Attempt, ended_at: float) -> tuple[int, int, int
     return 0, 0, max(round(ending.since - running), 0), 0
 
 
-def _seconds(case: Case, pod: PodRecord, ended_at: float) -> tuple[int, int, int, int]:
-    """Return for how long an attempt was queued, fetching, running and publishing: what it did not come to has taken no time."""
+def _started(pod: PodRecord) -> float:
+    trainer = pod.container(TRAINER)
+    return (trainer.started_at if trainer is not None else None) or 0.0
+
+
+def _seconds(case: Case, pod: PodRecord, ended_at: float, begun: float = 0.0) -> tuple[int, int, int, int]:
+    """Return for how long a pod was queued, fetching, running and publishing: what it did not come to has taken no time.
+
+    It is running from the Unix second `begun` on, and until then fetching.
+    """
     ended_at = min([ended_at, *_silences(pod)])
     fetch, trainer, publisher = (pod.container(name) for name in (FETCH, TRAINER, PUBLISHER))
     over = (publisher.finished_at if publisher is not None else None) or ended_at
     finished = (trainer.finished_at if trainer is not None else None) or over
-    started = (trainer.started_at if trainer is not None else None) or finished
+    started = min(max((trainer.started_at if trainer is not None else None) or finished, begun), finished)
     fetching = (fetch.started_at if fetch is not None else None) or started
     marks = (_waits_since(case, pod), fetching, started, finished, over)
     queued, fetched, ran, published = (max(round(end - begin), 0) for begin, end in itertools.pairwise(marks))

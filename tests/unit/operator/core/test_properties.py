@@ -87,7 +87,11 @@ owners = _mostly([{"kind": "TFTrainingJob", "name": JOB, "uid": UID, "controller
 pods = st.fixed_dictionaries(
     {
         "metadata": st.fixed_dictionaries(
-            {"name": _mostly(f"{JOB}-chief-0", f"{JOB}-chief-0-r1", CHECK), "namespace": st.just(NAMESPACE), "uid": st.just(POD_UID)},
+            {
+                "name": _mostly(f"{JOB}-chief-0", f"{JOB}-chief-0-r1", f"{JOB}-worker-0", f"{JOB}-worker-1", f"{JOB}-worker-1-r1", CHECK),
+                "namespace": st.just(NAMESPACE),
+                "uid": st.sampled_from([POD_UID, POD_UID.replace("a", "b"), POD_UID.replace("a", "c")]),
+            },
             optional={
                 "ownerReferences": owners,
                 "labels": garbage | st.just({"tftraining.dev/job-name": JOB}),
@@ -136,6 +140,8 @@ jobs = st.fixed_dictionaries(
                 "suspend": _mostly(True, False),
                 "stop": _mostly(True, False),
                 "runtime": _mostly("tf1", "tf3"),
+                "replicas": _mostly({"worker": {"count": 2}}, {"chief": {}, "worker": {"resources": {"gpus": 1}}}, {"ps": {}}),
+                "successPolicy": _mostly("Chief", "AllWorkers"),
                 "resources": garbage
                 | st.fixed_dictionaries({}, optional={"memory": _mostly("4Gi", "0"), "workspace": _mostly("1Mi"), "gpus": _mostly(1)}),
                 "preflight": _mostly("Auto", "Always", "Never"),
@@ -197,7 +203,7 @@ def test_garbage_is_no_object_and_raises_nothing(raw: Any) -> None:
 
 
 @pytest.mark.thorough
-@given(raw_job=jobs, raw_pods=st.lists(pods, max_size=2), raw_gone=st.lists(pods, max_size=1), refusal=st.sampled_from(["", "quota"]))
+@given(raw_job=jobs, raw_pods=st.lists(pods, max_size=3), raw_gone=st.lists(pods, max_size=2), refusal=st.sampled_from(["", "quota"]))
 @example(
     # Found: a phase that is a list.
     raw_job={

@@ -392,3 +392,15 @@ def test_what_an_admin_allows_one_job_is_for_all_its_replicas_together() -> None
         "spec.resources.memory of all 4 replicas together is 16384Mi, where maxima.memory of the chart allows 8Gi" in plan.status["message"]
     )
     assert "spec.resources.gpus of all 4 replicas together is 4, where maxima.gpus of the chart allows 3" in plan.status["message"]
+
+
+def test_what_a_job_has_used_is_what_all_its_replicas_held_and_it_ran_from_the_last_start_on() -> None:
+    everyone = (CHIEF.ran().published(), *(each.running(at=CREATED + 34) for each in (*WORKERS, PS)))
+    replicas = GROUP | {"worker": {"count": 2, "resources": {"cpu": "2", "gpus": 3}}}
+    status = decided(seen(group(replicas=replicas), *everyone)).status
+    assert status is not None
+    used = status["usage"]
+    assert used["runningSeconds"] == 60 - 34
+    of_chief, of_others = 61 - 2, 61 - 2
+    assert used["gpuSeconds"] == 2 * 3 * of_others
+    assert used["cpuSeconds"] == of_chief + of_others + 2 * 2 * of_others
