@@ -83,6 +83,7 @@ CHANGES: dict[str, Any] = {
     "datasets": None,
     "resources": {"memory": "8Gi"},
     "terminationGracePeriodSeconds": 5,
+    "managedBy": "kueue.x-k8s.io/multikueue",
 }
 
 

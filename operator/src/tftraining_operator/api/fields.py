@@ -190,6 +190,15 @@ RuntimeName = Annotated[
     Matches("[a-z0-9]([-a-z0-9.]*[a-z0-9])?", "must be a name of the operator's runtime catalogue, such as tf1 or tf2"),
 ]
 
+ManagerName = Annotated[
+    str,
+    Field(min_length=1, max_length=63),
+    Matches(
+        r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/[-A-Za-z0-9._~/]+",
+        "must be the name of a controller with its domain before it, such as kueue.x-k8s.io/multikueue",
+    ),
+]
+
 ResourceName = Annotated[
     str,
     Field(min_length=1, max_length=253),

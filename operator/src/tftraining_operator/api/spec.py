@@ -20,6 +20,7 @@ from tftraining_operator.api.fields import (
     DnsName,
     InputName,
     InputUri,
+    ManagerName,
     Model,
     ModuleName,
     ObjectUri,
@@ -632,6 +633,13 @@ class Spec(Model):
         description=(
             "Seconds between SIGTERM and SIGKILL when the script is stopped. Publishing gets its own time on top. "
             "Default: the operator's configuration, as installed 30."
+        ),
+    )
+    managed_by: ManagerName | None = Field(
+        default=None,
+        description=(
+            "Which controller runs the job. Any other than tftraining.dev/operator, such as kueue.x-k8s.io/multikueue, makes the operator "
+            "leave the job alone: it makes no pod, writes no status and deletes nothing of it. Default: tftraining.dev/operator."
         ),
     )
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from tftrainer.messages.contract import LiveReport
 
+from tftraining_operator.api import MANAGER
 from tftraining_operator.core.nodes import Need, Nodes
 
 Raw = Mapping[str, Any]
@@ -111,6 +112,11 @@ class JobRecord:
     deleted_at: float | None = None
     orphaning: bool = False
     inline: InlineScript | None = None
+
+    @property
+    def ours(self) -> bool:
+        """Whether this operator is to run the job: one that names another controller is that one's alone."""
+        return bool(self.spec.get("managedBy", MANAGER) == MANAGER)
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,7 @@ def test_no_field_exists_that_does_not_work_yet() -> None:
     assert set(SCHEMA["spec"]["properties"]) == {
         "runtime", "script", "dependencies", "args", "env", "inputs", "outputs", "model", "checkpoints", "storage", "datasets", "resources",
         "activeDeadlineSeconds", "pendingDeadlineSeconds", "inactivitySeconds", "onInactivity", "preflight", "retry", "suspend", "stop",
-        "terminationGracePeriodSeconds", "podRetentionSeconds", "ttlSecondsAfterFinished",
+        "terminationGracePeriodSeconds", "podRetentionSeconds", "ttlSecondsAfterFinished", "managedBy",
     }  # fmt: skip
     assert set(SCHEMA["spec"]["properties"]["resources"]["properties"]) == {
         "cpu", "cpuLimit", "memory", "gpus", "gpuResource", "sharedMemory", "workspace",

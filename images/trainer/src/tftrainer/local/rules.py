@@ -173,6 +173,17 @@ RuntimeName = Annotated[
     str,
     _text(1, 63, Rule("[a-z0-9]([-a-z0-9.]*[a-z0-9])?", "must be a name of the operator's runtime catalogue, such as tf1 or tf2")),
 ]
+ManagerName = Annotated[
+    str,
+    _text(
+        1,
+        63,
+        Rule(
+            r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/[-A-Za-z0-9._~/]+",
+            "must be the name of a controller with its domain before it, such as kueue.x-k8s.io/multikueue",
+        ),
+    ),
+]
 ResourceName = Annotated[
     str,
     _text(

@@ -15,6 +15,7 @@ from tftrainer.local.rules import (
     DnsName,
     InputName,
     InputUri,
+    ManagerName,
     ModuleName,
     ObjectUri,
     OutputFolder,
@@ -217,6 +218,7 @@ class Spec(Part, frozen=True):
     suspend: bool = False
     stop: bool = False
     termination_grace_period_seconds: Annotated[int, Meta(ge=0, le=DAY)] | None = None
+    managed_by: ManagerName | None = None
 
     def __post_init__(self) -> None:
         for entries, field in ((self.env, "env"), (self.inputs, "inputs")):
