@@ -83,6 +83,7 @@ CHANGES: dict[str, Any] = {
     "datasets": None,
     "resources": {"memory": "8Gi"},
     "terminationGracePeriodSeconds": 5,
+    "resourceClass": "v100-x1",
     "managedBy": "kueue.x-k8s.io/multikueue",
 }
 
@@ -185,10 +186,13 @@ def test_the_pod_of_every_good_spec_is_admitted_under_the_restricted_standard(se
     assert admitted["metadata"]["name"] == "case-chief-0"
 
 
+OF_A_CLASS = {"cpu": "8", "memory": "64Gi", "sharedMemory": "1Gi", "workspace": "1Ti", "gpus": 8, "gpuResource": "nvidia.com/gpu"}
+
+
 def test_kubectl_get_shows_phase_reason_runtime_and_gpus(server: Server, name: str) -> None:
     create(server, name, EVERY)
     for status, reason in (
-        ({"runtime": "tf2", "pending": {"reason": "Unschedulable"}}, "Unschedulable"),
+        ({"runtime": "tf2", "resources": OF_A_CLASS, "pending": {"reason": "Unschedulable"}}, "Unschedulable"),
         ({"pending": None, "failure": {"cause": "OutOfMemory", "reason": "OutOfMemory"}}, "OutOfMemory"),
         ({"failure": None, "stop": {"reason": "ForceStopped"}}, "ForceStopped"),
     ):
@@ -196,4 +200,4 @@ def test_kubectl_get_shows_phase_reason_runtime_and_gpus(server: Server, name: s
         shown = server.call("GET", f"{server.jobs}/{name}", accept="application/json;as=Table;v=v1;g=meta.k8s.io")
         columns = [column["name"] for column in shown["columnDefinitions"]]
         row = dict(zip(columns, shown["rows"][0]["cells"], strict=True))
-        assert (row["Phase"], row["Reason"], row["Runtime"], row["GPUs"]) == ("Pending", reason, "tf2", 1)
+        assert (row["Phase"], row["Reason"], row["Runtime"], row["GPUs"]) == ("Pending", reason, "tf2", 8)

@@ -122,6 +122,22 @@ def test_every_value_of_the_configuration_reaches_the_operator(tmp_path: Path) -
         "watchNamespaces": ["a", "b"],
         "defaultRuntime": "own",
         "runtimes": {"own": runtime, "tf1": None},
+        "resourceClasses": {
+            "v100-x1": {
+                "cpu": 8,
+                "cpuLimit": "9500m",
+                "memory": "64Gi",
+                "workspace": "1.5Ti",
+                "sharedMemory": "16Gi",
+                "gpus": 0,
+                "gpuResource": "nvidia.com/mig-1g.5gb",
+                "nodeSelector": {"gpu": "v100"},
+                "tolerations": [{"key": "gpu", "operator": "Exists"}],
+                "images": {"own": "registry.example.com/trainer:gpu"},
+                "description": "one V100",
+            },
+            "small": {"cpu": "1", "memory": "2Gi"},
+        },
         "defaults": {
             "resources": {"cpu": "500m", "memory": "1Gi", "workspace": "1Ti", "sharedMemory": "1Gi"},
             "gpuResource": "amd.com/gpu",
@@ -190,6 +206,25 @@ def test_a_run_without_a_cluster_has_the_defaults_of_the_chart() -> None:
     }
 
 
+@pytest.mark.parametrize(("bound", "part"), [({"memory": "9Gi"}, "memory: 10Gi"), ({"cpu": "2"}, "cpu: 2500m"), ({"gpus": 0}, "gpus: 1")])
+def test_a_class_that_is_over_a_bound_is_refused_when_the_operator_starts(bound: Values, part: str, tmp_path: Path) -> None:
+    classes = {"big": {"cpu": "2500m", "memory": "10Gi", "gpus": 1}}
+    [name] = bound
+    why = f"resourceClasses.big.{part} is more than maxima.{name}, which allows {bound[name]}"
+    with pytest.raises(SettingsError, match=why):
+        settings_of(render(resourceClasses=classes, maxima=bound), tmp_path)
+    assert (
+        settings_of(render(resourceClasses=classes, maxima={"cpu": "2500m", "memory": "10Gi", "gpus": 1}), tmp_path)
+        .resource_classes["big"]
+        .gpus
+    )
+
+
+def test_an_image_of_a_class_for_a_runtime_outside_of_the_catalogue_is_refused_before_anything_is_installed() -> None:
+    classes = {"gpu": {"cpu": "1", "memory": "1Gi", "images": {"tf3": "x"}}}
+    assert 'resourceClasses.gpu.images: "tf3" is not in runtimes (tf1, tf2)' in refusal(resourceClasses=classes)
+
+
 def test_a_default_runtime_outside_of_the_catalogue_is_refused_before_anything_is_installed() -> None:
     assert '"tf3" is not in runtimes (tf1, tf2)' in refusal(defaultRuntime="tf3")
 
@@ -219,6 +254,11 @@ def test_a_default_runtime_outside_of_the_catalogue_is_refused_before_anything_i
         ({"metrics": {"service": {"port": 1}}}, "port"),
         ({"rbac": {"create": True}}, "create"),
         ({"nodes": {"watch": True}}, "watch"),
+        ({"resourceClasses": {"a": {"cpu": "1"}}}, "memory"),
+        ({"resourceClasses": {"a": {"cpu": "1", "memory": "2Gi", "gpu": 1}}}, "gpu"),
+        ({"resourceClasses": {"a": {"cpu": "1Gi", "memory": "2Gi"}}}, "cpu"),
+        ({"resourceClasses": {"a": {"cpu": "1", "memory": "2Gi", "gpuResource": "gpu"}}}, "gpuResource"),
+        ({"resourceClasses": {"A_1": {"cpu": "1", "memory": "2Gi"}}}, "A_1"),
     ],
 )
 def test_a_value_that_nothing_reads_or_that_is_wrong_is_refused_by_name(values: Values, named: str) -> None:

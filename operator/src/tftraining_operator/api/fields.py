@@ -190,6 +190,12 @@ RuntimeName = Annotated[
     Matches("[a-z0-9]([-a-z0-9.]*[a-z0-9])?", "must be a name of the operator's runtime catalogue, such as tf1 or tf2"),
 ]
 
+ClassName = Annotated[
+    str,
+    Field(min_length=1, max_length=63),
+    Matches("[a-z0-9]([-a-z0-9.]*[a-z0-9])?", "must be a name of the operator's catalogue of resource classes, such as v100-x1"),
+]
+
 ManagerName = Annotated[
     str,
     Field(min_length=1, max_length=63),

@@ -14,6 +14,7 @@ from tftraining_operator.api.fields import (
     INLINE_LIMIT,
     TOTAL_LIMIT,
     Argument,
+    ClassName,
     CodeFolder,
     CodePath,
     Cpu,
@@ -548,6 +549,14 @@ class Spec(Model):
         json_schema_extra={PERSISTED_DEFAULT: {}},
         description="What the script gets of a node: CPUs, memory, GPUs, disk space.",
     )
+    resource_class: ClassName | None = Field(
+        default=None,
+        description=(
+            "Instead of resources: a named size of the operator's catalogue, which has CPUs, memory, GPUs and the nodes that have them. Of "
+            "resources only workspace and sharedMemory may stand beside it. status.resources says what it gives. Default: none. "
+            "Example: v100-x1"
+        ),
+    )
     retry: Retry = Field(default=Retry(), description="How often a failed attempt is followed by another one, by what it failed of.")
     active_deadline_seconds: Seconds | None = Field(
         default=None,
@@ -656,6 +665,8 @@ class Spec(Model):
             raise PydanticCustomError("rule", NOTHING_BROUGHT)
         if self.on_inactivity is not None and self.inactivity_seconds is None:
             raise PydanticCustomError("rule", NO_INACTIVITY)
+        if self.resource_class is not None and any(getattr(self.resources, name) for name in CLASS_GIVES):
+            raise PydanticCustomError("rule", CLASS_AND_RESOURCES)
         return self
 
     def stored_bytes(self) -> int:
@@ -671,7 +682,15 @@ class Spec(Model):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        rules = [*_declared_inputs_rules(), _total_rule(), _brought_rule(), _inactivity_rule(), _stop_rule(), *_immutability_rules()]
+        rules = [
+            *_declared_inputs_rules(),
+            _total_rule(),
+            _brought_rule(),
+            _inactivity_rule(),
+            _class_rule(),
+            _stop_rule(),
+            *_immutability_rules(),
+        ]
         return {**handler.resolve_ref_schema(handler(schema)), VALIDATIONS: rules}
 
 
@@ -683,6 +702,12 @@ NOTHING_BROUGHT = (
     "them, or for a module dependencies.requirements"
 )
 NO_INACTIVITY = "onInactivity says what is done after inactivitySeconds, which is missing: add it, or leave onInactivity out"
+CLASS_GIVES = ("cpu", "cpu_limit", "memory", "gpus", "gpu_resource")
+"""Fields of `resources` that a resource class takes the place of."""
+CLASS_AND_RESOURCES = (
+    "resourceClass is a size of its own: beside it resources may have workspace and sharedMemory alone. Leave resourceClass out, or "
+    "resources.cpu, cpuLimit, memory, gpus and gpuResource"
+)
 MUTABLE = frozenset(
     {"suspend", "stop", "active_deadline_seconds", "pending_deadline_seconds", "pod_retention_seconds", "ttl_seconds_after_finished"}
 )
@@ -743,6 +768,17 @@ def _brought_rule() -> dict[str, str]:
 
 def _inactivity_rule() -> dict[str, str]:
     return {"rule": "!has(self.onInactivity) || has(self.inactivitySeconds)", "message": NO_INACTIVITY, "fieldPath": ".onInactivity"}
+
+
+def _class_rule() -> dict[str, str]:
+    wires = [Resources.model_fields[name].alias for name in CLASS_GIVES if name != "gpus"]
+    # The server itself stores that no GPUs are asked for.
+    given = " || ".join([*(f"has(self.resources.{wire})" for wire in wires), "has(self.resources.gpus) && self.resources.gpus > 0"])
+    return {
+        "rule": f"!has(self.resourceClass) || !has(self.resources) || !({given})",
+        "message": CLASS_AND_RESOURCES,
+        "fieldPath": ".resourceClass",
+    }
 
 
 def _stop_rule() -> dict[str, str]:

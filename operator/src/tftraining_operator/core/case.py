@@ -14,8 +14,8 @@ from tftraining_operator.api.spec import Budget, Spec
 from tftraining_operator.api.status import ConditionType
 from tftraining_operator.core import attempts, recorded
 from tftraining_operator.core.attempts import Attempt, History, Replica
-from tftraining_operator.core.configuration import Configuration, Runtime
-from tftraining_operator.core.effective import Effective, effective, grown
+from tftraining_operator.core.configuration import Configuration, ResourceClass, Runtime
+from tftraining_operator.core.effective import Effective, effective, given, grown
 from tftraining_operator.core.observe import integer, mapping, sequence, text
 from tftraining_operator.core.records import JobRecord, Observed
 
@@ -110,11 +110,18 @@ class Case:
         default = kept if kept in self.configuration.runtimes else self.configuration.default_runtime
         return self.spec.runtime or default
 
+    @property
+    def size(self) -> ResourceClass | None:
+        """The class that the job names, as the catalogue has it now; None for a job without one, or where it is not there."""
+        return self.configuration.resource_classes.get(self.spec.resource_class or "")
+
     @cached_property
     def wanted(self) -> Effective:
         """The spec with defaults; a runtime that an admin has removed meanwhile does not end a running job."""
         runtime = self.configuration.runtimes.get(self.runtime_name) or Runtime(image="(no longer in the catalogue)")
-        found = effective(self.spec, self.configuration, self.runtime_name, runtime)
+        last = self.chief.last
+        kept = given(last.resources) if last is not None and self.spec.resource_class is not None else None
+        found = effective(self.spec, self.configuration, self.runtime_name, runtime, self.size, kept)
         times = recorded.retries(self.job.status)[Budget.OUT_OF_MEMORY]
         # What is full may be /dev/shm, which has a size of its own and is part of memory.
         memory, shared_memory = self._grown(found.memory, times), self._grown(found.shared_memory, times)
@@ -122,7 +129,7 @@ class Case:
 
     def memory_after(self, retries: int) -> str:
         """Return the memory of an attempt before which so many had too little."""
-        return self._grown(self.spec.resources.memory or self.configuration.defaults.resources.memory, retries)
+        return self._grown(self.wanted.asked.memory or self.configuration.defaults.resources.memory, retries)
 
     def _grown(self, memory: str, times: int) -> str:
         return grown(memory, self.spec.retry.memory_growth, times, self.most_memory[1])

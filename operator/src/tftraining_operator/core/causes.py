@@ -55,6 +55,7 @@ _CLUSTER_ONLY: Final = frozenset(
         Reason.NAME_CONFLICT,
         Reason.PENDING_DEADLINE_EXCEEDED,
         Reason.UNKNOWN_RUNTIME,
+        Reason.UNKNOWN_RESOURCE_CLASS,
     }
 )
 _SIGNALS: Final = {
@@ -291,9 +292,9 @@ def _publisher_failed(pod: PodRecord, wanted: Effective) -> Verdict | None:
     if _killed_for_memory(publisher) and wanted.spec.model is not None:
         return verdict(
             Reason.PUBLISH_FAILED,
-            f"the script ended, but loading its model, which spec.model asks for, took more memory than spec.resources.memory "
+            f"the script ended, but loading its model, which spec.model asks for, took more memory than {wanted.field('memory')} "
             f"({wanted.memory}) gives it",
-            "raise spec.resources.memory; the outputs are in the bucket, without a manifest",
+            f"{wanted.more('memory')}; the outputs are in the bucket, without a manifest",
         )
     if _killed_for_memory(publisher):
         why = "publishing took more memory than its container has"
@@ -370,8 +371,8 @@ def _deliberate(container: ContainerRecord) -> bool:
 
 
 def _out_of_memory(wanted: Effective, told: Failure | None) -> Verdict:
-    message = f"the script needed more memory than spec.resources.memory ({wanted.memory}) gives it"
-    hint = "raise spec.resources.memory, or let the script use less: a smaller batch, fewer worker processes, data read in pieces"
+    message = f"the script needed more memory than {wanted.field('memory')} ({wanted.memory}) gives it"
+    hint = f"{wanted.more('memory')}, or let the script use less: a smaller batch, fewer worker processes, data read in pieces"
     if told is None or told.reason is not Reason.OUT_OF_MEMORY:
         return verdict(Reason.OUT_OF_MEMORY, message, hint)
     return Verdict(msgspec.structs.replace(told, message=f"{message}. {told.message}"[:1024], hint=hint))

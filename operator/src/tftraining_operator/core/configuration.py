@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 from tftrainer.messages.contract import Preflight
 
-from tftraining_operator.api.quantities import amount
+from tftraining_operator.api.fields import Cpu, ResourceName, Size
+from tftraining_operator.api.quantities import amount, exact
 
 QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$"
 _MOST = 2**62
@@ -26,6 +27,7 @@ def _digits(value: Any) -> Any:
 
 
 Quantity = Annotated[str, Field(pattern=QUANTITY_PATTERN), AfterValidator(_countable)]
+_Size = Annotated[Size, AfterValidator(_countable)]
 
 
 class Frozen(BaseModel):
@@ -64,6 +66,32 @@ class Resources(Frozen):
     memory: Quantity = "2560Mi"
     workspace: Quantity = "10Gi"
     shared_memory: Quantity = "64Mi"
+
+
+class ResourceClass(Frozen):
+    """A named size that a job may have instead of resources of its own: what its script gets of a node, and of which nodes.
+
+    What is empty is as in `Defaults`. `images` has, by the name of a runtime, the image that takes the place of the runtime's own, as the
+    one for GPUs. Labels of nodes go before those of a runtime, tolerations are added to its own.
+    """
+
+    cpu: Cpu
+    cpu_limit: Cpu | Literal[""] = ""
+    memory: _Size
+    workspace: _Size | Literal[""] = ""
+    shared_memory: _Size | Literal[""] = ""
+    gpus: int = Field(default=0, ge=0, le=1024)
+    gpu_resource: ResourceName | Literal[""] = ""
+    node_selector: dict[str, str] = Field(default_factory=dict)
+    tolerations: tuple[Toleration, ...] = ()
+    images: dict[str, str] = Field(default_factory=dict)
+    description: str = ""
+
+    @model_validator(mode="after")
+    def _limit_is_no_less(self) -> Self:
+        if self.cpu_limit and exact(self.cpu_limit) < exact(self.cpu):
+            raise ValueError(f"cpuLimit is {self.cpu_limit}, expected at least cpu, which is {self.cpu} and reserved")
+        return self
 
 
 class Defaults(Frozen):
@@ -122,6 +150,7 @@ class Configuration(Frozen):
 
     default_runtime: str
     runtimes: dict[str, Runtime] = Field(min_length=1)
+    resource_classes: dict[str, ResourceClass] = Field(default_factory=dict)
     defaults: Defaults = Defaults()
     implicit_fetch_bytes: int = Field(default=2 * 1024**3, ge=0)
     outputs: Outputs = Outputs()
@@ -129,3 +158,9 @@ class Configuration(Frozen):
     maxima: Maxima = Maxima()
     package_index: PackageIndex = PackageIndex()
     reports_url: str = Field(default="", max_length=1024, pattern=r"^(http://[^\s/]+/\S*)?$")
+
+    @property
+    def node_labels(self) -> frozenset[str]:
+        """The labels of nodes that pods may be made to ask for."""
+        selectors = (each.node_selector for each in (*self.runtimes.values(), *self.resource_classes.values()))
+        return frozenset(key for selector in selectors for key in selector)

@@ -18,7 +18,7 @@ def exceeded(wanted: Effective, maxima: Maxima) -> Iterator[str]:
             yield _over(f"resources.{name}", asked, name, most)
     spec = wanted.spec
     said = (
-        ("resources.gpus", spec.resources.gpus, "gpus", maxima.gpus),
+        ("resources.gpus", wanted.gpus, "gpus", maxima.gpus),
         ("activeDeadlineSeconds", spec.active_deadline_seconds, "activeDeadlineSeconds", maxima.active_deadline_seconds),
         ("ttlSecondsAfterFinished", spec.ttl_seconds_after_finished, "ttlSecondsAfterFinished", maxima.ttl_seconds_after_finished),
         # A budget that the job does not name is ours to cut.
@@ -29,12 +29,17 @@ def exceeded(wanted: Effective, maxima: Maxima) -> Iterator[str]:
             yield _over(field, number, name, limit)
 
 
-def exceeded_by_defaults(configuration: Configuration) -> Iterator[str]:
-    """Yield each default that is over its bound: no job that leaves the field out could run."""
+def exceeded_by_configuration(configuration: Configuration) -> Iterator[str]:
+    """Yield what of defaults and classes is over its bound: no job that leaves the field out, or that names the class, could run."""
     for name in ("cpu", "memory", "workspace"):
         given, most = getattr(configuration.defaults.resources, name), getattr(configuration.maxima, name)
         if most and exact(given) > exact(most):
             yield f"defaults.resources.{name}: {given} is more than maxima.{name}, which allows {most}"
+    for class_name, size in configuration.resource_classes.items():
+        for name in ("cpu", "memory", "workspace", "gpus"):
+            given, most = getattr(size, name), getattr(configuration.maxima, name)
+            if given and most not in ("", None) and exact(str(given)) > exact(str(most)):
+                yield f"resourceClasses.{class_name}.{name}: {given} is more than maxima.{name}, which allows {most}"
 
 
 def _over(field: str, asked: str | int, name: str, most: str | int) -> str:

@@ -56,7 +56,8 @@ class PodRecord:
     `deleted_at` is the deletion timestamp of a pod that is going. `nominated_node` is where the scheduler ends other pods to make room
     for this one. `deadline_seconds` is after how many seconds its launcher ends the script, infinite for never, None where it does not
     say; `earlier_seconds` is what of the job's deadline had been used before. `checked_with` is the image with which a job that waits with
-    this pod may be checked, or with which this one checks it; empty for none, as in pods of operators that made no checks.
+    this pod may be checked, or with which this one checks it; empty for none, as in pods of operators that made no checks. `resources` is
+    what a resource class has given it, as `effective.told` writes it.
     """
 
     key: Key
@@ -76,6 +77,7 @@ class PodRecord:
     deadline_seconds: float | None = None
     earlier_seconds: float = 0.0
     checked_with: str = ""
+    resources: str = ""
 
     def condition(self, kind: str) -> PodCondition:
         """Return the condition of that type, an empty one where the pod has none."""

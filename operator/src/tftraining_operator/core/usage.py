@@ -36,7 +36,7 @@ def usage(case: Case, situation: Situation) -> dict[str, Any]:
         return _shown(before)
     queued, fetching, running, publishing = spans
     held = fetching + running + publishing
-    gpus, cpus = held * case.spec.resources.gpus, round(held * exact(case.wanted.cpu))
+    gpus, cpus = held * case.wanted.gpus, round(held * exact(case.wanted.cpu))
     wasted = int(situation.verdict is not None)
     peak = max(before.peak_memory, _peak(attempt.chief.last))
     return _shown(
@@ -130,14 +130,16 @@ def _peak(pod: PodRecord | None) -> int:
 def _advice(case: Case, situation: Situation, peak: int) -> str:
     """Return what to ask for next time, in a sentence; empty where what was asked for fits, or nobody knows."""
     given = case.wanted.memory
+    # A class is chosen by its memory among other things.
+    field = "memory" if case.spec.resource_class is not None else "spec.resources.memory"
     if situation.verdict is not None and situation.verdict.failure.reason is Reason.OUT_OF_MEMORY:
-        return f"Ask for more than {given} of spec.resources.memory: that was not enough."
+        return f"Ask for more than {given} of {field}: that was not enough."
     better = -(-round(peak * _ROOM) // _STEP) * _STEP
     used = f"the script held {_mebibytes(peak)} of {given} at the most"
     if 0 < peak < amount(given) * _LOW and better < amount(given):
-        return f"{_mebibytes(better)} of spec.resources.memory would do: {used}."
+        return f"{_mebibytes(better)} of {field} would do: {used}."
     if peak > amount(given) * _HIGH:
-        return f"Ask for {_mebibytes(better)} of spec.resources.memory: {used}, which leaves no room."
+        return f"Ask for {_mebibytes(better)} of {field}: {used}, which leaves no room."
     return ""
 
 

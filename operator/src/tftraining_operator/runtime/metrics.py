@@ -193,7 +193,8 @@ class _Jobs(Collector):
                 continue
             phase = text(job.status.get("phase")) or Phase.PENDING
             jobs[namespace, phase if phase in _PHASES else OTHERS, self._reason(recorded.reason(job.status))] += 1
-            asked = integer(mapping(job.spec.get("resources")).get("gpus")) or 0
+            # By a class, what the status says of it.
+            asked = max(integer(mapping(of.get("resources")).get("gpus")) or 0 for of in (job.spec, job.status))
             if asked > 0 and phase not in _RESTING:
                 gpus[namespace, "held" if phase in _HOLDING else "wanted"] += asked
         yield _family("tftraining_jobs", "Jobs that there are, by phase and reason.", ("namespace", "phase", "reason"), jobs)

@@ -87,6 +87,7 @@ def test_every_field_but_the_changeable_ones_has_a_rule_that_keeps_it() -> None:
 def test_no_field_exists_that_does_not_work_yet() -> None:
     assert set(SCHEMA["spec"]["properties"]) == {
         "runtime", "script", "dependencies", "args", "env", "inputs", "outputs", "model", "checkpoints", "storage", "datasets", "resources",
+        "resourceClass",
         "activeDeadlineSeconds", "pendingDeadlineSeconds", "inactivitySeconds", "onInactivity", "preflight", "retry", "suspend", "stop",
         "terminationGracePeriodSeconds", "podRetentionSeconds", "ttlSecondsAfterFinished", "managedBy",
     }  # fmt: skip
@@ -95,6 +96,7 @@ def test_no_field_exists_that_does_not_work_yet() -> None:
     }  # fmt: skip
     assert set(SCHEMA["status"]["properties"]) == {
         "observedGeneration", "phase", "message", "attempt", "runtime", "startTime", "runningTime", "completionTime", "conditions", "pods",
+        "resources",
         "attempts", "retries", "restart", "ending", "resolvedArgs", "code", "fetched", "notes", "pending", "preflight", "failure", "stop",
         "model",
         "checkpoint", "outputs", "logs", "postMortem", "usage",

@@ -144,6 +144,8 @@ def _notes(job: JobFile, plan: contract.Plan) -> None:
         _say(f"the bucket has earlier runs of job {plan.job}: this is attempt {plan.attempt}, and outputs of the same name are replaced")
     if job.spec.resources.gpus:
         _say(f"resources.gpus is {job.spec.resources.gpus}: nothing is reserved here, the script sees the GPUs that this machine has")
+    if job.spec.resource_class is not None:
+        _say(f"resourceClass is {job.spec.resource_class}: nobody here knows its size, the script sees the whole machine")
     if job.spec.managed_by is not None:
         _say(f"managedBy is {job.spec.managed_by}: of no meaning without a cluster, the job runs here")
     if plan.runtime == "tf1" and not alias_is_on():

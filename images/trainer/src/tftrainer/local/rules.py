@@ -173,6 +173,10 @@ RuntimeName = Annotated[
     str,
     _text(1, 63, Rule("[a-z0-9]([-a-z0-9.]*[a-z0-9])?", "must be a name of the operator's runtime catalogue, such as tf1 or tf2")),
 ]
+ClassName = Annotated[
+    str,
+    _text(1, 63, Rule("[a-z0-9]([-a-z0-9.]*[a-z0-9])?", "must be a name of the operator's catalogue of resource classes, such as v100-x1")),
+]
 ManagerName = Annotated[
     str,
     _text(

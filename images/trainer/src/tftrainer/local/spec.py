@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from tftrainer.local.rules import (
     Argument,
+    ClassName,
     CodeFolder,
     CodePath,
     Cpu,
@@ -207,6 +208,7 @@ class Spec(Part, frozen=True):
     storage: SecretReference = SecretReference()
     datasets: SecretReference = SecretReference()
     resources: Resources = Resources()
+    resource_class: ClassName | None = None
     retry: Retry = Retry()
     active_deadline_seconds: Seconds | None = None
     pending_deadline_seconds: Seconds | None = None
@@ -245,6 +247,12 @@ class Spec(Part, frozen=True):
             )
         if self.on_inactivity is not None and self.inactivity_seconds is None:
             raise ValueError("onInactivity says what is done after inactivitySeconds, which is missing: add it, or leave onInactivity out")
+        own = self.resources
+        if self.resource_class is not None and any((own.cpu, own.cpu_limit, own.memory, own.gpus, own.gpu_resource)):
+            raise ValueError(
+                "resourceClass is a size of its own: beside it resources may have workspace and sharedMemory alone. Leave resourceClass "
+                "out, or resources.cpu, cpuLimit, memory, gpus and gpuResource"
+            )
 
     def uris(self) -> tuple[tuple[str, str], ...]:
         """Return every URI of the job with the field that names it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from difflib import get_close_matches
 from typing import Final
 
@@ -37,12 +38,25 @@ def unknown_runtime(case: Case) -> Over | None:
     """Fail a job whose runtime the catalogue does not have: no pod can be made of it; one that exists already runs on."""
     if case.chief.pod is not None or case.runtime_name in case.configuration.runtimes:
         return None
-    known = ", ".join(sorted(case.configuration.runtimes))
-    message = f"the runtime {case.runtime_name!r} of spec.runtime is not in the operator's catalogue; known are {known}"
-    close = get_close_matches(case.runtime_name, case.configuration.runtimes, 1)
+    what = f"the runtime {case.runtime_name!r} of spec.runtime"
+    return _unknown(Reason.UNKNOWN_RUNTIME, what, case.runtime_name, case.configuration.runtimes)
+
+
+def unknown_resource_class(case: Case) -> Over | None:
+    """Fail a job whose resource class the catalogue does not have: nobody knows its size; a pod that exists already runs on."""
+    name = case.spec.resource_class
+    if case.chief.pod is not None or name is None or case.size is not None:
+        return None
+    what = f"the class {name!r} of spec.resourceClass"
+    return _unknown(Reason.UNKNOWN_RESOURCE_CLASS, what, name, case.configuration.resource_classes)
+
+
+def _unknown(reason: Reason, what: str, name: str, catalogue: Collection[str]) -> Over:
+    """Fail a job that names what a catalogue does not have, with what it has."""
+    message = f"{what} is not in the operator's catalogue; known are {', '.join(sorted(catalogue)) or 'none'}"
+    close = get_close_matches(name, catalogue, 1)
     start = f"did you mean {close[0]}? Create" if close else "create"
-    hint = f"{start} the job again with one of these, or ask an admin to add it"
-    return Over(verdict(Reason.UNKNOWN_RUNTIME, message, hint))
+    return Over(verdict(reason, message, f"{start} the job again with one of these, or ask an admin to add it"))
 
 
 def no_package_index(case: Case) -> Over | None:
