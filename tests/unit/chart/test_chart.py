@@ -16,7 +16,7 @@ import yaml
 from localcluster import binaries
 from localcluster.failure import ClusterError
 from tftrainer.local import plan as local
-from tftraining_operator.core.configuration import Maxima
+from tftraining_operator.core.configuration import Maxima, Scheduling
 from tftraining_operator.settings import Settings, SettingsError, load_settings
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -160,6 +160,11 @@ def test_every_value_of_the_configuration_reaches_the_operator(tmp_path: Path) -
             "ttlSecondsAfterFinished": 0,
             "retries": 5,
         },
+        "scheduling": {
+            "allowedPriorityClasses": ["high", "low"],
+            "allowedNodeSelectorKeys": ["topology.kubernetes.io/zone", "disk"],
+            "allowedTolerationKeys": ["nvidia.com/gpu"],
+        },
         "packageIndex": {"url": "https://packages.example.com/simple"},
         "logFormat": "console",
         "logLevel": "debug",
@@ -170,8 +175,9 @@ def test_every_value_of_the_configuration_reaches_the_operator(tmp_path: Path) -
     assert settings == Settings.model_validate({**values, "leaseNamespace": NAMESPACE, "leaseName": "tftraining-operator"})
 
 
-def test_nothing_is_bounded_as_installed(tmp_path: Path) -> None:
-    assert settings_of(render(), tmp_path).maxima == Maxima()
+def test_nothing_is_bounded_and_nothing_of_nodes_and_priority_allowed_as_installed(tmp_path: Path) -> None:
+    settings = settings_of(render(), tmp_path)
+    assert (settings.maxima, settings.scheduling, settings.resource_classes) == (Maxima(), Scheduling(), {})
 
 
 @pytest.mark.parametrize(("bound", "default"), [({"memory": "2Gi"}, "2560Mi"), ({"cpu": "900m"}, "1"), ({"workspace": "9Gi"}, "10Gi")])
@@ -255,6 +261,10 @@ def test_a_default_runtime_outside_of_the_catalogue_is_refused_before_anything_i
         ({"rbac": {"create": True}}, "create"),
         ({"nodes": {"watch": True}}, "watch"),
         ({"resourceClasses": {"a": {"cpu": "1"}}}, "memory"),
+        ({"scheduling": {"allowedNodeSelectorKeys": ["*"]}}, "allowedNodeSelectorKeys"),
+        ({"scheduling": {"allowedTolerationKeys": [""]}}, "allowedTolerationKeys"),
+        ({"scheduling": {"allowedPriorityClasses": "high"}}, "allowedPriorityClasses"),
+        ({"scheduling": {"priorityClasses": []}}, "priorityClasses"),
         ({"resourceClasses": {"a": {"cpu": "1", "memory": "2Gi", "gpu": 1}}}, "gpu"),
         ({"resourceClasses": {"a": {"cpu": "1Gi", "memory": "2Gi"}}}, "cpu"),
         ({"resourceClasses": {"a": {"cpu": "1", "memory": "2Gi", "gpuResource": "gpu"}}}, "gpuResource"),

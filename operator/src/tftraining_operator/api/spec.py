@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
@@ -24,9 +24,13 @@ from tftraining_operator.api.fields import (
     ManagerName,
     Model,
     ModuleName,
+    NodeKey,
+    NodeSelector,
+    NodeValue,
     ObjectUri,
     OutputFolder,
     OutputPath,
+    PriorityClassName,
     Requirement,
     ResourceName,
     RuntimeName,
@@ -425,6 +429,61 @@ class Resources(Model):
 LIMIT_BELOW = "resources.cpuLimit must be at least resources.cpu, which is reserved"
 
 
+class Toleration(Model):
+    """A taint that the job's pods may be put up with, spelt as in a pod."""
+
+    key: NodeKey = Field(description="Key of the taint, one that the admin allows jobs to tolerate. Example: nvidia.com/gpu")
+    operator: Literal["Exists", "Equal"] = Field(
+        default="Equal", description="Exists: whatever the taint's value is. Equal: only one with that value. Default: Equal."
+    )
+    value: NodeValue = Field(default="", description="Value of the taint, with Equal.")
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
+        default=None, description="Effect of the taint: NoSchedule, PreferNoSchedule or NoExecute. Default: any."
+    )
+
+    @model_validator(mode="after")
+    def _value_of_equal(self) -> Self:
+        if self.operator == "Exists" and self.value:
+            raise PydanticCustomError("rule", EXISTS_VALUE)
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        rule = "!has(self.operator) || self.operator != 'Exists' || !has(self.value) || self.value == ''"
+        return {**handler.resolve_ref_schema(handler(schema)), VALIDATIONS: [{"rule": rule, "message": EXISTS_VALUE}]}
+
+
+EXISTS_VALUE = "operator Exists tolerates the taint whatever its value is: leave value out, or operator"
+
+
+class Scheduling(Model):
+    """Where, and before whom, the job's pods are put, within what the admin allows."""
+
+    priority_class_name: PriorityClassName | None = Field(
+        default=None,
+        description=(
+            "PriorityClass of the job's pods, one that the admin allows (scheduling.allowedPriorityClasses of the chart, as installed "
+            "none). Default: the cluster's own. Example: training-high"
+        ),
+    )
+    node_selector: NodeSelector | None = Field(
+        default=None,
+        description=(
+            "Labels that the job's nodes must have, beside those of its runtime and resource class; keys that the admin allows "
+            "(scheduling.allowedNodeSelectorKeys of the chart, as installed none). At most 16. Example: {topology.kubernetes.io/zone: a}"
+        ),
+    )
+    tolerations: tuple[Toleration, ...] = Field(
+        default=(),
+        max_length=16,
+        json_schema_extra=_atomic(),
+        description=(
+            "Taints that the job's pods tolerate, beside those that its runtime and resource class do; keys that the admin allows "
+            "(scheduling.allowedTolerationKeys of the chart, as installed none). At most 16."
+        ),
+    )
+
+
 class Budget(enum.StrEnum):
     """What a retry is taken from: the fields of `spec.retry` that count."""
 
@@ -556,6 +615,9 @@ class Spec(Model):
             "resources only workspace and sharedMemory may stand beside it. status.resources says what it gives. Default: none. "
             "Example: v100-x1"
         ),
+    )
+    scheduling: Scheduling = Field(
+        default=Scheduling(), description="Where, and before whom, the job's pods are put, within what the admin allows."
     )
     retry: Retry = Field(default=Retry(), description="How often a failed attempt is followed by another one, by what it failed of.")
     active_deadline_seconds: Seconds | None = Field(

@@ -363,8 +363,7 @@ class Status(Model):
     resources: ResourcesStatus | None = Field(
         default=None,
         description=(
-            "What the current attempt gets of a node, of a job that names a class or has GPUs: a class that is changed meanwhile counts for "
-            "the next attempt."
+            "What the current attempt of a job that names a class, or has GPUs, gets of a node: a class that changes counts for the next."
         ),
     )
     start_time: Time | None = Field(default=None, description="When the attempt's pod began to fetch.")

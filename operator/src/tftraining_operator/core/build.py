@@ -105,6 +105,7 @@ def pod(job: JobRecord, wanted: Effective, configuration: Configuration, attempt
         {
             "terminationGracePeriodSeconds": wanted.grace_seconds + PUBLISH_SECONDS,
             **_placement(wanted.runtime, wanted.node_selector, wanted.tolerations),
+            **({"priorityClassName": priority} if (priority := wanted.spec.scheduling.priority_class_name) else {}),
             "initContainers": [_fetch(wanted, encoded)],
             "containers": [_trainer(wanted, plan, encoded), _publisher(wanted, encoded, configuration.reports_url)],
             "volumes": [*_volumes(job, wanted, attempt), *([_reports_token()] if configuration.reports_url else [])],

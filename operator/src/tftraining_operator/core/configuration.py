@@ -135,6 +135,14 @@ class Maxima(Frozen):
     retries: Annotated[int | None, Field(ge=0), BeforeValidator(_unbounded)] = None
 
 
+class Scheduling(Frozen):
+    """What jobs may name in `spec.scheduling`: names of PriorityClasses, keys of nodes' labels and of taints. Empty: none."""
+
+    allowed_priority_classes: tuple[str, ...] = ()
+    allowed_node_selector_keys: tuple[str, ...] = ()
+    allowed_toleration_keys: tuple[str, ...] = ()
+
+
 class PackageIndex(Frozen):
     """Where jobs may install packages from: the URL of an index (PEP 503); without one, nowhere. It is shown to users: no secrets in it."""
 
@@ -156,11 +164,12 @@ class Configuration(Frozen):
     outputs: Outputs = Outputs()
     retries: Retries = Retries()
     maxima: Maxima = Maxima()
+    scheduling: Scheduling = Scheduling()
     package_index: PackageIndex = PackageIndex()
     reports_url: str = Field(default="", max_length=1024, pattern=r"^(http://[^\s/]+/\S*)?$")
 
     @property
     def node_labels(self) -> frozenset[str]:
         """The labels of nodes that pods may be made to ask for."""
-        selectors = (each.node_selector for each in (*self.runtimes.values(), *self.resource_classes.values()))
-        return frozenset(key for selector in selectors for key in selector)
+        places: tuple[Runtime | ResourceClass, ...] = (*self.runtimes.values(), *self.resource_classes.values())
+        return frozenset(self.scheduling.allowed_node_selector_keys).union(*(each.node_selector for each in places))

@@ -38,6 +38,7 @@ RULES: Final[tuple[Rule, ...]] = (
     admission.unknown_resource_class,
     admission.no_package_index,
     admission.over_maximum,
+    admission.not_allowed_to_schedule,
     admission.name_taken,
     admission.check_failed,
     end.pod_gone,

@@ -32,7 +32,7 @@ class Effective:
 
     `active_seconds` is for how long its scripts may run in all attempts together, None for ever; `ran_seconds` of that are used.
     `bounded` tells that it is what an admin gives a job at most. `asked` are the job's resources as it names them, or as its class does;
-    `node_selector` and `tolerations` are those of all that has a say in where its pod runs.
+    `node_selector` and `tolerations` are those of all that has a say in where its pod runs; of one label the admin's word goes before.
     """
 
     spec: Spec
@@ -122,14 +122,19 @@ def effective(
     wanted, given = kept or _asked(spec, size), configuration.defaults
     cpu, cpu_limit = _cpus(wanted, given.resources)
     image = size.images.get(runtime_name) if size is not None else None
+    own = spec.scheduling.tolerations
     asked, most = spec.active_deadline_seconds, configuration.maxima.active_deadline_seconds
     return Effective(
         spec=spec,
         runtime_name=runtime_name,
         runtime=runtime.model_copy(update={"image": image}) if image is not None else runtime,
         asked=wanted,
-        node_selector={**runtime.node_selector, **(size.node_selector if size is not None else {})},
-        tolerations=(*runtime.tolerations, *(size.tolerations if size is not None else ())),
+        node_selector=(spec.scheduling.node_selector or {}) | runtime.node_selector | (size.node_selector if size is not None else {}),
+        tolerations=(
+            *runtime.tolerations,
+            *(size.tolerations if size is not None else ()),
+            *(Toleration(key=each.key, operator=each.operator, value=each.value, effect=each.effect or "") for each in own),
+        ),
         cpu=cpu,
         cpu_limit=cpu_limit,
         memory=wanted.memory or given.resources.memory,

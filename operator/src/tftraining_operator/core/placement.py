@@ -73,7 +73,7 @@ def _by_nodes(needed: Need, nodes: Nodes, wanted: Effective) -> Pending | None:
             return _not_offered(resource, nodes.nodes, wanted)
     selected = nodes.selected(needed)
     if not selected:
-        return _unmatched(len(nodes.nodes), wanted)
+        return _unmatched(len(nodes.nodes), wanted, nodes)
     large = nodes.large_enough(needed)
     if not large:
         return _too_large(needed, selected, wanted)
@@ -94,15 +94,32 @@ def _not_offered(resource: str, nodes: Sequence[Node], wanted: Effective) -> Pen
     )
 
 
-def _unmatched(nodes: int, wanted: Effective) -> Pending:
-    labels = ", ".join(f"{key}={value}" for key, value in wanted.node_selector.items())
+def _unmatched(count: int, wanted: Effective, nodes: Nodes | None) -> Pending:
+    """Tell which labels no node has, and who demands them: the job alone, where there are nodes with all others."""
+    own = wanted.spec.scheduling.node_selector or {}
+    others = {key: value for key, value in wanted.node_selector.items() if key not in own}
+    fitting = nodes.selected(Need({}, others)) if nodes is not None else ()
+    if own and (fitting or not others):
+        beside = f" with {_labels(others)}" if others else ""
+        values = sorted({f"{key}={node.labels[key]}" for node in fitting for key in own if key in node.labels})
+        there_are = f" (there are {_listed(values)})" if values else ""
+        return Pending(
+            "NoMatchingNode",
+            f"{_none_of(len(fitting) or count)}{beside} has the labels {_labels(own)} that spec.scheduling.nodeSelector demands{there_are}"
+            ": create the job again with others, or ask an admin to label a node",
+        )
     who, catalogue = _admins_choice(wanted)
+    who += " and spec.scheduling.nodeSelector" if own else ""
     demand = "demand" if " and " in who else "demands"
     return Pending(
         "NoMatchingNode",
-        f"{_none_of(nodes)} has the labels {labels} that {who} {demand}: an admin has to label a node, or to correct nodeSelector in "
-        f"{catalogue}",
+        f"{_none_of(count)} has the labels {_labels(wanted.node_selector)} that {who} {demand}: an admin has to label a node, or to "
+        f"correct nodeSelector in {catalogue}",
     )
+
+
+def _labels(selector: Mapping[str, str]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in selector.items())
 
 
 def _admins_choice(wanted: Effective) -> tuple[str, str]:
@@ -148,6 +165,7 @@ def _closed(needed: Need, large: Sequence[Node], wanted: Effective) -> Pending:
 
 def _not_tolerated(wanted: Effective) -> str:
     who, catalogue = _admins_choice(wanted)
+    who += " and spec.scheduling.tolerations" if wanted.spec.scheduling.tolerations else ""
     verb = "do" if " and " in who else "does"
     return f"{who} {verb} not tolerate: ask an admin to add a toleration to {catalogue}, or for another node"
 
@@ -182,7 +200,7 @@ def _by_sentence(said: Sentence, wanted: Effective) -> Pending:
             f"the job again with less ({_fields(names, wanted)}), or ask an admin for a node that has it",
         )
     if said.only(Obstacle.SELECTOR) and wanted.node_selector:
-        return _unmatched(said.nodes or 0, wanted)
+        return _unmatched(said.nodes or 0, wanted, None)
     if said.only(Obstacle.CORDON) or _passing(said.only(Obstacle.TAINT)):
         return Pending("NodesNotReady", f"no node takes pods now: {said.why}; the job starts by itself when one does")
     if taints := said.only(Obstacle.TAINT):

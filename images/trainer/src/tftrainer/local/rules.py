@@ -188,6 +188,39 @@ ManagerName = Annotated[
         ),
     ),
 ]
+PriorityClassName = Annotated[
+    str,
+    _text(
+        1,
+        253,
+        Rule(
+            r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*",
+            "must be the name of a PriorityClass: a-z, 0-9, - and .",
+        ),
+    ),
+]
+NodeKey = Annotated[
+    str,
+    _text(
+        1,
+        317,
+        Rule(
+            r"([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?",
+            "must be the key of a label or taint, such as topology.kubernetes.io/zone",
+        ),
+    ),
+]
+NodeValue = Annotated[
+    str,
+    _text(
+        None,
+        63,
+        Rule(
+            r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?",
+            "must be the value of a label or taint: at most 63 letters, digits, -, _ and ., with a letter or digit at both ends",
+        ),
+    ),
+]
 ResourceName = Annotated[
     str,
     _text(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -18,9 +18,12 @@ from tftrainer.local.rules import (
     InputUri,
     ManagerName,
     ModuleName,
+    NodeKey,
+    NodeValue,
     ObjectUri,
     OutputFolder,
     OutputPath,
+    PriorityClassName,
     Requirement,
     ResourceName,
     RuntimeName,
@@ -179,6 +182,27 @@ def _cpus(quantity: str | int) -> float:
     return float(text.removesuffix("m")) / (1000 if text.endswith("m") else 1)
 
 
+class Toleration(Part, frozen=True):
+    """A taint that the job's pods may be put up with."""
+
+    key: NodeKey
+    operator: Literal["Exists", "Equal"] = "Equal"
+    value: NodeValue = ""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.operator == "Exists" and self.value:
+            raise ValueError("operator Exists tolerates the taint whatever its value is: leave value out, or operator")
+
+
+class Scheduling(Part, frozen=True):
+    """Where a cluster would run the job; of no meaning without one."""
+
+    priority_class_name: PriorityClassName | None = None
+    node_selector: Annotated[dict[NodeKey, NodeValue], Meta(max_length=16)] | None = None
+    tolerations: Annotated[tuple[Toleration, ...], Meta(max_length=16)] = ()
+
+
 Times = Annotated[int, Meta(ge=0, le=100)]
 
 
@@ -209,6 +233,7 @@ class Spec(Part, frozen=True):
     datasets: SecretReference = SecretReference()
     resources: Resources = Resources()
     resource_class: ClassName | None = None
+    scheduling: Scheduling = Scheduling()
     retry: Retry = Retry()
     active_deadline_seconds: Seconds | None = None
     pending_deadline_seconds: Seconds | None = None

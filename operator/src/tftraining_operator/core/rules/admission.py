@@ -10,6 +10,7 @@ from tftrainer.messages.contract import Reason
 
 from tftraining_operator.api.spec import Spec
 from tftraining_operator.core import checking
+from tftraining_operator.core.allowed import not_allowed
 from tftraining_operator.core.attempts import deletions
 from tftraining_operator.core.case import Case
 from tftraining_operator.core.causes import verdict
@@ -70,13 +71,24 @@ def no_package_index(case: Case) -> Over | None:
 
 def over_maximum(case: Case) -> Over | None:
     """Fail a job that asks for more than an admin lets one job have, before it has begun; one that has, goes on as it was admitted."""
-    if case.history.upcoming.number > 0 or case.current.existed:
-        return None
-    found = list(exceeded(case.wanted, case.configuration.maxima))
+    found = [] if _has_begun(case) else list(exceeded(case.wanted, case.configuration.maxima))
     if not found:
         return None
     hint = "ask for less, or ask an admin to raise it; then create the job again"
     return Over(verdict(Reason.INVALID_SPEC, "; ".join(found), hint))
+
+
+def not_allowed_to_schedule(case: Case) -> Over | None:
+    """Fail a job that asks for nodes, or for a priority, that no admin allows jobs, before it has begun; one that has, goes on."""
+    found = [] if _has_begun(case) else list(not_allowed(case.wanted, case.size, case.configuration))
+    if not found:
+        return None
+    hint = "leave it out, or ask an admin to allow it; then create the job again"
+    return Over(verdict(Reason.INVALID_SPEC, "; ".join(found), hint))
+
+
+def _has_begun(case: Case) -> bool:
+    return case.history.upcoming.number > 0 or case.current.existed
 
 
 def name_taken(case: Case) -> Finding | Over | None:
