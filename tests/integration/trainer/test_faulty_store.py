@@ -429,7 +429,7 @@ def test_a_host_that_has_no_address_is_named() -> None:
 
 
 def test_a_server_without_tls_is_told_from_one_that_is_away(faulty: tuple[Faulty, Store]) -> None:
-    faults, bucket = faulty
+    _, bucket = faulty
     with pytest.raises(PhaseError) as caught:
         store(int(bucket.credentials.host.rpartition(":")[2]), secure=True).read("a", 100)
     assert caught.value.failure.reason is Reason.STORAGE_MISCONFIGURED
