@@ -826,6 +826,14 @@ def test_gpus_are_asked_for_in_vain_with_one_word_about_it(here: Here) -> None:
     assert done.err.count("resources.gpus is 2") == 1
 
 
+def test_what_only_a_cluster_can_give_is_told_and_the_script_runs(here: Here) -> None:
+    asked = {"resourceClass": "v100-x1", "scheduling": {"nodeSelector": {"zone": "a"}}, "managedBy": "kueue.x-k8s.io/multikueue"}
+    done = here.run(here.job("print(1)\n", **asked))
+    assert (done.code, done.out) == (0, "1\n")
+    for told in ("resourceClass is v100-x1: ", "scheduling is of no meaning", "managedBy is kueue.x-k8s.io/multikueue: "):
+        assert done.err.count(told) == 1
+
+
 def test_modules_that_lie_in_the_folder_of_the_call_are_not_ours(here: Here) -> None:
     for name in ("msgspec", "minio", "json"):
         here.put(f"{name}.py", "raise SystemExit('shadowed')\n")

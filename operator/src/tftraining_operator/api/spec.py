@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
@@ -14,17 +14,23 @@ from tftraining_operator.api.fields import (
     INLINE_LIMIT,
     TOTAL_LIMIT,
     Argument,
+    ClassName,
     CodeFolder,
     CodePath,
     Cpu,
     DnsName,
     InputName,
     InputUri,
+    ManagerName,
     Model,
     ModuleName,
+    NodeKey,
+    NodeSelector,
+    NodeValue,
     ObjectUri,
     OutputFolder,
     OutputPath,
+    PriorityClassName,
     Requirement,
     ResourceName,
     RuntimeName,
@@ -497,6 +503,61 @@ NO_CHIEF = "replicas.ps needs replicas.chief: parameter servers do what a chief 
 TOO_MANY_REPLICAS = f"replicas: all counts together may be {REPLICAS_LIMIT} at most"
 
 
+class Toleration(Model):
+    """A taint that the job's pods may be put up with, spelt as in a pod."""
+
+    key: NodeKey = Field(description="Key of the taint, one that the admin allows jobs to tolerate. Example: nvidia.com/gpu")
+    operator: Literal["Exists", "Equal"] = Field(
+        default="Equal", description="Exists: whatever the taint's value is. Equal: only one with that value. Default: Equal."
+    )
+    value: NodeValue = Field(default="", description="Value of the taint, with Equal.")
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
+        default=None, description="Effect of the taint: NoSchedule, PreferNoSchedule or NoExecute. Default: any."
+    )
+
+    @model_validator(mode="after")
+    def _value_of_equal(self) -> Self:
+        if self.operator == "Exists" and self.value:
+            raise PydanticCustomError("rule", EXISTS_VALUE)
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        rule = "!has(self.operator) || self.operator != 'Exists' || !has(self.value) || self.value == ''"
+        return {**handler.resolve_ref_schema(handler(schema)), VALIDATIONS: [{"rule": rule, "message": EXISTS_VALUE}]}
+
+
+EXISTS_VALUE = "operator Exists tolerates the taint whatever its value is: leave value out, or operator"
+
+
+class Scheduling(Model):
+    """Where, and before whom, the job's pods are put, within what the admin allows."""
+
+    priority_class_name: PriorityClassName | None = Field(
+        default=None,
+        description=(
+            "PriorityClass of the job's pods, one that the admin allows (scheduling.allowedPriorityClasses of the chart, as installed "
+            "none). Default: the cluster's own. Example: training-high"
+        ),
+    )
+    node_selector: NodeSelector | None = Field(
+        default=None,
+        description=(
+            "Labels that the job's nodes must have, beside those of its runtime and resource class; keys that the admin allows "
+            "(scheduling.allowedNodeSelectorKeys of the chart, as installed none). At most 16. Example: {topology.kubernetes.io/zone: a}"
+        ),
+    )
+    tolerations: tuple[Toleration, ...] = Field(
+        default=(),
+        max_length=16,
+        json_schema_extra=_atomic(),
+        description=(
+            "Taints that the job's pods tolerate, beside those that its runtime and resource class do; keys that the admin allows "
+            "(scheduling.allowedTolerationKeys of the chart, as installed none). At most 16."
+        ),
+    )
+
+
 class Budget(enum.StrEnum):
     """What a retry is taken from: the fields of `spec.retry` that count."""
 
@@ -621,6 +682,17 @@ class Spec(Model):
         json_schema_extra={PERSISTED_DEFAULT: {}},
         description="What the script gets of a node: CPUs, memory, GPUs, disk space.",
     )
+    resource_class: ClassName | None = Field(
+        default=None,
+        description=(
+            "Instead of resources: a named size of the operator's catalogue, which has CPUs, memory, GPUs and the nodes that have them. Of "
+            "resources only workspace and sharedMemory may stand beside it. status.resources says what it gives. Default: none. "
+            "Example: v100-x1"
+        ),
+    )
+    scheduling: Scheduling = Field(
+        default=Scheduling(), description="Where, and before whom, the job's pods are put, within what the admin allows."
+    )
     replicas: Replicas = Field(
         default=Replicas(),
         description=(
@@ -723,6 +795,13 @@ class Spec(Model):
             "Default: the operator's configuration, as installed 30."
         ),
     )
+    managed_by: ManagerName | None = Field(
+        default=None,
+        description=(
+            "Which controller runs the job. Any other than tftraining.dev/operator, such as kueue.x-k8s.io/multikueue, makes the operator "
+            "leave the job alone: it makes no pod, writes no status and deletes nothing of it. Default: tftraining.dev/operator."
+        ),
+    )
 
     @model_validator(mode="after")
     def _together(self) -> Self:
@@ -739,6 +818,8 @@ class Spec(Model):
             raise PydanticCustomError("rule", NO_INACTIVITY)
         if self.success_policy is SuccessPolicy.ALL_WORKERS and self.replicas.worker is None:
             raise PydanticCustomError("rule", NO_WORKERS)
+        if self.resource_class is not None and any(getattr(self.resources, name) for name in CLASS_GIVES):
+            raise PydanticCustomError("rule", CLASS_AND_RESOURCES)
         return self
 
     def resources_of(self, role: str) -> Resources:
@@ -759,7 +840,7 @@ class Spec(Model):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        together = (_total_rule(), _brought_rule(), _inactivity_rule(), _policy_rule())
+        together = (_total_rule(), _brought_rule(), _inactivity_rule(), _class_rule(), _policy_rule())
         rules = [*_declared_inputs_rules(), *together, _stop_rule(), *_immutability_rules()]
         return {**handler.resolve_ref_schema(handler(schema)), VALIDATIONS: rules}
 
@@ -773,6 +854,12 @@ NOTHING_BROUGHT = (
 )
 NO_INACTIVITY = "onInactivity says what is done after inactivitySeconds, which is missing: add it, or leave onInactivity out"
 NO_WORKERS = "successPolicy: AllWorkers asks for workers, and replicas.worker is missing: add it, or leave successPolicy out"
+CLASS_GIVES = ("cpu", "cpu_limit", "memory", "gpus", "gpu_resource")
+"""Fields of `resources` that a resource class takes the place of."""
+CLASS_AND_RESOURCES = (
+    "resourceClass is a size of its own: beside it resources may have workspace and sharedMemory alone. Leave resourceClass out, or "
+    "resources.cpu, cpuLimit, memory, gpus and gpuResource"
+)
 MUTABLE = frozenset(
     {"suspend", "stop", "active_deadline_seconds", "pending_deadline_seconds", "pod_retention_seconds", "ttl_seconds_after_finished"}
 )
@@ -840,6 +927,17 @@ def _policy_rule() -> dict[str, str]:
         "rule": "!has(self.successPolicy) || self.successPolicy != 'AllWorkers' || has(self.replicas) && has(self.replicas.worker)",
         "message": NO_WORKERS,
         "fieldPath": ".successPolicy",
+    }
+
+
+def _class_rule() -> dict[str, str]:
+    wires = [Resources.model_fields[name].alias for name in CLASS_GIVES if name != "gpus"]
+    # The server itself stores that no GPUs are asked for.
+    given = " || ".join([*(f"has(self.resources.{wire})" for wire in wires), "has(self.resources.gpus) && self.resources.gpus > 0"])
+    return {
+        "rule": f"!has(self.resourceClass) || !has(self.resources) || !({given})",
+        "message": CLASS_AND_RESOURCES,
+        "fieldPath": ".resourceClass",
     }
 
 

@@ -352,6 +352,18 @@ class PreflightStatus(Model):
     last_update_time: Time = Field(description="Since when that is so.")
 
 
+class ResourcesStatus(Model):
+    """What the job's script gets of a node, complete with defaults."""
+
+    cpu: Word = Field(description="CPUs that are reserved.")
+    cpu_limit: Word = Field(default="", description="CPUs that the script may use at most; absent where there is no limit.")
+    memory: Word = Field(description="Memory, reserved and limit at once, as it has grown with spec.retry.memoryGrowth.")
+    gpus: Count = Field(default=0, description="Number of GPUs.")
+    gpu_resource: Name = Field(default="", description="Name under which the nodes offer them.")
+    shared_memory: Word = Field(description="Size of /dev/shm.")
+    workspace: Word = Field(description="Disk space of all that is fetched and written.")
+
+
 class Status(Model):
     """What became of the job; written by the operator alone."""
 
@@ -371,6 +383,12 @@ class Status(Model):
     attempt: Count | None = Field(default=None, description="Number of the attempt, from 0; while suspended, that of the next one.")
     runtime: Word = Field(
         default="", description="The runtime that the job uses; where spec.runtime names none, the default of its first attempt."
+    )
+    resources: ResourcesStatus | None = Field(
+        default=None,
+        description=(
+            "What the current attempt of a job that names a class, or has GPUs, gets of a node: a class that changes counts for the next."
+        ),
     )
     start_time: Time | None = Field(default=None, description="When the attempt's pod began to fetch.")
     running_time: Time | None = Field(default=None, description="When the attempt's script started.")

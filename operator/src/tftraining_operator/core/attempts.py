@@ -17,7 +17,7 @@ from tftraining_operator.core import claims, names, recorded
 from tftraining_operator.core.names import PodName
 from tftraining_operator.core.observe import UNKNOWN, integer, mapping, sequence, text
 from tftraining_operator.core.recorded import Ending
-from tftraining_operator.core.records import ContainerRecord, Deletion, Observed, PodRecord, Raw
+from tftraining_operator.core.records import ContainerRecord, Deletion, JobRecord, Observed, PodRecord, Raw
 
 _ALONE: Final = ((names.CHIEF, 0),)
 
@@ -170,6 +170,17 @@ def members(spec: Raw) -> tuple[tuple[str, int], ...]:
 def _count(group: object) -> int:
     count = integer(mapping(group).get("count", 1)) or 0
     return min(max(count, 0), REPLICAS_LIMIT)
+
+
+def asked_gpus(job: JobRecord) -> int:
+    """Return how many GPUs all replicas of an attempt ask for: by themselves, by the job, or by its class, of which its status tells."""
+    of_job = max(_gpus(job.spec.get("resources")), _gpus(job.status.get("resources")))
+    own = {role: mapping(group).get("resources") for role, group in mapping(job.spec.get("replicas")).items()}
+    return sum(of_job if own.get(role) is None else _gpus(own[role]) for role, _ in members(job.spec))
+
+
+def _gpus(resources: object) -> int:
+    return integer(mapping(resources).get("gpus")) or 0
 
 
 def history(observed: Observed) -> History:

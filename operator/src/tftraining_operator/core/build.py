@@ -14,8 +14,8 @@ from tftraining_operator.api.quantities import amount
 from tftraining_operator.api.spec import Spec, Variable
 from tftraining_operator.core import names, pins
 from tftraining_operator.core.attempts import members
-from tftraining_operator.core.configuration import Configuration, Runtime
-from tftraining_operator.core.effective import SIDE_CPU, SIDE_REQUESTS, Effective, newer_fields
+from tftraining_operator.core.configuration import Configuration, Runtime, Toleration
+from tftraining_operator.core.effective import SIDE_CPU, SIDE_REQUESTS, Effective, newer_fields, sizes, told
 from tftraining_operator.core.records import JobRecord, Raw
 
 USER: Final = 1000
@@ -120,11 +120,13 @@ def pod(job: JobRecord, wanted: Effective, configuration: Configuration, attempt
             names.DEADLINE: str(wanted.active_seconds_left or "none"),
         }
         | ({names.EARLIER: str(wanted.ran_seconds)} if wanted.ran_seconds else {})
-        | ({names.CHECKED_WITH: wanted.runtime.image} if plan.checked_before else {}),
+        | ({names.CHECKED_WITH: wanted.runtime.image} if plan.checked_before else {})
+        | ({names.RESOURCES: told(wanted)} if wanted.spec.resource_class is not None else {}),
         {
             "terminationGracePeriodSeconds": wanted.grace_seconds + PUBLISH_SECONDS,
             **({"hostname": name, "subdomain": names.service_name(job.key.name, job.uid)} if plan.peers else {}),
-            **_placement(wanted.runtime),
+            **_placement(wanted.runtime, wanted.node_selector, wanted.tolerations),
+            **({"priorityClassName": priority} if (priority := wanted.spec.scheduling.priority_class_name) else {}),
             "initContainers": [_fetch(wanted, encoded)],
             "containers": [_trainer(wanted, plan, encoded), _publisher(wanted, encoded, configuration.reports_url)],
             "volumes": [*_volumes(job, wanted, attempt), *([_reports_token()] if configuration.reports_url else [])],
@@ -148,9 +150,7 @@ def check(job: JobRecord, wanted: Effective, configuration: Configuration, attem
         {key: value for key, value in every.items() if not key.startswith(_QUEUE)} for every in (runtime.labels, runtime.annotations)
     )
     # Neither the nodes that are kept for GPUs nor those that have them: but the image must be one for the node.
-    anywhere = runtime.model_copy(
-        update={"tolerations": (), "node_selector": {key: runtime.node_selector[key] for key in _OF_IMAGES if key in runtime.node_selector}}
-    )
+    anywhere = {key: wanted.node_selector[key] for key in _OF_IMAGES if key in wanted.node_selector}
     volumes = [each for each in _volumes(job, wanted, attempt) if each["name"] in _OF_FETCH]
     return _made(
         job,
@@ -160,7 +160,7 @@ def check(job: JobRecord, wanted: Effective, configuration: Configuration, attem
         {
             "terminationGracePeriodSeconds": CHECK_GRACE_SECONDS,
             "activeDeadlineSeconds": CHECK_SECONDS,
-            **_placement(anywhere),
+            **_placement(runtime, anywhere),
             "containers": [_fetch(wanted, _encoded(plan), contract.CHECK_CONTRACT)],
             "volumes": volumes,
         },
@@ -273,13 +273,12 @@ def _verbatim(job: JobRecord, wanted: Effective, configuration: Configuration, a
     )
 
 
-def _placement(runtime: Runtime) -> dict[str, Any]:
-    tolerations = [toleration.model_dump(exclude_defaults=True) for toleration in runtime.tolerations]
+def _placement(runtime: Runtime, selector: Mapping[str, str], tolerations: Sequence[Toleration] = ()) -> dict[str, Any]:
     placement: dict[str, Any] = {}
-    if runtime.node_selector:
-        placement["nodeSelector"] = dict(runtime.node_selector)
+    if selector:
+        placement["nodeSelector"] = dict(selector)
     if tolerations:
-        placement["tolerations"] = tolerations
+        placement["tolerations"] = [toleration.model_dump(exclude_defaults=True) for toleration in tolerations]
     if runtime.image_pull_secrets:
         placement["imagePullSecrets"] = [{"name": name} for name in runtime.image_pull_secrets]
     return placement
@@ -324,9 +323,8 @@ def _fetch(wanted: Effective, plan: str, needs: int = 1) -> dict[str, Any]:
 
 
 def _trainer(wanted: Effective, plan: contract.Plan, encoded: str) -> dict[str, Any]:
-    gpus = wanted.gpus
-    devices = {wanted.gpu_resource: str(gpus)} if gpus else {}
-    own = [*_own_environment(encoded, gpus), *_threads(wanted)]
+    devices = {name: str(count) for name, count in wanted.devices.items()}
+    own = [*_own_environment(encoded, wanted.gpus), *_threads(wanted)]
     limit = {"cpu": wanted.cpu_limit} if wanted.cpu_limit else {}
     users = [_variable(variable, plan) for variable in wanted.spec.env]
     taken = {variable["name"] for variable in users}
@@ -384,10 +382,9 @@ def _record(wanted: Effective) -> list[dict[str, Any]]:
         spec.pop(will, None)
     spec["script"].pop("inline", None)
     spec["runtime"] = wanted.runtime_name
-    gpus = {"gpus": wanted.gpus, "gpuResource": wanted.gpu_resource} if wanted.gpus else {}
-    limit = {"cpuLimit": wanted.cpu_limit} if wanted.cpu_limit else {}
-    sizes = {"cpu": wanted.cpu, **limit, "memory": wanted.memory, "workspace": wanted.workspace, "sharedMemory": wanted.shared_memory}
-    spec["resources"] = {**sizes, **gpus}
+    # What a class gave stands in its place: the record tells what ran, also when the catalogue has another class of that name.
+    spec.pop("resourceClass", None)
+    spec["resources"] = sizes(wanted)
     encoded = msgspec.json.encode(spec).decode()
     # As with the plan, one variable holds no more; what is left out is a record, and nothing depends on it.
     return [{"name": contract.SPEC_VARIABLE, "value": _literal(encoded)}] if len(encoded.encode()) <= contract.PLAN_LIMIT else []

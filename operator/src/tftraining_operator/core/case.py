@@ -14,8 +14,8 @@ from tftraining_operator.api.spec import Budget, Spec
 from tftraining_operator.api.status import ConditionType
 from tftraining_operator.core import attempts, recorded
 from tftraining_operator.core.attempts import Attempt, History, Replica
-from tftraining_operator.core.configuration import Configuration, Runtime
-from tftraining_operator.core.effective import Effective, effective, grown
+from tftraining_operator.core.configuration import Configuration, ResourceClass, Runtime
+from tftraining_operator.core.effective import Effective, effective, given, grown
 from tftraining_operator.core.observe import integer, mapping, sequence, text
 from tftraining_operator.core.records import JobRecord, Observed
 
@@ -120,6 +120,11 @@ class Case:
         return self.spec.runtime or default
 
     @property
+    def size(self) -> ResourceClass | None:
+        """The class that the job names, as the catalogue has it now; None for a job without one, or where it is not there."""
+        return self.configuration.resource_classes.get(self.spec.resource_class or "")
+
+    @property
     def wanted(self) -> Effective:
         """The spec with defaults, resources those of the chief."""
         return self.wanted_of(self.chief)
@@ -134,7 +139,9 @@ class Case:
 
     def _effective(self, role: str) -> Effective:
         runtime = self.configuration.runtimes.get(self.runtime_name) or Runtime(image="(no longer in the catalogue)")
-        found = effective(self.spec, self.configuration, self.runtime_name, runtime, role)
+        last = next((each.last for each in self.current.replicas if each.role == role and each.last is not None), None)
+        kept = given(last.resources) if last is not None and self.spec.resource_class is not None else None
+        found = effective(self.spec, self.configuration, self.runtime_name, runtime, self.size, kept, role)
         times = recorded.retries(self.job.status)[Budget.OUT_OF_MEMORY]
         # What is full may be /dev/shm, which has a size of its own and is part of memory.
         memory, shared_memory = self._grown(found.memory, times), self._grown(found.shared_memory, times)
@@ -142,7 +149,7 @@ class Case:
 
     def memory_after(self, retries: int) -> str:
         """Return the memory of an attempt before which so many had too little."""
-        return self._grown(self.spec.resources_of(self.chief.role).memory or self.configuration.defaults.resources.memory, retries)
+        return self._grown(self.wanted.asked.memory or self.configuration.defaults.resources.memory, retries)
 
     def _grown(self, memory: str, times: int) -> str:
         return grown(memory, self.spec.retry.memory_growth, times, self.most_memory[1])

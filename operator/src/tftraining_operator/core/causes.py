@@ -57,6 +57,7 @@ _CLUSTER_ONLY: Final = frozenset(
         Reason.NAME_CONFLICT,
         Reason.PENDING_DEADLINE_EXCEEDED,
         Reason.UNKNOWN_RUNTIME,
+        Reason.UNKNOWN_RESOURCE_CLASS,
     }
 )
 _SIGNALS: Final = {
@@ -169,8 +170,8 @@ def _space_ran_out(pod: PodRecord, wanted: Effective) -> Verdict | None:
         reason = Reason.WORKSPACE_FULL
     return verdict(
         reason,
-        f"the run wrote more than {wanted.resource(field)} ({value}) allows: {text.strip()}",
-        f"raise {wanted.resource(field)}, or let the script write less",
+        f"the run wrote more than {wanted.field(field)} ({value}) allows: {text.strip()}",
+        f"{wanted.more(field)}, or let the script write less",
     )
 
 
@@ -272,7 +273,7 @@ def _trainer_failed(pod: PodRecord, wanted: Effective) -> Verdict | None:
         return verdict(
             told.reason,
             told.message,
-            f"raise {wanted.resource('workspace')} ({wanted.workspace}), or let the script write less",
+            f"{wanted.more('workspace')} ({wanted.workspace}), or let the script write less",
         )
     if told.reason is Reason.DEADLINE_EXCEEDED and (wanted.ran_seconds or wanted.bounded):
         # The launcher knows what was left for its attempt, and nothing of those before, nor who has set the bound.
@@ -293,9 +294,9 @@ def _publisher_failed(pod: PodRecord, wanted: Effective) -> Verdict | None:
     if _killed_for_memory(publisher) and wanted.spec.model is not None:
         return verdict(
             Reason.PUBLISH_FAILED,
-            f"the script ended, but loading its model, which spec.model asks for, took more memory than {wanted.resource('memory')} "
+            f"the script ended, but loading its model, which spec.model asks for, took more memory than {wanted.field('memory')} "
             f"({wanted.memory}) gives it",
-            f"raise {wanted.resource('memory')}; the outputs are in the bucket, without a manifest",
+            f"{wanted.more('memory')}; the outputs are in the bucket, without a manifest",
         )
     if _killed_for_memory(publisher):
         why = "publishing took more memory than its container has"
@@ -381,8 +382,8 @@ def _deliberate(container: ContainerRecord) -> bool:
 
 
 def _out_of_memory(wanted: Effective, told: Failure | None) -> Verdict:
-    message = f"the script needed more memory than {wanted.resource('memory')} ({wanted.memory}) gives it"
-    hint = f"raise {wanted.resource('memory')}, or let the script use less: a smaller batch, fewer worker processes, data read in pieces"
+    message = f"the script needed more memory than {wanted.field('memory')} ({wanted.memory}) gives it"
+    hint = f"{wanted.more('memory')}, or let the script use less: a smaller batch, fewer worker processes, data read in pieces"
     if told is None or told.reason is not Reason.OUT_OF_MEMORY:
         return verdict(Reason.OUT_OF_MEMORY, message, hint)
     return Verdict(msgspec.structs.replace(told, message=f"{message}. {told.message}"[:1024], hint=hint))

@@ -18,6 +18,7 @@ OPERATORS_OWN: Final = frozenset(
     {
         Reason.INVALID_SPEC,
         Reason.UNKNOWN_RUNTIME,
+        Reason.UNKNOWN_RESOURCE_CLASS,
         Reason.NAME_CONFLICT,
         Reason.PENDING_DEADLINE_EXCEEDED,
         Reason.DEADLINE_EXCEEDED,

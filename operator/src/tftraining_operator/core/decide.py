@@ -17,6 +17,7 @@ from tftraining_operator.api.status import NOTES_LIMIT
 from tftraining_operator.core import checking, recorded, reports
 from tftraining_operator.core.case import Case
 from tftraining_operator.core.configuration import Configuration
+from tftraining_operator.core.effective import sizes
 from tftraining_operator.core.findings import Finding, Over
 from tftraining_operator.core.news import news
 from tftraining_operator.core.post_mortem import post_mortem
@@ -37,8 +38,10 @@ RULES: Final[tuple[Rule, ...]] = (
     will.stop,
     will.suspend,
     admission.unknown_runtime,
+    admission.unknown_resource_class,
     admission.no_package_index,
     admission.over_maximum,
+    admission.not_allowed_to_schedule,
     admission.name_taken,
     admission.check_failed,
     end.pod_gone,
@@ -98,7 +101,15 @@ def _status(case: Case, situation: Situation | None, found: Finding) -> Raw:
         return {**case.job.status, **found.amends}
     runtime = "" if isinstance(case.parsed, str) else case.runtime_name
     ended = {"postMortem": post_mortem(case, situation), "usage": usage(case, situation)}
-    return render(situation, case.job, case.now, runtime, ended)
+    return render(situation, case.job, case.now, runtime, ended | {"resources": _given(case)})
+
+
+def _given(case: Case) -> Raw | None:
+    """Return what the job gets of a node, where it has GPUs or a class says so; else its spec and the defaults tell."""
+    if isinstance(case.parsed, str):
+        return None
+    named = case.spec.resource_class is not None and (case.size is not None or case.chief.last is not None)
+    return sizes(case.wanted) if named or case.wanted.gpus else None
 
 
 def _with_notes(case: Case, situation: Situation) -> Situation:

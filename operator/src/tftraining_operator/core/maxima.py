@@ -42,12 +42,17 @@ def _sum(name: str, asked: Sequence[str]) -> str:
     return f"{total.normalize():f}" if name == "cpu" else f"{math.ceil(total / 1024**2)}Mi"
 
 
-def exceeded_by_defaults(configuration: Configuration) -> Iterator[str]:
-    """Yield each default that is over its bound: no job that leaves the field out could run."""
+def exceeded_by_configuration(configuration: Configuration) -> Iterator[str]:
+    """Yield what of defaults and classes is over its bound: no job that leaves the field out, or that names the class, could run."""
     for name in ("cpu", "memory", "workspace"):
         given, most = getattr(configuration.defaults.resources, name), getattr(configuration.maxima, name)
         if most and exact(given) > exact(most):
             yield f"defaults.resources.{name}: {given} is more than maxima.{name}, which allows {most}"
+    for class_name, size in configuration.resource_classes.items():
+        for name in ("cpu", "memory", "workspace", "gpus"):
+            given, most = getattr(size, name), getattr(configuration.maxima, name)
+            if given and most not in ("", None) and exact(str(given)) > exact(str(most)):
+                yield f"resourceClasses.{class_name}.{name}: {given} is more than maxima.{name}, which allows {most}"
 
 
 def _over(field: str, asked: str | int, name: str, most: str | int) -> str:

@@ -90,6 +90,7 @@ def pod_record(raw: Any) -> PodRecord | None:
         deadline_seconds=math.inf if annotations.get(names.DEADLINE) == "none" else _seconds(annotations.get(names.DEADLINE)),
         earlier_seconds=_seconds(annotations.get(names.EARLIER)) or 0.0,
         checked_with=text(annotations.get(names.CHECKED_WITH)),
+        resources=text(annotations.get(names.RESOURCES)),
     )
 
 

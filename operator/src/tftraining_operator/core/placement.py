@@ -18,7 +18,8 @@ from tftraining_operator.core.pending import Pending
 from tftraining_operator.core.records import PodRecord
 from tftraining_operator.core.scheduling import Obstacle, Refusal, Sentence, read
 
-_FIELDS: Final = {"cpu": "spec.resources.cpu", "memory": "spec.resources.memory"}
+_OWN_FIELDS: Final = ("cpu", "memory")
+"""Resources that have a field of their name; all others are counted by `gpus`."""
 _SHOWN: Final = 3
 _BYTES: Final = (("Ti", 1024**4), ("Gi", 1024**3), ("Mi", 1024**2), ("Ki", 1024))
 _WAIT: Final = "it starts by itself when other pods have ended"
@@ -26,16 +27,15 @@ _WAIT: Final = "it starts by itself when other pods have ended"
 
 def need(wanted: Effective) -> Need:
     """Return what the job's pod needs of a node: what the scheduler counts of its containers, and where the runtime lets it run."""
-    devices = {wanted.gpu_resource: Decimal(wanted.gpus)} if wanted.gpus else {}
     return Need(
         asked={
             "cpu": exact(wanted.cpu) + exact(SIDE_REQUESTS["cpu"]),
             "memory": exact(wanted.memory) + exact(SIDE_REQUESTS["memory"]),
-            **devices,
+            **{name: Decimal(count) for name, count in wanted.devices.items()},
             PODS: Decimal(1),
         },
-        selector=wanted.runtime.node_selector,
-        tolerations=wanted.runtime.tolerations,
+        selector=wanted.node_selector,
+        tolerations=wanted.tolerations,
     )
 
 
@@ -68,12 +68,12 @@ def _no_node(said: Sentence, nominated: str, wanted: Effective, nodes: Nodes | N
 
 def _by_nodes(needed: Need, nodes: Nodes, wanted: Effective) -> Pending | None:
     """Return what the nodes tell; None where by all that is seen here the pod should fit, so that only the scheduler knows why not."""
-    resource = wanted.gpu_resource if wanted.gpus else ""
-    if resource and not nodes.offering(resource):
-        return _not_offered(resource, nodes.nodes, wanted)
+    for resource in wanted.devices:
+        if not nodes.offering(resource):
+            return _not_offered(resource, nodes.nodes, wanted)
     selected = nodes.selected(needed)
     if not selected:
-        return _no_match(wanted, needed, nodes)
+        return _unmatched(len(nodes.nodes), wanted, nodes)
     large = nodes.large_enough(needed)
     if not large:
         return _too_large(needed, selected, wanted)
@@ -88,19 +88,46 @@ def _not_offered(resource: str, nodes: Sequence[Node], wanted: Effective) -> Pen
     known = f" (the nodes offer {_listed(others)})" if others else ""
     return Pending(
         "ResourceNotOffered",
-        f"no node offers {resource}, of which spec.resources.gpus asks for {wanted.gpus}: ask an admin for a node with "
-        f"{resource}, or whether its device plugin runs; or create the job again without GPUs, or with another spec.resources.gpuResource"
-        f"{known}",
+        f"no node offers {resource}, of which {wanted.field('gpus')} asks for {wanted.gpus}: ask an admin for a node with "
+        f"{resource}, or whether its device plugin runs; or create the job again without GPUs, or with another "
+        f"{wanted.field('gpuResource')}{known}",
     )
 
 
-def _no_match(wanted: Effective, needed: Need, nodes: Nodes) -> Pending:
-    labels = ", ".join(f"{key}={value}" for key, value in needed.selector.items())
+def _unmatched(count: int, wanted: Effective, nodes: Nodes | None) -> Pending:
+    """Tell which labels no node has, and who demands them: the job alone, where there are nodes with all others."""
+    own = wanted.spec.scheduling.node_selector or {}
+    others = {key: value for key, value in wanted.node_selector.items() if key not in own}
+    fitting = nodes.selected(Need({}, others)) if nodes is not None else ()
+    if own and (fitting or not others):
+        beside = f" with {_labels(others)}" if others else ""
+        values = sorted({f"{key}={node.labels[key]}" for node in fitting for key in own if key in node.labels})
+        there_are = f" (there are {_listed(values)})" if values else ""
+        return Pending(
+            "NoMatchingNode",
+            f"{_none_of(len(fitting) or count)}{beside} has the labels {_labels(own)} that spec.scheduling.nodeSelector demands{there_are}"
+            ": create the job again with others, or ask an admin to label a node",
+        )
+    who, catalogue = _admins_choice(wanted)
+    who += " and spec.scheduling.nodeSelector" if own else ""
+    demand = "demand" if " and " in who else "demands"
     return Pending(
         "NoMatchingNode",
-        f"{_none_of(len(nodes.nodes))} has the labels {labels} that runtime {wanted.runtime_name} demands: an admin has to "
-        f"label a node, or to correct nodeSelector in the runtime catalogue",
+        f"{_none_of(count)} has the labels {_labels(wanted.node_selector)} that {who} {demand}: an admin has to label a node, or to "
+        f"correct nodeSelector in {catalogue}",
     )
+
+
+def _labels(selector: Mapping[str, str]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in selector.items())
+
+
+def _admins_choice(wanted: Effective) -> tuple[str, str]:
+    """Return what of the job an admin has tied to nodes, and where."""
+    runtime, name = f"runtime {wanted.runtime_name}", wanted.spec.resource_class
+    if name is None:
+        return runtime, "the runtime catalogue"
+    return f"{runtime} and resource class {name}", "the catalogues of runtimes and resource classes"
 
 
 def _too_large(needed: Need, selected: Sequence[Node], wanted: Effective) -> Pending:
@@ -115,7 +142,7 @@ def _too_large(needed: Need, selected: Sequence[Node], wanted: Effective) -> Pen
     return Pending(
         "TooLargeForAnyNode",
         f"no node is large enough: the job asks for {_asked(wanted)}{_addition(lacking)}, and {what}; create the job again with less "
-        f"({_fields(lacking)}), or ask an admin for a larger node",
+        f"({_fields(lacking, wanted)}), or ask an admin for a larger node",
     )
 
 
@@ -132,9 +159,15 @@ def _closed(needed: Need, large: Sequence[Node], wanted: Effective) -> Pending:
     return Pending(
         "NodesTainted",
         f"the nodes that are large enough ({_listed([node.name for node in large])}) are kept for others by the taint {_listed(taints)}, "
-        f"which runtime {wanted.runtime_name} does not tolerate: ask an admin to add a toleration to the runtime catalogue, or for another "
-        "node",
+        f"which {_not_tolerated(wanted)}",
     )
+
+
+def _not_tolerated(wanted: Effective) -> str:
+    who, catalogue = _admins_choice(wanted)
+    who += " and spec.scheduling.tolerations" if wanted.spec.scheduling.tolerations else ""
+    verb = "do" if " and " in who else "does"
+    return f"{who} {verb} not tolerate: ask an admin to add a toleration to {catalogue}, or for another node"
 
 
 def _full(needed: Need, candidates: Sequence[Node], nodes: Nodes, wanted: Effective) -> Pending | None:
@@ -156,22 +189,18 @@ def _full(needed: Need, candidates: Sequence[Node], nodes: Nodes, wanted: Effect
 
 
 def _by_sentence(said: Sentence, wanted: Effective) -> Pending:
-    asked = f"spec.resources asks for {_asked(wanted)}"
+    by_class = wanted.spec.resource_class
+    asked = f"{f'spec.resourceClass ({by_class})' if by_class else 'spec.resources'} asks for {_asked(wanted)}"
     scarce = said.only(Obstacle.RESOURCE)
     if said.never and scarce:
         names = list(dict.fromkeys(refusal.detail for refusal in scarce))
         return Pending(
             "TooLargeForAnyNode",
             f"no node is large enough, even when it is empty, or offers what is asked: {asked}{_addition(names)}, and {said.why}; create "
-            f"the job again with less ({_fields(names)}), or ask an admin for a node that has it",
+            f"the job again with less ({_fields(names, wanted)}), or ask an admin for a node that has it",
         )
-    if said.only(Obstacle.SELECTOR) and wanted.runtime.node_selector:
-        labels = ", ".join(f"{key}={value}" for key, value in wanted.runtime.node_selector.items())
-        return Pending(
-            "NoMatchingNode",
-            f"{_none_of(said.nodes or 0)} has the labels {labels} that runtime {wanted.runtime_name} demands: an admin has to "
-            "label a node, or to correct nodeSelector in the runtime catalogue",
-        )
+    if said.only(Obstacle.SELECTOR) and wanted.node_selector:
+        return _unmatched(said.nodes or 0, wanted, None)
     if said.only(Obstacle.CORDON) or _passing(said.only(Obstacle.TAINT)):
         return Pending("NodesNotReady", f"no node takes pods now: {said.why}; the job starts by itself when one does")
     if taints := said.only(Obstacle.TAINT):
@@ -179,8 +208,7 @@ def _by_sentence(said: Sentence, wanted: Effective) -> Pending:
         which = f" ({_listed(named)})" if named else ""
         return Pending(
             "NodesTainted",
-            f"{_every(said.nodes or 0)} kept for others by a taint{which} that runtime {wanted.runtime_name} does not tolerate: "
-            "ask an admin to add a toleration to the runtime catalogue, or for another node",
+            f"{_every(said.nodes or 0)} kept for others by a taint{which} that {_not_tolerated(wanted)}",
         )
     if said.never:
         return Pending(
@@ -207,8 +235,8 @@ def _state(needed: Need, node: Node) -> str:
 
 
 def _asked(wanted: Effective) -> str:
-    gpus = f", {wanted.gpus} of {wanted.gpu_resource}" if wanted.gpus else ""
-    return f"cpu {wanted.cpu}, memory {wanted.memory}{gpus}"
+    devices = "".join(f", {count} of {name}" for name, count in wanted.devices.items())
+    return f"cpu {wanted.cpu}, memory {wanted.memory}{devices}"
 
 
 def _addition(names: Iterable[str]) -> str:
@@ -216,8 +244,9 @@ def _addition(names: Iterable[str]) -> str:
     return f" (to which the pod's other container adds {' and '.join(added)})" if added else ""
 
 
-def _fields(names: Iterable[str]) -> str:
-    return ", ".join(dict.fromkeys(_FIELDS.get(name, "spec.resources.gpus") for name in names if name != PODS)) or "spec.resources"
+def _fields(names: Iterable[str], wanted: Effective) -> str:
+    fields = (wanted.field(name if name in _OWN_FIELDS else "gpus") for name in names if name != PODS)
+    return ", ".join(dict.fromkeys(fields)) or "spec.resources"
 
 
 def _most(resource: str, nodes: Sequence[Node]) -> str:

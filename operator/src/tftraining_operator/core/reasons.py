@@ -146,6 +146,13 @@ REASONS: Final[Mapping[Reason, Entry]] = {
         "`spec.runtime` is not in the operator's catalogue",
         "the message lists those that are",
     ),
+    Reason.UNKNOWN_RESOURCE_CLASS: Entry(
+        Section.SPEC,
+        Cause.SPEC,
+        None,
+        "`spec.resourceClass` is not in the operator's catalogue, or was taken out of it before the next attempt",
+        "the message lists those that are",
+    ),
     Reason.OBJECT_NOT_FOUND: Entry(
         Section.SPEC,
         Cause.USER_ERROR,

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from tftrainer.messages.contract import LiveReport
 
+from tftraining_operator.api import MANAGER
 from tftraining_operator.core.nodes import Need, Nodes
 
 Raw = Mapping[str, Any]
@@ -55,7 +56,8 @@ class PodRecord:
     `deleted_at` is the deletion timestamp of a pod that is going. `nominated_node` is where the scheduler ends other pods to make room
     for this one. `deadline_seconds` is after how many seconds its launcher ends the script, infinite for never, None where it does not
     say; `earlier_seconds` is what of the job's deadline had been used before. `checked_with` is the image with which a job that waits with
-    this pod may be checked, or with which this one checks it; empty for none, as in pods of operators that made no checks.
+    this pod may be checked, or with which this one checks it; empty for none, as in pods of operators that made no checks. `resources` is
+    what a resource class has given it, as `effective.told` writes it.
     """
 
     key: Key
@@ -75,6 +77,7 @@ class PodRecord:
     deadline_seconds: float | None = None
     earlier_seconds: float = 0.0
     checked_with: str = ""
+    resources: str = ""
 
     def condition(self, kind: str) -> PodCondition:
         """Return the condition of that type, an empty one where the pod has none."""
@@ -111,6 +114,11 @@ class JobRecord:
     deleted_at: float | None = None
     orphaning: bool = False
     inline: InlineScript | None = None
+
+    @property
+    def ours(self) -> bool:
+        """Whether this operator is to run the job: one that names another controller is that one's alone."""
+        return bool(self.spec.get("managedBy", MANAGER) == MANAGER)
 
 
 @dataclass(frozen=True, slots=True)

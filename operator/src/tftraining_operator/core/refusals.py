@@ -52,6 +52,10 @@ _OTHERS: Final = (
         f"the operator lacks the right to: an admin has to look at the roles of its chart; {_TRIED_AGAIN}",
     ),
     (r"serviceaccount \"[^\"]*\" not found", f"as a rule it is made seconds after its namespace; {_TRIED_AGAIN}"),
+    (
+        r"no PriorityClass with name",
+        f"an admin has to create it, or take it out of scheduling.allowedPriorityClasses of the chart; {_TRIED_AGAIN}",
+    ),
     (r"violates PodSecurity|admission webhook|ValidatingAdmissionPolicy", f"only an admin can change what is allowed here; {_TRIED_AGAIN}"),
     (r"is invalid: ", f"waiting alone does not help, an admin has to correct the runtime catalogue; {_TRIED_AGAIN}"),
 )

@@ -15,7 +15,7 @@ from tftraining_operator.core.recorded import Check, Ending, Restart
 from tftraining_operator.core.records import PodRecord
 from tftraining_operator.core.retries import Again
 
-NOT_ACCEPTED = frozenset({Reason.INVALID_SPEC, Reason.UNKNOWN_RUNTIME, Reason.NAME_CONFLICT})
+NOT_ACCEPTED = frozenset({Reason.INVALID_SPEC, Reason.UNKNOWN_RUNTIME, Reason.UNKNOWN_RESOURCE_CLASS, Reason.NAME_CONFLICT})
 """Faults of the spec, whoever finds them."""
 NOT_WRITABLE = frozenset({Reason.STORAGE_DENIED, Reason.BUCKET_NOT_FOUND, Reason.STORAGE_MISCONFIGURED})
 """Faults of storage that no waiting mends."""

@@ -146,7 +146,9 @@ def _peak(pod: PodRecord | None) -> int:
 
 def _advice(case: Case, situation: Situation, peak: int) -> str:
     """Return what to ask for next time, in a sentence; empty where what was asked for fits, or nobody knows."""
-    given, field = case.wanted.memory, case.wanted.resource("memory")
+    given = case.wanted.memory
+    # A class is chosen by its memory among other things.
+    field = "memory" if case.spec.resource_class is not None else case.wanted.field("memory")
     if situation.verdict is not None and situation.verdict.failure.reason is Reason.OUT_OF_MEMORY:
         return f"Ask for more than {given} of {field}: that was not enough."
     better = -(-round(peak * _ROOM) // _STEP) * _STEP

@@ -65,7 +65,8 @@ class Store:
     def put_job(self, job: JobRecord) -> bool:
         """Keep what was seen of a job and tell whether it is news.
 
-        It is none where as much or more is known, also of a successor of its name, or where it was deleted already.
+        It is none where as much or more is known, also of a successor of its name, or where it was deleted already. A job that another
+        controller runs is not kept, so that nobody here looks at it, counts it or writes to it: news it is only in the place of one known.
         """
         known = self._jobs.get(job.key)
         if job.uid in self._gone_jobs or (known is not None and not _newer(job.resource_version, known.resource_version)):
@@ -74,6 +75,8 @@ class Store:
             self._mark_deleted(known.uid)
             self._forget(job.key)
             self._deleted(whole_job(known))
+        if not job.ours:
+            return self._jobs.pop(job.key, None) is not None
         self._jobs[job.key] = compact_job(job)
         return True
 

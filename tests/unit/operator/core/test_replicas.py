@@ -9,7 +9,7 @@ import pytest
 from tftrainer.messages import contract
 from tftrainer.messages.contract import Failure, Reason, RunReport
 from tftraining_operator.core import names
-from tftraining_operator.core.attempts import members
+from tftraining_operator.core.attempts import asked_gpus, members
 from tftraining_operator.core.culprit import PATIENCE_SECONDS
 from tftraining_operator.core.decide import decide
 from tftraining_operator.core.records import JobRecord, Observed, Plan
@@ -404,3 +404,11 @@ def test_what_a_job_has_used_is_what_all_its_replicas_held_and_it_ran_from_the_l
     of_chief, of_others = 61 - 2, 61 - 2
     assert used["gpuSeconds"] == 2 * 3 * of_others
     assert used["cpuSeconds"] == of_chief + of_others + 2 * 2 * of_others
+
+
+def test_the_gpus_of_a_job_are_those_of_all_its_replicas() -> None:
+    replicas: dict[str, Any] = {"chief": {}, "worker": {"count": 3, "resources": {"gpus": 2}}, "ps": {"resources": {"gpus": 0}}}
+    assert asked_gpus(group(replicas=replicas, resources={"gpus": 1})) == 1 + 3 * 2
+    assert asked_gpus(group({"resources": {"gpus": 4}}, replicas={"worker": {"count": 2}}, resourceClass="large")) == 2 * 4
+    assert asked_gpus(job(resources={"gpus": 1})) == 1
+    assert asked_gpus(job(replicas={"worker": "x"}, resources={"gpus": "1"})) == 0

@@ -20,7 +20,7 @@ from tftrainer.local.job_file import JobFileError, read
 from tftrainer.local.outlet import Outlet
 from tftrainer.local.processes import Processes, StartError
 from tftrainer.local.result import NOT_FETCHED, Result, judge, text
-from tftrainer.local.spec import JobFile
+from tftrainer.local.spec import JobFile, Scheduling
 from tftrainer.local.workspace import WorkspaceError, workspace
 from tftrainer.messages import contract, manifest
 from tftrainer.messages.contract import STORAGE_PREFIX, USAGE_ERROR
@@ -147,6 +147,12 @@ def _notes(job: JobFile, plan: contract.Plan) -> None:
         _say(f"the bucket has earlier runs of job {plan.job}: this is attempt {plan.attempt}, and outputs of the same name are replaced")
     if job.spec.resources.gpus:
         _say(f"resources.gpus is {job.spec.resources.gpus}: nothing is reserved here, the script sees the GPUs that this machine has")
+    if job.spec.resource_class is not None:
+        _say(f"resourceClass is {job.spec.resource_class}: nobody here knows its size, the script sees the whole machine")
+    if job.spec.scheduling != Scheduling():
+        _say("scheduling is of no meaning without a cluster: the job runs here")
+    if job.spec.managed_by is not None:
+        _say(f"managedBy is {job.spec.managed_by}: of no meaning without a cluster, the job runs here")
     if plan.runtime == "tf1" and not alias_is_on():
         _say("runtime tf1: `import tensorflow` does not give the version-1 API here; docs/how-to/without-a-cluster.md says how it does")
 

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
 from tftrainer.local.rules import (
     Argument,
+    ClassName,
     CodeFolder,
     CodePath,
     Cpu,
     DnsName,
     InputName,
     InputUri,
+    ManagerName,
     ModuleName,
+    NodeKey,
+    NodeValue,
     ObjectUri,
     OutputFolder,
     OutputPath,
+    PriorityClassName,
     Requirement,
     ResourceName,
     RuntimeName,
@@ -211,6 +216,27 @@ class Replicas(Part, frozen=True):
             raise ValueError(f"all counts together may be {REPLICAS_LIMIT} at most")
 
 
+class Toleration(Part, frozen=True):
+    """A taint that the job's pods may be put up with."""
+
+    key: NodeKey
+    operator: Literal["Exists", "Equal"] = "Equal"
+    value: NodeValue = ""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.operator == "Exists" and self.value:
+            raise ValueError("operator Exists tolerates the taint whatever its value is: leave value out, or operator")
+
+
+class Scheduling(Part, frozen=True):
+    """Where a cluster would run the job; of no meaning without one."""
+
+    priority_class_name: PriorityClassName | None = None
+    node_selector: Annotated[dict[NodeKey, NodeValue], Meta(max_length=16)] | None = None
+    tolerations: Annotated[tuple[Toleration, ...], Meta(max_length=16)] = ()
+
+
 Times = Annotated[int, Meta(ge=0, le=100)]
 
 
@@ -240,6 +266,8 @@ class Spec(Part, frozen=True):
     storage: SecretReference = SecretReference()
     datasets: SecretReference = SecretReference()
     resources: Resources = Resources()
+    resource_class: ClassName | None = None
+    scheduling: Scheduling = Scheduling()
     replicas: Replicas = Replicas()
     success_policy: SuccessPolicy | None = None
     retry: Retry = Retry()
@@ -253,6 +281,7 @@ class Spec(Part, frozen=True):
     suspend: bool = False
     stop: bool = False
     termination_grace_period_seconds: Annotated[int, Meta(ge=0, le=DAY)] | None = None
+    managed_by: ManagerName | None = None
 
     def __post_init__(self) -> None:
         for entries, field in ((self.env, "env"), (self.inputs, "inputs")):
@@ -281,6 +310,12 @@ class Spec(Part, frozen=True):
             raise ValueError("onInactivity says what is done after inactivitySeconds, which is missing: add it, or leave onInactivity out")
         if self.success_policy is SuccessPolicy.ALL_WORKERS and self.replicas.worker is None:
             raise ValueError("successPolicy: AllWorkers asks for workers: add replicas.worker, or leave successPolicy out")
+        own = self.resources
+        if self.resource_class is not None and any((own.cpu, own.cpu_limit, own.memory, own.gpus, own.gpu_resource)):
+            raise ValueError(
+                "resourceClass is a size of its own: beside it resources may have workspace and sharedMemory alone. Leave resourceClass "
+                "out, or resources.cpu, cpuLimit, memory, gpus and gpuResource"
+            )
 
     def uris(self) -> tuple[tuple[str, str], ...]:
         """Return every URI of the job with the field that names it."""

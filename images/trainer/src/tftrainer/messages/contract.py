@@ -165,6 +165,7 @@ class Reason(enum.StrEnum):
     # what the job names
     INVALID_SPEC = "InvalidSpec"
     UNKNOWN_RUNTIME = "UnknownRuntime"
+    UNKNOWN_RESOURCE_CLASS = "UnknownResourceClass"
     OBJECT_NOT_FOUND = "ObjectNotFound"
     INPUT_TOO_LARGE = "InputTooLarge"
     INPUT_CONFLICT = "InputConflict"
