@@ -19,7 +19,7 @@ from tests.integration.trainer.launcher import launched
 from tests.integration.trainer.pods import Pod
 
 alone = pytest.fixture(launched)
-KNOWN = {"chief": ("localhost:2222",), "worker": ("127.0.0.1:2223", "[::1]:2224")}
+KNOWN = {"chief": ("localhost:2222",), "worker": ("127.0.0.2:2223", "[::1]:2224")}
 UNKNOWN = {"worker": ("localhost:2222", "no-such-replica.invalid:2222")}
 GROUP = {"chief": ("iris-chief-0:2222",), "worker": ("iris-worker-0:2222",)}
 TELLS = "import os; print(os.environ.get('TF_CONFIG'))"

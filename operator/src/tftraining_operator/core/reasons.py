@@ -315,7 +315,7 @@ REASONS: Final[Mapping[Reason, Entry]] = {
         Section.CLUSTER,
         Cause.INFRASTRUCTURE,
         Budget.INFRASTRUCTURE,
-        "the script was told to stop from outside",
+        "the script was told to stop from outside, or has saved before a preemption and ended with TensorFlow's own code for it",
         "create the job anew, or raise `retry.infrastructure`",
     ),
     Reason.POD_DELETED: Entry(

@@ -218,7 +218,9 @@ def _run(plan: Plan, resolved: Resolved, layout: Layout, wakeup: Wakeup, around:
     vigil.start([each.look for each in (lost, passed, watchdog) if each is not None], lambda line: wakeup.post(plain.without(line)))
     watch = Watch(script, layout.workspace, functools.partial(leaving.leave, layout.run_folder, contract.OPEN_NAME))
     watch.start()
-    end = Supervisor(script, streams, wakeup, watch, grace=plan.grace_seconds, deadline=plan.active_deadline_seconds).run()
+    is_lost = outcome.waits_for_peers if plan.peers else None
+    grace, deadline = plan.grace_seconds, plan.active_deadline_seconds
+    end = Supervisor(script, streams, wakeup, watch, grace=grace, deadline=deadline, is_lost=is_lost).run()
     meter.stop()
     vigil.stop()
     spent = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -249,6 +251,7 @@ def _run(plan: Plan, resolved: Resolved, layout: Layout, wakeup: Wakeup, around:
         signal=signalled,
         stop=end.stop,
         forced=end.forced,
+        lost=end.lost,
         memory_kills=seen.kills,
         record=evidence.recorded(layout.record),
         stderr=streams[1].tail,

@@ -18,6 +18,7 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _PF_EXITING = 4
 _DEAD = (b"Z", b"X")
+_SIGTERM_AGAIN = 59
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -89,6 +90,11 @@ def ask_outsiders(group: int) -> None:
 def ask_for_stacks(process: int) -> bool:
     """Make a Python process print the stacks of all its threads, and tell whether it can: the signal would end any other program."""
     return send_to_who_hears(process, signal.SIGUSR1)
+
+
+def ask_again(process: int) -> None:
+    """Have the script's interpreter do what SIGTERM, which it was sent, means, if TensorFlow has kept it (`hook/sitecustomize`)."""
+    send_to_who_hears(process, _SIGTERM_AGAIN)
 
 
 def send_to_who_hears(process: int, number: int) -> bool:
