@@ -42,6 +42,15 @@ class Replica:
         return f"{self.role} {self.index}"
 
     @property
+    def silent(self) -> bool:
+        """Whether nobody hears of it any more, though by the last that was heard its script runs."""
+        pod, trainer = self.pod, self.container(TRAINER)
+        if pod is None or trainer is None or trainer.state != "running":
+            return False
+        # A gate that somebody has put on the pod gives its reason; who marks the pods of a silent node gives none.
+        return pod.condition("Ready")[:2] == ("False", "") and pod.condition("ContainersReady").status == "True"
+
+    @property
     def existed(self) -> bool:
         """Whether there has been a pod, as far as anybody remembers."""
         return bool(self.recorded) or self.last is not None
@@ -141,8 +150,20 @@ class History:
         return self.current if self.ending is None else self.next
 
     @property
+    def torn(self) -> bool:
+        """Whether pods of the current attempt have gone because the operator ends it: what is left of several is of no use."""
+        return self.ending is not None and any(each.existed and each.pod is None for each in self.current.replicas)
+
+    @property
+    def cleared(self) -> bool:
+        """Whether no pod of the current attempt is in the way of another attempt, where the operator has ended that."""
+        return not self.current.alive and (self.torn or not self.current.pods)
+
+    @property
     def missing(self) -> tuple[Replica, ...]:
         """The replicas of the attempt that a pod created now belongs to which have never had a pod."""
+        if self.ending is not None and not self.cleared:
+            return ()
         return tuple(each for each in self.upcoming.replicas if not each.existed)
 
     def deletions(self) -> tuple[Deletion, ...]:
@@ -228,9 +249,10 @@ def doubtful(observed: Observed) -> dict[str, str]:
     retry = recorded.restart(job.status)
     if retry is not None and not retry.begun:
         # A pod that has lost our label looks gone: before another attempt begins, the server is asked for those of the last one.
+        # While another of its pods lives, it does not begin.
+        there, own = {pod.name for pod in observed.pods}, _own(observed, observed.pods).values()
         last = (names.pod_name(job.key.name, *each, retry.attempt - 1) for each in members(job.spec))
-        there = {pod.name for pod in observed.pods}
-        unseen |= {name: "" for name in last if name not in there}
+        unseen |= {} if any(not claims.ended(pod) for pod in own) else {name: "" for name in last if name not in there}
     check, name = recorded.check(job.status), names.check_name(job.key.name, job.uid)
     if check is not None and check.result is CheckResult.STARTED and name not in seen:
         unseen[name] = ""

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from tftrainer.withholding import Plain
 
 from tftraining_operator.api.fields import ARGUMENT_LIMIT, INLINE_LIMIT
-from tftraining_operator.api.quantities import exact
+from tftraining_operator.api.quantities import amount, exact
 from tftraining_operator.api.spec import Budget, Spec
 from tftraining_operator.api.status import ConditionType
 from tftraining_operator.core import attempts, recorded
@@ -147,17 +147,22 @@ class Case:
         memory, shared_memory = self._grown(found.memory, times), self._grown(found.shared_memory, times)
         return replace(found, memory=memory, shared_memory=shared_memory, ran_seconds=recorded.usage(self.job.status).running_seconds)
 
-    def memory_after(self, retries: int) -> str:
-        """Return the memory of an attempt before which so many had too little."""
-        return self._grown(self.wanted.asked.memory or self.configuration.defaults.resources.memory, retries)
+    def memory_after(self, retries: int, replica: Replica) -> str:
+        """Return a replica's memory in an attempt before which so many had too little."""
+        return self._grown(self.wanted_of(replica).asked.memory or self.configuration.defaults.resources.memory, retries)
 
     def _grown(self, memory: str, times: int) -> str:
         return grown(memory, self.spec.retry.memory_growth, times, self.most_memory[1])
 
     @property
     def most_memory(self) -> tuple[str, str]:
-        """What memory grows to at most, after the value of the chart that says so; both empty where none does."""
-        bounds = (("retries.maxMemory", self.configuration.retries.max_memory), ("maxima.memory", self.configuration.maxima.memory))
+        """What memory grows to at most, after the value of the chart that says so; both empty where none does.
+
+        What one job may have, its replicas share.
+        """
+        most, count = self.configuration.maxima.memory, len(self.current.replicas)
+        share = f"{amount(most) // count // 1024**2}Mi" if most and count > 1 else most
+        bounds = (("retries.maxMemory", self.configuration.retries.max_memory), ("maxima.memory", share))
         return min((each for each in bounds if each[1]), key=lambda each: exact(each[1]), default=("", ""))
 
     def retries(self, budget: Budget) -> int:

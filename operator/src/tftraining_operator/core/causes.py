@@ -54,6 +54,7 @@ _CLUSTER_ONLY: Final = frozenset(
         Reason.EVICTED,
         Reason.PREEMPTED,
         Reason.NODE_LOST,
+        Reason.PEER_LOST,
         Reason.NAME_CONFLICT,
         Reason.PENDING_DEADLINE_EXCEEDED,
         Reason.UNKNOWN_RUNTIME,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tftrainer.messages.contract import FETCH, PUBLISHER, TRAINER, PublishReport, Reason
+from tftrainer.messages.contract import FETCH, PUBLISHER, TRAINER, PublishReport, Reason, SuccessPolicy
 
 from tftraining_operator.api.status import CheckResult, ConditionType, Phase
 from tftraining_operator.core import recorded
@@ -57,7 +57,9 @@ def credible(job: JobRecord, claimed: Phase, pod: PodRecord | None) -> bool:
         return ended(pod)
     if (check := recorded.check(job.status)) is not None and check.result is CheckResult.FAILED:
         return True
-    return _claimed_reason(job) in OPERATORS_OWN or (ended(pod) and success(job, pod) is None)
+    # Where all workers have to succeed, the chief's success is not yet the job's.
+    alone = job.spec.get("successPolicy") != SuccessPolicy.ALL_WORKERS
+    return _claimed_reason(job) in OPERATORS_OWN or (ended(pod) and not (alone and success(job, pod) is not None))
 
 
 def ended(pod: PodRecord) -> bool:

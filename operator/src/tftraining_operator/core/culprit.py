@@ -23,6 +23,7 @@ from tftraining_operator.core.findings import Finding, Over
 from tftraining_operator.core.records import Deletion, PodRecord
 from tftraining_operator.core.reports import report
 
+_AGAIN: Final = "the job itself is not at fault: create it again"
 PATIENCE_SECONDS: Final = 40.0
 """How long after the end of a victim the culprit's is waited for: victims ended up to 31 s apart, and nodes report late."""
 _RAISED: Final = re.compile(r"(?:\w+\.)*(?:UnavailableError|DeadlineExceededError|AbortedError|CancelledError|InternalError)\b")
@@ -30,7 +31,9 @@ _WORDS: Final = re.compile(
     r"Collective ops is aborted by|unhealthy \(stopped sending heartbeats\)|heartbeat timeout|Failed to send RPC to coordination service"
     r"|CoordinationService/|Socket closed|Connection reset by peer|failed to connect to all addresses|Connection refused"
 )
-_NAMED: Final = re.compile(r"/job:(\w{1,16})(?:/replica:\d+)?/task:(\d{1,4})")
+_PEER: Final = r"/job:(\w{1,16})(?:/replica:\d+)?/task:(\d{1,4})"
+_NAMED: Final = (re.compile(rf"(?:Error reported from|remote target) {_PEER}"), re.compile(_PEER))
+"""How a victim names the peer that it lost: in words that mean just that, else in any; TensorFlow names its own devices too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class Loss:
 def judged(case: Case) -> Finding | Over | None:
     """Return the end of the attempt by the replica that failed first and by itself, or when more is known of that; None without one."""
     losses = [loss for each in case.current.replicas if (loss := _loss(case, each)) is not None]
-    if not any(_is_certain(loss) for loss in losses):
+    if not any(_is_certain(loss) for loss in losses) or _publishes(case):
         return None
     culprits = [loss for loss in losses if not loss.victim]
     first = min(culprits or losses, key=lambda loss: case.now if loss.at is None else loss.at)
@@ -60,6 +63,13 @@ def judged(case: Case) -> Finding | Over | None:
     if awaited and case.now < until:
         return Finding(look_again_at=until)
     return _over(case, first, losses)
+
+
+def _publishes(case: Case) -> bool:
+    """Whether the chief's script has ended and what it wrote is on its way into the bucket: others are lost by its leaving, too."""
+    trainer, pod = case.chief.container(TRAINER), case.chief.pod
+    over = pod is None or claims.ended(pod) or pod.deleted_at is not None
+    return not over and trainer is not None and trainer.state == "terminated" and trainer.reason not in causes.NOT_STARTED
 
 
 def _loss(case: Case, replica: Replica) -> Loss | None:
@@ -72,6 +82,9 @@ def _loss(case: Case, replica: Replica) -> Loss | None:
     wanted = case.wanted_of(replica)
     if pod is None:
         return Loss(replica, causes.vanished(last, wanted, case.now), _at(last))
+    if replica.silent:
+        silence = f"node {pod.node or 'unknown'} of pod {pod.name} does not answer"
+        return Loss(replica, causes.verdict(Reason.NODE_LOST, silence, _AGAIN, pod=pod.name), pod.condition("Ready").since)
     trainer = pod.container(TRAINER)
     failed = trainer is not None and trainer.state == "terminated" and trainer.exit_code != 0
     if not (failed or claims.ended(pod) or pod.deleted_at is not None):
@@ -80,9 +93,13 @@ def _loss(case: Case, replica: Replica) -> Loss | None:
     told = ran.failure if ran is not None else None
     words = " ".join((told.exception, told.message, told.traceback)) if told is not None else ""
     victim = told is not None and told.reason is Reason.SCRIPT_RAISED and bool(_RAISED.match(told.exception)) and bool(_WORDS.search(words))
-    named = _NAMED.search(words) if victim else None
-    peer = (named[1], int(named[2])) if named is not None else None
-    return Loss(replica, causes.failed(pod, wanted), _at(pod), victim, peer)
+    return Loss(replica, causes.failed(pod, wanted), _at(pod), victim, _named(replica, words) if victim else None)
+
+
+def _named(replica: Replica, words: str) -> tuple[str, int] | None:
+    """Return the peer that a victim names, None where it names none but itself."""
+    found = ((each[1], int(each[2])) for pattern in _NAMED for each in pattern.finditer(words))
+    return next((peer for peer in found if peer != (replica.role, replica.index)), None)
 
 
 def _is_certain(loss: Loss) -> bool:
@@ -93,7 +110,7 @@ def _is_certain(loss: Loss) -> bool:
 def _at(pod: PodRecord) -> float | None:
     """Return when a replica was lost: when its script ended, or its fetch, or it was told to go."""
     disrupted = pod.condition("DisruptionTarget")
-    told_to_go = disrupted.since if disrupted.status == "True" else pod.deleted_at
+    told_to_go = disrupted.since if disrupted.status == "True" else pod.told_to_go_at
     ends = (each.finished_at for name in (TRAINER, FETCH) if (each := pod.container(name)) is not None and each.exit_code != 0)
     return min((each for each in (told_to_go, *ends) if each is not None), default=None)
 
@@ -103,8 +120,10 @@ def _over(case: Case, first: Loss, losses: Sequence[Loss]) -> Over:
     unseen = tuple(Deletion(pod.name, pod.uid) for pod in case.current.unseen)
     if case.current.alone:
         return Over(first.verdict, deletions=unseen)
-    found, how = first.verdict, "failed first" if len(losses) > 1 else "failed"
-    words = f"{first.replica.task} {how}: {found.failure.message.rstrip('. ')}{_others(case, first, losses)}"
+    found = _of_victim(case, first) if first.victim else first.verdict
+    others = [loss.replica.task for loss in losses if loss is not first]
+    how, followed = ("failed first", f"; {_listed(others)} followed") if others and not first.victim else ("failed", "")
+    words = f"{first.replica.task} {how}: {found.failure.message.rstrip('. ')}{followed}"
     failure = msgspec.structs.replace(found.failure, message=words[:1024])
     ended_at = claims.ended_at(first.replica.last) or first.at or case.now
     deletions = (*case.history.deletions(), *unseen)
@@ -112,23 +131,17 @@ def _over(case: Case, first: Loss, losses: Sequence[Loss]) -> Over:
     return Over(replace(found, failure=failure, pod=first.replica.name), ended_at, deletions, reasons)
 
 
-def _others(case: Case, first: Loss, losses: Sequence[Loss]) -> str:
-    if first.victim:
-        return _of_peer(case, first)
-    followed = [loss.replica.task for loss in losses if loss is not first]
-    if not followed:
-        return ""
-    return f"; {_listed(followed)} followed"
-
-
-def _of_peer(case: Case, first: Loss) -> str:
-    """Say what is known of the peer that a victim has lost, where nothing shows that any failed by itself."""
+def _of_victim(case: Case, first: Loss) -> Verdict:
+    """Return the verdict where there are victims only: on the peer that the first of them names, as far as anything is known of that."""
+    failure = first.verdict.failure
     peer = next((each for each in case.current.replicas if (each.role, each.index) == first.named), None)
-    if peer is None:
-        return "; it lost a peer that it does not name, which is mostly the one that coordinates the others"
-    if peer.ended_well:
-        return f"; {peer.task} had ended with exit code 0 before: not all replicas do the same number of steps"
-    return f"; it lost {peer.task}, of which nothing else shows that it failed: it may have hung, or its node or network have been away"
+    if peer is not None and peer.ended_well:
+        why = f"{peer.task} had ended with exit code 0 before: not all replicas do the same number of steps"
+        return replace(first.verdict, failure=msgspec.structs.replace(failure, message=f"{failure.message.rstrip('. ')}; {why}"))
+    who = f"it lost {peer.task}" if peer is not None else "it lost a peer that it does not name, mostly the one that coordinates the others"
+    message = f"{who}, and nothing else shows why: that may have hung, or its node or the network was away ({failure.exception[:300]})"
+    hint = f"look at kubectl logs {peer.name if peer is not None else case.chief.name}"
+    return replace(causes.verdict(Reason.PEER_LOST, message, hint), exit_code=first.verdict.exit_code)
 
 
 def _listed(tasks: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ none of them reads a clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -18,10 +18,10 @@ from tftraining_operator.core import checking, recorded, reports
 from tftraining_operator.core.case import Case
 from tftraining_operator.core.configuration import Configuration
 from tftraining_operator.core.effective import sizes
-from tftraining_operator.core.findings import Finding, Over
+from tftraining_operator.core.findings import PASSING_SECONDS, Finding, Over
 from tftraining_operator.core.news import news
 from tftraining_operator.core.post_mortem import post_mortem
-from tftraining_operator.core.records import Observed, Plan, Raw
+from tftraining_operator.core.records import Observed, Plan, PodRecord, Raw
 from tftraining_operator.core.rules import admission, course, end, will
 from tftraining_operator.core.situation import Situation
 from tftraining_operator.core.status import render
@@ -50,9 +50,9 @@ RULES: Final[tuple[Rule, ...]] = (
     course.resumed,
     end.failed,
     end.never_starts,
+    course.hopeless,
     course.no_pod,
     course.pod_going,
-    course.hopeless,
     course.publishing,
     course.out_of_sight,
     course.running,
@@ -81,6 +81,9 @@ def _plan(case: Case, rule: str, found: Finding) -> Plan:
         situation = checking.with_what_is_known(case, _with_notes(case, situation))
     status = _status(case, situation, found)
     changed = status != case.job.status
+    quiet_at = _quiet_at(case, status) if changed else None
+    if quiet_at is not None:
+        changed, found = False, replace(found, look_again_at=min(quiet_at, found.look_again_at or quiet_at))
     # Of earlier attempts something may go whatever is found of the current one, which must not wait for it.
     outlived = [each for each in end.outlived(case) if each not in found.deletions]
     return Plan(
@@ -94,6 +97,23 @@ def _plan(case: Case, rule: str, found: Finding) -> Plan:
         need=found.need,
         check=found.check,
     )
+
+
+def _quiet_at(case: Case, status: Raw) -> float | None:
+    """Return when to write what several pods do, where nothing else has changed: not while each moment brings another change of one."""
+    before = case.job.status
+    if case.current.alone or any(status.get(field) != before.get(field) for field in {*status, *before} - {"pods", "replicas"}):
+        return None
+    at = max((moment for pod in case.current.pods for moment in _moments(pod)), default=0.0) + PASSING_SECONDS
+    return at if case.now < at <= case.now + PASSING_SECONDS else None
+
+
+def _moments(pod: PodRecord) -> Iterator[float]:
+    """Yield when something of a pod has changed, as far as it says."""
+    yield pod.created_at
+    for container in pod.containers:
+        yield from (at for at in (container.started_at, container.finished_at) if at is not None)
+    yield from (condition.since for condition in pod.conditions.values() if condition.since is not None)
 
 
 def _status(case: Case, situation: Situation | None, found: Finding) -> Raw:

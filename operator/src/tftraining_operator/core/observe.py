@@ -85,6 +85,7 @@ def pod_record(raw: Any) -> PodRecord | None:
         node=text(mapping(mapping(raw).get("spec")).get("nodeName")),
         nominated_node=text(status.get("nominatedNodeName")),
         deleted_at=timestamp(metadata.get("deletionTimestamp")),
+        grace_seconds=float(min(max(integer(metadata.get("deletionGracePeriodSeconds")) or 0, 0), 10**9)),
         conditions=_conditions(status.get("conditions")),
         containers=tuple(_containers(status)),
         deadline_seconds=math.inf if annotations.get(names.DEADLINE) == "none" else _seconds(annotations.get(names.DEADLINE)),

@@ -311,6 +311,16 @@ REASONS: Final[Mapping[Reason, Entry]] = {
         "the names of other replicas of the job were not known in time, so that the script was not started",
         "the message names them: look what their pods wait for, or whether the cluster's DNS works",
     ),
+    Reason.PEER_LOST: Entry(
+        Section.CLUSTER,
+        Cause.INFRASTRUCTURE,
+        Budget.INFRASTRUCTURE,
+        (
+            "a replica lost another one, and nothing shows that any failed by itself: that one may have hung, or its node or the network "
+            "was away"
+        ),
+        "the message names it, as far as TensorFlow does: look at its log; `inactivitySeconds` finds a script that hangs",
+    ),
     Reason.TERMINATED: Entry(
         Section.CLUSTER,
         Cause.INFRASTRUCTURE,

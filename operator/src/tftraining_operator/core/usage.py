@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -85,8 +86,8 @@ def _spans(case: Case, attempt: Attempt, ended_at: float) -> tuple[int, int, int
     """Return for how long an attempt was queued, fetching, running and publishing; None where nobody knows anything of it."""
     if attempt.chief.last is not None:
         # The script of one that waits for its peers has not begun.
-        starts = [_started(each.last) for each in attempt.replicas if each.last is not None]
-        return _seconds(case, attempt.chief.last, ended_at, max(starts))
+        starts = [_started(each.last) for each in attempt.replicas]
+        return _seconds(case, attempt.chief.last, ended_at, 0.0 if attempt.alone else max(starts))
     status = case.job.status
     running, ending = timestamp(status.get("runningTime")), recorded.ending(status)
     if running is None or ending is None or not recorded.attempt(status) == ending.attempt == attempt.number:
@@ -96,9 +97,13 @@ def _spans(case: Case, attempt: Attempt, ended_at: float) -> tuple[int, int, int
     return 0, 0, max(round(ending.since - running), 0), 0
 
 
-def _started(pod: PodRecord) -> float:
-    trainer = pod.container(TRAINER)
-    return (trainer.started_at if trainer is not None else None) or 0.0
+def _started(pod: PodRecord | None) -> float:
+    """Return when a replica's script could begin, never for one that has not come to that."""
+    trainer = pod.container(TRAINER) if pod is not None else None
+    if trainer is None or trainer.state == "waiting":
+        return math.inf
+    # A node that starts anew may have forgotten when a container began.
+    return trainer.started_at or 0.0
 
 
 def _seconds(case: Case, pod: PodRecord, ended_at: float, begun: float = 0.0) -> tuple[int, int, int, int]:

@@ -160,6 +160,28 @@ class TestWhileItGoesOn:
         assert plan.status is not None
         assert plan.status["failure"]["reason"] == "PendingDeadlineExceeded"
         assert [each.name for each in plan.deletions] == ["iris-chief-0"]
+        waits = decided(seen(group(), CHIEF.running(), refusal="exceeded quota: small"))
+        assert waits.status is not None
+        assert waits.status["pending"]["message"].startswith("1 of 4 pods are there; worker 0: ")
+        assert [body["metadata"]["name"] for body in pods(waits)] == ["iris-worker-0"], "the others would be refused as well"
+
+    def test_an_attempt_that_waited_for_its_last_replica_has_not_run(self) -> None:
+        evicted = (
+            CHIEF.ran(143, at=CREATED + 3000).published(succeeded=False).condition("DisruptionTarget", "True", "EvictionByEvictionAPI")
+        )
+        unplaced = replace(WORKERS[1], node="")
+        plan = decided(seen(group(retry={"infrastructure": 1}), evicted, WORKERS[0].running(), unplaced, PS.running()), CREATED + 3010)
+        assert plan.status is not None
+        assert (plan.status["phase"], plan.status["usage"].get("runningSeconds", 0)) == ("Restarting", 0)
+
+    def test_changes_of_many_pods_that_come_every_moment_are_told_when_it_is_quiet(self) -> None:
+        first = seen(group(), CHIEF.running(), WORKERS[0].fetching(at=CREATED + 20), WORKERS[1].fetching(at=CREATED + 20), PS)
+        told = after(first, decided(first, CREATED + 30))
+        fresh = WORKERS[0].fetched().running(at=CREATED + 31)
+        changed = replace(told, pods=tuple(pod.record() for pod in (CHIEF.running(), fresh, WORKERS[1].fetching(at=CREATED + 20), PS)))
+        plan = decided(changed, CREATED + 32)
+        assert (plan.status, plan.requeue_at) == (None, CREATED + 34)
+        assert decided(changed, CREATED + 35).status is not None
 
 
 class TestItsSuccess:
@@ -270,21 +292,43 @@ class TestWhereOnlyAVictimHasEnded:
         assert (plan.status, plan.deletions) == (None, ())
         assert plan.requeue_at == CREATED + 60 + PATIENCE_SECONDS
 
-    def test_after_a_while_the_peer_that_it_names_is_told_as_lost(self) -> None:
+    def test_after_a_while_the_peer_that_it_names_is_told_as_lost_which_is_no_error_of_the_users(self) -> None:
         plan = decided(seen(group(), self.victim, *self.others), CREATED + 60 + PATIENCE_SECONDS)
         assert plan.status is not None
-        assert "it lost worker 1, of which nothing else shows that it failed" in plan.status["message"]
-        assert plan.status["failure"]["pod"] == "iris-chief-0"
+        assert plan.status["message"].startswith("Chief 0 failed: it lost worker 1, and nothing else shows why")
+        failure = plan.status["failure"]
+        assert (failure["reason"], failure["cause"], failure["pod"]) == ("PeerLost", "Infrastructure", "iris-chief-0")
+        again = decided(seen(group(retry={"infrastructure": 1}), self.victim, *self.others), CREATED + 60 + PATIENCE_SECONDS)
+        assert phase(again) == "Restarting"
 
-    def test_a_peer_that_had_ended_with_0_is_told_as_that(self) -> None:
+    def test_a_peer_that_had_ended_with_0_is_told_as_that_and_is_the_programs_own_doing(self) -> None:
         plan = decided(seen(group(), self.victim, WORKERS[0].running(), WORKERS[1].ran().published(), PS.running()), NOW + 60)
         assert plan.status is not None
+        assert plan.status["failure"]["reason"] == "ScriptRaised"
         assert "worker 1 had ended with exit code 0 before: not all replicas do the same number of steps" in plan.status["message"]
 
-    def test_one_that_names_nobody_has_mostly_lost_the_coordinator(self) -> None:
-        plan = decided(seen(group(), raised(WORKERS[0], NAMELESS), CHIEF.running(), WORKERS[1].running(), PS.running()), NOW + 60)
+    @pytest.mark.parametrize("words", [NAMELESS, COLLECTIVE.format(4711), COLLECTIVE.format(0)], ids=["nobody", "no replica", "itself"])
+    def test_one_that_names_nobody_else_has_mostly_lost_the_coordinator(self, words: str) -> None:
+        plan = decided(seen(group(), raised(WORKERS[0], words), CHIEF.running(), WORKERS[1].running(), PS.running()), NOW + 60)
         assert plan.status is not None
         assert "it lost a peer that it does not name" in plan.status["message"]
+
+    def test_its_own_device_in_its_words_is_not_whom_it_lost(self) -> None:
+        words = f"UnavailableError: {{{{node x}}}} on /job:worker/replica:0/task:0/device:CPU:0 {COLLECTIVE.format(1)}"
+        plan = decided(seen(group(), raised(WORKERS[0], words), CHIEF.running(), WORKERS[1].running(), PS.running()), NOW + 60)
+        assert plan.status is not None
+        assert "it lost worker 1" in plan.status["message"]
+
+    def test_a_peer_whose_node_is_silent_is_a_lost_node(self) -> None:
+        silent = WORKERS[1].running().condition("Ready", "False").condition("ContainersReady", "True")
+        observed = seen(group(retry={"infrastructure": 1}), self.victim, WORKERS[0].running(), silent, PS.running())
+        plan = decided(observed, CREATED + 60 + PATIENCE_SECONDS)
+        assert plan.status is not None
+        assert (plan.status["phase"], plan.status["attempts"][0]["reason"], plan.status["attempts"][0]["pod"]) == (
+            "Restarting",
+            "NodeLost",
+            "iris-worker-1",
+        )
 
     def test_the_culprits_log_is_waited_for_as_long(self) -> None:
         failure = Failure(reason=Reason.SCRIPT_RAISED, message="the script raised ValueError: x", exception="ValueError: x")
@@ -292,10 +336,34 @@ class TestWhereOnlyAVictimHasEnded:
         assert decided(seen(group(), self.victim, WORKERS[0].running(), publishes, PS.running()), CREATED + 65).status is None
 
 
-def test_a_name_in_a_victims_words_that_is_no_replica_is_none() -> None:
-    plan = decided(seen(group(), raised(CHIEF, COLLECTIVE.format(4711)), *(each.running() for each in (*WORKERS, PS))), NOW + 60)
-    assert plan.status is not None
-    assert "it lost a peer that it does not name" in plan.status["message"]
+class TestWhileTheChiefPublishes:
+    """A worker that is left alone fails, often: the chief's outputs are more than that."""
+
+    chief = CHIEF.ran(at=CREATED + 55)
+    left = raised(WORKERS[0], COLLECTIVE.format(0))
+
+    @pytest.mark.parametrize("how", [left, raised(WORKERS[0], "ValueError: x")], ids=["it lost the chief", "by itself"])
+    def test_the_loss_of_another_changes_nothing(self, how: Pod) -> None:
+        others = (how, WORKERS[1].running(), PS.running())
+        plan = decided(seen(group(), self.chief, *others), CREATED + 300)
+        assert (plan.rule, plan.deletions) == ("publishing", ())
+        assert phase(decided(seen(group(), self.chief.published(), *others), CREATED + 301)) == "Succeeded"
+
+    def test_what_a_failed_chief_has_written_is_published_before_anything_is_ended(self) -> None:
+        failure = Failure(reason=Reason.SCRIPT_RAISED, message="the script raised ValueError: x", exception="ValueError: x")
+        chief = CHIEF.ran(1, RunReport(exit_code=1, failure=failure), at=CREATED + 55)
+        plan = decided(seen(group(), chief, self.left, WORKERS[1].running(), PS.running()), CREATED + 300)
+        assert (plan.rule, plan.deletions) == ("publishing", ())
+
+    def test_an_end_by_a_worker_that_has_to_succeed_is_kept_for_ever(self) -> None:
+        failed = raised(WORKERS[0], "ValueError: x")
+        observed = seen(
+            group(successPolicy="AllWorkers", ttlSecondsAfterFinished=60), CHIEF.ran().published(), failed, WORKERS[1].running(), PS
+        )
+        ended = after(observed, decided(observed))
+        later = replace(ended, pods=tuple(pod.record() for pod in (CHIEF.ran().published(), failed)))
+        assert (decided(later).rule, decided(later).status) == ("finished", None)
+        assert decided(later, NOW + 1000).expires
 
 
 class TestAnotherAttempt:
@@ -339,6 +407,30 @@ class TestAnotherAttempt:
         assert decided(seen(group(told), CHIEF.running(), WORKERS[0].running(), PS.running())).rule == "running"
 
 
+BOUNDED = CONFIGURATION.model_copy(update={"maxima": CONFIGURATION.maxima.model_copy(update={"memory": "8Gi"})})
+
+
+class TestMoreMemory:
+    def next_attempt(self, **spec: Any) -> list[Any]:
+        killed = WORKERS[0].ran(137, reason="OOMKilled").published(succeeded=False)
+        asked = {"resources": {"memory": "1Gi"}, "retry": {"outOfMemory": 3, "memoryGrowth": 4}, **spec}
+        observed = seen(group(**asked), CHIEF.running(), killed, WORKERS[1].running(), PS.running())
+        waiting = after(observed, decide(observed, BOUNDED, NOW))
+        free = replace(waiting, pods=(killed.record(),))
+        begun = after(free, decide(free, BOUNDED, NOW + 60))
+        return pods(decide(begun, BOUNDED, NOW + 61))
+
+    def test_is_shared_by_all_replicas_where_an_admin_bounds_it(self) -> None:
+        limits = [body["spec"]["containers"][0]["resources"]["limits"]["memory"] for body in self.next_attempt()]
+        assert limits == ["2048Mi"] * 4
+
+    def test_is_that_of_the_replica_which_had_too_little(self) -> None:
+        own = {"worker": {"count": 2, "resources": {"memory": "512Mi"}}}
+        made = self.next_attempt(replicas=GROUP | own, resources={"memory": "2Gi"})
+        limits = {body["metadata"]["name"]: body["spec"]["containers"][0]["resources"]["limits"]["memory"] for body in made}
+        assert limits["iris-worker-0-r1"] == "2048Mi", "the chief, which cannot grow, has no say in it"
+
+
 class TestWhatIsWantedOfIt:
     everyone = (CHIEF.running(), WORKERS[0].running(), WORKERS[1].ran().published(), PS.running())
 
@@ -369,6 +461,20 @@ class TestWhatIsWantedOfIt:
         resumed = replace(suspended, job=replace(suspended.job, spec={**suspended.job.spec, "suspend": False}))
         begun = after(resumed, decided(resumed, NOW + 9))
         assert len(pods(decided(begun, NOW + 10))) == 4
+
+    def test_a_suspension_taken_back_before_anything_has_gone_changes_nothing(self) -> None:
+        for spec, everyone in ((group(suspend=True), self.everyone), (job(suspend=True), (CHIEF.running(),))):
+            observed = seen(spec, *everyone)
+            told = after(observed, decided(observed))
+            back = replace(told, job=replace(told.job, spec={**told.job.spec, "suspend": False}))
+            assert (decided(back, NOW + 5).creates, decided(back, NOW + 5).rule) == ((), "running")
+
+    def test_a_failure_in_the_moment_of_suspending_is_one(self) -> None:
+        for spec, everyone in ((group(suspend=True), self.everyone), (job(suspend=True), (CHIEF.running(),))):
+            observed = seen(spec, *everyone)
+            told = after(observed, decided(observed))
+            failed = tuple(raised(replace(pod, states=()), "ValueError: x").record() for pod in everyone)
+            assert phase(decided(replace(told, pods=failed), NOW + 5)) == "Failed"
 
     def test_a_suspension_taken_back_midway_ends_what_is_left_of_a_torn_group(self) -> None:
         observed = seen(group(suspend=True), *self.everyone)

@@ -192,6 +192,7 @@ class Reason(enum.StrEnum):
     PACKAGE_INDEX_UNAVAILABLE = "PackageIndexUnavailable"
     # the cluster
     PEERS_MISSING = "PeersMissing"
+    PEER_LOST = "PeerLost"
     TERMINATED = "Terminated"
     POD_DELETED = "PodDeleted"
     EVICTED = "Evicted"

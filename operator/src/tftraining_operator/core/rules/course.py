@@ -75,7 +75,7 @@ def _not_gone(case: Case, alive: Sequence[PodRecord]) -> Finding:
 
 def resumed(case: Case) -> Finding | None:
     """Write down that a job is resumed, and as which attempt, before that has a pod: a number must not run twice, nor be anybody's."""
-    if case.current.alive or not (case.suspended or case.history.ending is not None):
+    if not case.history.cleared or not (case.suspended or case.history.ending is not None):
         return None
     attempt, restart = case.history.upcoming, recorded.restart(case.job.status)
     situation = Situation(
@@ -95,23 +95,34 @@ def no_pod(case: Case) -> Finding | Over | None:
 
     Pods that are there while others are refused hold their places, until all are there or the job has waited for too long.
     """
-    if not case.history.missing:
+    missing, attempt = case.history.missing, case.history.upcoming
+    if not missing:
         return None
-    attempt, refusal = case.history.upcoming, case.plain.without(case.observed.refusal)
-    wait = refused(refusal) if refusal else None
+    wait = _refused(case)
     if wait is not None and case.now >= case.pending_until:
         return Over(overdue(case, wait.message), deletions=case.history.deletions())
     try:
+        # Where one is refused, the next would be too.
         pods = (
             build.pod(case.job, case.wanted_of(each), case.configuration, attempt.number, each.index, new=not case.taken_up)
-            for each in case.history.missing
+            for each in (missing if wait is None else missing[:1])
         )
         creates = (*build.beside(case.job, case.spec, attempt.number), *pods)
     except ValueError as error:
-        return Over(invalid(case.plain.without(str(error))))
+        return Over(invalid(case.plain.without(str(error))), deletions=case.history.deletions())
     if wait is not None:
         return replace(waits(case, wait, attempt, case.now, case.pending_until), creates=creates)
     return Finding(creates=creates, events=_credentials_in_sight(case))
+
+
+def _refused(case: Case) -> Pending | None:
+    """Return why the API server has refused the pod that is made next, None where it has not."""
+    refusal = case.plain.without(case.observed.refusal)
+    found = refused(refusal) if refusal else None
+    if found is None or case.current.alone:
+        return found
+    there = f"{len(case.current.pods)} of {len(case.current.replicas)} pods are there"
+    return replace(found, message=f"{there}; {case.said_of(case.history.missing[0], found.message)}")
 
 
 def pod_going(case: Case) -> Finding | Over | None:
@@ -144,7 +155,7 @@ def out_of_sight(case: Case) -> Finding | Over | None:
     Where every node is away, nothing is ever deleted: all that Kubernetes does is to call the pod not ready, although by their last
     word its containers are.
     """
-    silent = next((each.pod for each in case.current.replicas if each.pod is not None and _is_silent(each)), None)
+    silent = next((each.pod for each in case.current.replicas if each.silent), None)
     if silent is None:
         return None
     ends_at, _ = _deadline(case)
@@ -152,15 +163,6 @@ def out_of_sight(case: Case) -> Finding | Over | None:
         return None
     since = f" since {rfc3339(ready)}" if (ready := silent.condition("Ready").since) is not None else ""
     return Finding(_lost(case, silent, f"has not answered{since}"), look_again_at=ends_at)
-
-
-def _is_silent(replica: Replica) -> bool:
-    """Whether nobody hears of a replica whose script runs by the last that was heard."""
-    pod, trainer = replica.pod, replica.container(TRAINER)
-    if pod is None or trainer is None or trainer.state != "running":
-        return False
-    # A gate that somebody has put on the pod gives its reason; who marks the pods of a silent node gives none.
-    return pod.condition("Ready")[:2] == ("False", "") and pod.condition("ContainersReady").status == "True"
 
 
 def _lost(case: Case, pod: PodRecord, silence: str, then: str = "") -> Situation:
@@ -177,7 +179,7 @@ def hopeless(case: Case) -> Finding | Over | None:
     """End at once what cannot become right by waiting."""
     for each in case.current.replicas:
         for wait in _pending(case, [each]):
-            if wait.certain:
+            if wait.certain and each.pod is not None and each.pod.deleted_at is None:
                 found = verdict(Reason.IMAGE_UNAVAILABLE, wait.message, "then create the job again", pod=each.name)
                 return Over(found, ended_at=case.now, deletions=case.history.deletions())
     return None
@@ -279,7 +281,7 @@ def waiting(case: Case) -> Finding | Over | None:
     if not slow:
         return None
     waiting_for = [each for each in slow if next(_pending(case, [each]), None) is not None]
-    each = (waiting_for or slow)[0]
+    each = waiting_for[0] if waiting_for else min(slow, key=lambda each: each.stage)
     pod, wait = each.pod, next(_pending(case, [each]), None)
     if pod is None:
         return None

@@ -48,7 +48,7 @@ def suspend(case: Case) -> Finding | None:
     if not (case.spec.suspend or ending):
         return None
     # Of several, what is left when others have gone is of no use, also where the suspension was taken back meanwhile.
-    torn = ending is not None and any(each.existed and each.pod is None for each in current.replicas)
+    torn = case.history.torn
     if _going(current) or (current.alive and (case.spec.suspend or torn)):
         message = sentence(f"the job is being suspended: {_told(current)}")
         phase = shown_phase(current.chief.pod or current.pods[0])
