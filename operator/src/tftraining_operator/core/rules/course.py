@@ -93,7 +93,7 @@ def no_pod(case: Case) -> Finding | Over | None:
     if case.chief.pod is not None:
         return None
     attempt, refusal = case.history.upcoming, case.plain.without(case.observed.refusal)
-    wait = refused(refusal) if refusal else None
+    wait = refused(refusal, case.spec.resource_class) if refusal else None
     if wait is not None and case.now >= case.pending_until:
         return Over(overdue(case, wait.message))
     try:
