@@ -136,7 +136,7 @@ def test_every_value_of_the_configuration_reaches_the_operator(tmp_path: Path) -
                 "images": {"own": "registry.example.com/trainer:gpu"},
                 "description": "one V100",
             },
-            "small": {"cpu": "1", "memory": "2Gi"},
+            "small": {"cpu": "1", "memory": "2Gi", "resourceClaimTemplate": "one-gpu"},
         },
         "defaults": {
             "resources": {"cpu": "500m", "memory": "1Gi", "workspace": "1Ti", "sharedMemory": "1Gi"},

@@ -48,6 +48,8 @@ THREADS: Final = (
 )
 """Variables by which libraries choose the number of threads that compute; left alone, they take one for each CPU of the node."""
 _LEAST_LOADING_MEMORY: Final = "1Gi"
+_CLAIM: Final = "devices"
+"""How a pod calls its claim of devices."""
 
 
 class BuildError(ValueError):
@@ -127,6 +129,7 @@ def pod(job: JobRecord, wanted: Effective, configuration: Configuration, attempt
             **({"hostname": name, "subdomain": names.service_name(job.key.name, job.uid)} if plan.peers else {}),
             **_placement(wanted.runtime, wanted.node_selector, wanted.tolerations),
             **({"priorityClassName": priority} if (priority := wanted.spec.scheduling.priority_class_name) else {}),
+            **_claims(wanted),
             "initContainers": [_fetch(wanted, encoded)],
             "containers": [_trainer(wanted, plan, encoded), _publisher(wanted, encoded, configuration.reports_url)],
             "volumes": [*_volumes(job, wanted, attempt), *([_reports_token()] if configuration.reports_url else [])],
@@ -284,6 +287,11 @@ def _placement(runtime: Runtime, selector: Mapping[str, str], tolerations: Seque
     return placement
 
 
+def _claims(wanted: Effective) -> dict[str, Any]:
+    template = wanted.claim_template
+    return {"resourceClaims": [{"name": _CLAIM, "resourceClaimTemplateName": template}]} if template else {}
+
+
 def _container(name: str, command: Sequence[str], runtime: Runtime, **rest: Any) -> dict[str, Any]:
     return {
         "name": name,
@@ -316,7 +324,7 @@ def _fetch(wanted: Effective, plan: str, needs: int = 1) -> dict[str, Any]:
         contract.FETCH,
         ["fetch", *([f"{contract.CONTRACT_OPTION}{needs}"] if needs > 1 else [])],
         wanted.runtime,
-        env=[*_own_environment(plan, gpus=0), *credentials],
+        env=[*_own_environment(plan, devices=False), *credentials],
         resources=_side_resources(wanted),
         volumeMounts=mounts,
     )
@@ -324,7 +332,7 @@ def _fetch(wanted: Effective, plan: str, needs: int = 1) -> dict[str, Any]:
 
 def _trainer(wanted: Effective, plan: contract.Plan, encoded: str) -> dict[str, Any]:
     devices = {name: str(count) for name, count in wanted.devices.items()}
-    own = [*_own_environment(encoded, wanted.gpus), *_threads(wanted)]
+    own = [*_own_environment(encoded, devices=bool(devices)), *_threads(wanted)]
     limit = {"cpu": wanted.cpu_limit} if wanted.cpu_limit else {}
     users = [_variable(variable, plan) for variable in wanted.spec.env]
     taken = {variable["name"] for variable in users}
@@ -336,6 +344,7 @@ def _trainer(wanted: Effective, plan: contract.Plan, encoded: str) -> dict[str, 
         resources={
             "requests": {"cpu": wanted.cpu, "memory": wanted.memory, **devices},
             "limits": {**limit, "memory": wanted.memory, **devices},
+            **({"claims": [{"name": _CLAIM}]} if wanted.claim_template else {}),
         },
         volumeMounts=[
             _mount("workspace", contract.WORKSPACE),
@@ -364,7 +373,12 @@ def _publisher(wanted: Effective, plan: str, reports_url: str) -> dict[str, Any]
         contract.PUBLISHER,
         ["publish"],
         wanted.runtime,
-        env=[*_own_environment(plan, gpus=0), *reports, *_record(wanted), *_credentials(contract.STORAGE_PREFIX, wanted.storage_secret)],
+        env=[
+            *_own_environment(plan, devices=False),
+            *reports,
+            *_record(wanted),
+            *_credentials(contract.STORAGE_PREFIX, wanted.storage_secret),
+        ],
         resources=_side_resources(wanted, _loading_memory(wanted) if wanted.spec.model else _SIDE_MEMORY),
         volumeMounts=[
             _mount("workspace", contract.WORKSPACE),
@@ -390,15 +404,15 @@ def _record(wanted: Effective) -> list[dict[str, Any]]:
     return [{"name": contract.SPEC_VARIABLE, "value": _literal(encoded)}] if len(encoded.encode()) <= contract.PLAN_LIMIT else []
 
 
-def _own_environment(plan: str, gpus: int) -> list[dict[str, Any]]:
-    # Images made for GPUs ask for all of a node's by default, also in containers that were given none.
-    devices = [] if gpus else [{"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"}]
+def _own_environment(plan: str, *, devices: bool) -> list[dict[str, Any]]:
+    # Images made for GPUs ask for all of a node's by default, also in containers that were given none. Those of a claim come by CDI.
+    none = [] if devices else [{"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"}]
     return [
         {"name": contract.PLAN_VARIABLE, "value": _literal(plan)},
         {"name": "HOME", "value": "/tmp"},  # noqa: S108
         {"name": "MPLCONFIGDIR", "value": "/tmp/matplotlib"},  # noqa: S108
         {"name": "PYTHONUNBUFFERED", "value": "1"},
-        *devices,
+        *none,
     ]
 
 

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.alias_generators import to_camel
 from tftrainer.messages.contract import Preflight
 
-from tftraining_operator.api.fields import Cpu, ResourceName, Size
+from tftraining_operator.api.fields import Cpu, DnsName, ResourceName, Size
 from tftraining_operator.api.quantities import amount, exact
 
 QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$"
@@ -72,7 +72,8 @@ class ResourceClass(Frozen):
     """A named size that a job may have instead of resources of its own: what its script gets of a node, and of which nodes.
 
     What is empty is as in `Defaults`. `images` has, by the name of a runtime, the image that takes the place of the runtime's own, as the
-    one for GPUs. Labels of nodes go before those of a runtime, tolerations are added to its own.
+    one for GPUs. Labels of nodes go before those of a runtime, tolerations are added to its own. `resource_claim_template` names one in
+    the job's namespace: then the devices are those of its claim, and `gpus` says how many of them are GPUs.
     """
 
     cpu: Cpu
@@ -82,6 +83,7 @@ class ResourceClass(Frozen):
     shared_memory: _Size | Literal[""] = ""
     gpus: int = Field(default=0, ge=0, le=1024)
     gpu_resource: ResourceName | Literal[""] = ""
+    resource_claim_template: DnsName | Literal[""] = ""
     node_selector: dict[str, str] = Field(default_factory=dict)
     tolerations: tuple[Toleration, ...] = ()
     images: dict[str, str] = Field(default_factory=dict)
@@ -91,6 +93,15 @@ class ResourceClass(Frozen):
     def _limit_is_no_less(self) -> Self:
         if self.cpu_limit and exact(self.cpu_limit) < exact(self.cpu):
             raise ValueError(f"cpuLimit is {self.cpu_limit}, expected at least cpu, which is {self.cpu} and reserved")
+        return self
+
+    @model_validator(mode="after")
+    def _devices_by_one_way(self) -> Self:
+        if self.gpu_resource and self.resource_claim_template:
+            raise ValueError(
+                f"gpuResource is {self.gpu_resource} beside resourceClaimTemplate {self.resource_claim_template}, expected one of them: a "
+                "claim gives the GPUs itself"
+            )
         return self
 
 

@@ -34,7 +34,7 @@ class Effective:
     Resources are those of one replica of `role`. `active_seconds` is for how long its scripts may run in all attempts together, None for
     ever; `ran_seconds` of that are used. `bounded` tells that it is what an admin gives a job at most. `asked` are the job's resources as
     it names them, or as its class does; `node_selector` and `tolerations` are those of all that has a say in where its pod runs; of one
-    label the admin's word goes before.
+    label the admin's word goes before. `claim_template` is the ResourceClaimTemplate of which its pod gets its devices, empty for none.
     """
 
     spec: Spec
@@ -44,6 +44,7 @@ class Effective:
     asked: ResourcesWanted
     node_selector: Mapping[str, str]
     tolerations: tuple[Toleration, ...]
+    claim_template: str
     cpu: str
     cpu_limit: str
     memory: str
@@ -66,8 +67,8 @@ class Effective:
 
     @property
     def devices(self) -> dict[str, int]:
-        """What the pod takes of a node's devices, by the name under which the node offers them."""
-        return {self.gpu_resource: self.gpus} if self.gpus else {}
+        """What the pod takes of a node's devices, by the name under which the node offers them; of a claim, the claim knows."""
+        return {self.gpu_resource: self.gpus} if self.gpus and not self.claim_template else {}
 
     def field(self, name: str) -> str:
         """Return the field of the spec by which the job has got its `cpu`, `memory`, `gpus` or the like."""
@@ -144,6 +145,7 @@ def effective(
             *(size.tolerations if size is not None else ()),
             *(Toleration(key=each.key, operator=each.operator, value=each.value, effect=each.effect or "") for each in own),
         ),
+        claim_template=size.resource_claim_template if size is not None else "",
         cpu=cpu,
         cpu_limit=cpu_limit,
         memory=wanted.memory or given.resources.memory,
@@ -163,7 +165,8 @@ def effective(
 def sizes(wanted: Effective) -> dict[str, Any]:
     """Return what the script gets of a node, spelt as in `spec.resources`."""
     limit = {"cpuLimit": wanted.cpu_limit} if wanted.cpu_limit else {}
-    gpus = {"gpus": wanted.gpus, "gpuResource": wanted.gpu_resource} if wanted.gpus else {}
+    gpus: dict[str, Any] = {"gpus": wanted.gpus} if wanted.gpus else {}
+    gpus |= {"gpuResource": wanted.gpu_resource} if wanted.devices else {}
     room = {"memory": wanted.memory, "workspace": wanted.workspace, "sharedMemory": wanted.shared_memory}
     return {"cpu": wanted.cpu, **limit, **room, **gpus}
 

@@ -47,6 +47,13 @@ def refused_by_all(pod: PodRecord) -> bool:
 def unplaced(pod: PodRecord, wanted: Effective, nodes: Nodes | None) -> Pending | None:
     """Return what a pod waits for that the scheduler has not placed, None for one that is. `nodes` is None where nobody has seen them."""
     scheduled = pod.condition("PodScheduled")
+    if not scheduled.status and not pod.node and wanted.claim_template:
+        # A scheduler does not even look at a pod whose claim is not made yet, and says nothing of it.
+        return Pending(
+            "ClaimMissing",
+            f"the scheduler has not looked at the pod yet: it needs a claim to devices, which is made of the ResourceClaimTemplate "
+            f"{wanted.claim_template} of resource class {wanted.spec.resource_class}: that has to be in namespace {pod.key.namespace}",
+        )
     if scheduled.status != "False":
         return None
     if scheduled.reason == "SchedulingGated":
@@ -63,7 +70,18 @@ def _no_node(said: Sentence, nominated: str, wanted: Effective, nodes: Nodes | N
     if said.nodes == 0:
         return Pending("NoNodes", "the cluster has no node: the job starts when an admin, or an autoscaler, has added one")
     found = _by_nodes(need(wanted), nodes, wanted) if nodes is not None and nodes.nodes else None
+    if found is None and wanted.claim_template and any(each.obstacle is Obstacle.OTHER for each in said.refusals):
+        return _no_devices(said, wanted)
     return found or _by_sentence(said, wanted)
+
+
+def _no_devices(said: Sentence, wanted: Effective) -> Pending:
+    """Tell of a claim that no node can meet: a scheduler says alike that the devices are taken, and that there are none."""
+    return Pending(
+        "DevicesNotAvailable",
+        f"no node has the devices that resource class {wanted.spec.resource_class} claims (ResourceClaimTemplate {wanted.claim_template}) "
+        f"free now: {said.why}; if there are any, it starts by itself when others give theirs back, else ask an admin for such a node",
+    )
 
 
 def _by_nodes(needed: Need, nodes: Nodes, wanted: Effective) -> Pending | None:

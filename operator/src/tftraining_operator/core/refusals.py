@@ -62,9 +62,12 @@ _OTHERS: Final = (
 """What other refusals mean, by the first pattern that they match."""
 
 
-def refused(message: str) -> Pending:
-    """Return what a job waits for whose pod the API server does not accept, as under a quota."""
-    return replace(_refused(message), restless=True)
+def refused(message: str, resource_class: str | None = None) -> Pending:
+    """Return what a job, of that class if it has one, waits for whose pod the API server does not accept, as under a quota."""
+    found = _refused(message)
+    by_class = resource_class is not None and "spec.resources" in found.message
+    more = f"; the job has its size by spec.resourceClass ({resource_class}), so that it is another class that it needs" if by_class else ""
+    return replace(found, message=found.message + more, restless=True)
 
 
 def counts_checks(message: str, gpu_resource: str) -> bool:

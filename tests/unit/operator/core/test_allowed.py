@@ -148,9 +148,9 @@ ZONE_Z = {"nodeSelector": {"zone": "z"}}
     ("observed", "reason", "words"),
     [
         pytest.param(
-            unplaced(node("a", zone="eu-1"), node("b", zone="eu-2"), runtime="tf1", **ZONE_Z),
+            unplaced(node("a", zone="e1"), node("b", zone="e2"), runtime="tf1", **ZONE_Z),
             "NoMatchingNode",
-            f"none of the 2 nodes has the labels zone=z that spec.scheduling.nodeSelector demands (there are zone=eu-1, zone=eu-2): {AGAIN}",
+            f"none of the 2 nodes has the labels zone=z that spec.scheduling.nodeSelector demands (there are zone=e1, zone=e2): {AGAIN}",
             id="the job's own selector",
         ),
         pytest.param(

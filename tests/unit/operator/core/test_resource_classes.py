@@ -138,6 +138,65 @@ class TestAPod:
         }
 
 
+CLAIMS = admins(v100=ResourceClass(cpu="1", memory="1Gi", gpus=2, resource_claim_template="two-gpus", images=V100.images))
+
+
+class TestAClassWithAClaim:
+    def test_gets_its_devices_by_that_alone(self) -> None:
+        pod = made(CLAIMS, resourceClass="v100")
+        assert pod["spec"]["resourceClaims"] == [{"name": "devices", "resourceClaimTemplateName": "two-gpus"}]
+        assert trainer(pod)["resources"] == {
+            "requests": {"cpu": "1", "memory": "1Gi"},
+            "limits": {"memory": "1Gi"},
+            "claims": [{"name": "devices"}],
+        }
+        others = [each for part in ("initContainers", "containers") for each in pod["spec"][part] if each["name"] != contract.TRAINER]
+        assert not any("claims" in each["resources"] for each in others)
+
+    def test_sees_no_gpu_but_those_of_the_claim(self) -> None:
+        # A container runtime that hands out GPUs by this variable would hand out all of the node's.
+        assert {"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"} in trainer(made(CLAIMS, resourceClass="v100"))["env"]
+
+    def test_counts_its_gpus_under_no_name(self) -> None:
+        found = plan(seen(job(resourceClass="v100"), Pod().running()), CLAIMS).status
+        assert found is not None
+        assert (found["resources"]["gpus"], "gpuResource" in found["resources"]) == (2, False)
+
+    @pytest.mark.parametrize(
+        ("waits", "reason", "words"),
+        [
+            (Pod(node=""), "ClaimMissing", "ResourceClaimTemplate two-gpus of resource class v100: that has to be in namespace team-a"),
+            (
+                Pod(node="").condition(
+                    "PodScheduled",
+                    "False",
+                    "Unschedulable",
+                    "0/1 nodes are available: 1 cannot allocate all claims. still not schedulable, preemption: 0/1 nodes are available: 1 "
+                    "Preemption is not helpful for scheduling.",
+                ),
+                "DevicesNotAvailable",
+                "free now: 0/1 nodes are available: 1 cannot allocate all claims; if there are any, it starts by itself",
+            ),
+        ],
+        ids=["no template", "no device"],
+    )
+    def test_is_told_what_its_claim_lacks(self, waits: Pod, reason: str, words: str) -> None:
+        found = plan(seen(job(resourceClass="v100"), waits), CLAIMS, NOW + 60).status
+        assert found is not None
+        assert (found["pending"]["reason"], words in found["pending"]["message"]) == (reason, True), found["pending"]["message"]
+
+    def test_is_checked_without_it(self) -> None:
+        waits = Pod(node="", checked_with="registry.test/trainer:tf2-gpu")
+        check = plan(seen(job(resourceClass="v100"), waits), CLAIMS).check
+        assert check is not None
+        assert "resourceClaims" not in check["spec"]
+        assert "claims" not in check["spec"]["containers"][0]["resources"]
+
+    def test_has_no_resource_beside_it(self) -> None:
+        with pytest.raises(ValidationError, match=r"gpuResource is a\.example/gpu beside resourceClaimTemplate x, expected one of them"):
+            ResourceClass(cpu="1", memory="1Gi", gpu_resource="a.example/gpu", resource_claim_template="x")
+
+
 class TestAnUnknownClass:
     @pytest.mark.parametrize(
         ("classes", "told"),
@@ -285,6 +344,17 @@ def test_what_a_job_of_a_class_waits_for_is_told_by_its_class(observed: Observed
     found = plan(observed, now=NOW + 60).status
     assert found is not None
     assert (found["pending"]["reason"], words in found["pending"]["message"]) == (reason, True), found["pending"]["message"]
+
+
+def test_a_quota_that_is_too_small_for_a_class_is_told_with_the_class() -> None:
+    said = (
+        'pods "x" is forbidden: exceeded quota: q, requested: requests.memory=64Gi, used: requests.memory=0, limited: requests.memory=8Gi'
+    )
+    for spec, told in (({"resourceClass": "v100"}, True), ({"resources": {"memory": "64Gi"}}, False)):
+        found = plan(seen(job(**spec), refusal=said)).status
+        assert found is not None
+        assert found["pending"]["reason"] == "QuotaTooSmall"
+        assert ("by spec.resourceClass (v100), so that it is another class that it needs" in found["pending"]["message"]) is told
 
 
 def test_a_job_of_a_class_that_needs_more_memory_is_told_to_name_a_larger_one() -> None:

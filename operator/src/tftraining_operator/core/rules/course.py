@@ -118,7 +118,7 @@ def no_pod(case: Case) -> Finding | Over | None:
 def _refused(case: Case) -> Pending | None:
     """Return why the API server has refused the pod that is made next, None where it has not."""
     refusal = case.plain.without(case.observed.refusal)
-    found = refused(refusal) if refusal else None
+    found = refused(refusal, case.spec.resource_class) if refusal else None
     if found is None or case.current.alone:
         return found
     there = f"{len(case.current.pods)} of {len(case.current.replicas)} pods are there"
