@@ -18,7 +18,6 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _PF_EXITING = 4
 _DEAD = (b"Z", b"X")
-_SIGTERM_AGAIN = 59
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -94,7 +93,7 @@ def ask_for_stacks(process: int) -> bool:
 
 def ask_again(process: int) -> None:
     """Have the script's interpreter do what SIGTERM, which it was sent, means, if TensorFlow has kept it (`hook/sitecustomize`)."""
-    send_to_who_hears(process, _SIGTERM_AGAIN)
+    send_to_who_hears(process, signal.SIGURG)
 
 
 def send_to_who_hears(process: int, number: int) -> bool:

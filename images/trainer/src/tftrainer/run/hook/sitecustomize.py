@@ -29,8 +29,8 @@ LAST_LINE = "last-line"
 """Where, beside the record, is said what keeps the process alive when the main program has ended."""
 _SIGUSR1 = 10
 _SIGTERM = 15
-_SIGTERM_AGAIN = 59
-"""Sent after SIGTERM by the launcher, to scripts that have this hook; nobody else sends it, or hears it."""
+_SIGURG = 23
+"""Sent after SIGTERM by the launcher. Where nobody hears it, as when the interpreter is being ended, it does nothing."""
 _SAVES = f"{os.sep}failure_handling{os.sep}"
 """In whose modules TensorFlow watches for a preemption, to save before it."""
 
@@ -100,7 +100,7 @@ def _hear_again() -> None:
     Where several workers train together, TensorFlow puts one in the place of what was there, the script's own or none, that only makes a
     note. What watches for a preemption is left to itself.
     """
-    import _signal
+    import _signal  # type: ignore[import-not-found]  # not `signal`, which the script may have of its own
 
     def heard_again(_: int, frame: FrameType | None) -> None:
         if not _kept_by_tensorflow():
@@ -112,7 +112,7 @@ def _hear_again() -> None:
             _signal.signal(_SIGTERM, _signal.SIG_DFL)
             os.kill(os.getpid(), _SIGTERM)
 
-    _signal.signal(_SIGTERM_AGAIN, heard_again)
+    _signal.signal(_SIGURG, heard_again)
 
 
 def _kept_by_tensorflow() -> bool:
