@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import time
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from tftraining_operator.core.build import pod
 from tftraining_operator.core.case import Case
 from tftraining_operator.core.configuration import Configuration, Runtime
@@ -19,21 +16,10 @@ from tftraining_operator.core.observe import job_record
 from tftraining_operator.core.records import Observed
 
 from .conftest import DEADLINE_SECONDS, MERGE, RefusedError, Server
+from .tables import ACCEPTED, REFUSED
 from .variants import operator_takes, specs
 
-TABLES = Path(__file__).parent
-_REPEATED = re.compile(r"\{([0-9]+)[*](.)\}")
 SCRIPT = {"script": {"uri": "s3://bucket/train.py"}}
-
-
-def table(name: str) -> dict[str, Any]:
-    """Return the cases of a table, repetitions written out."""
-    text = (TABLES / name).read_text(encoding="utf-8")
-    read: dict[str, Any] = yaml.safe_load(_REPEATED.sub(lambda match: int(match[1]) * match[2], text))
-    return read
-
-
-ACCEPTED, REFUSED = table("accepted.yaml"), table("refused.yaml")
 EVERY = ACCEPTED["every field"]
 
 

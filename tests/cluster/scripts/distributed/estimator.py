@@ -1,4 +1,7 @@
-"""An Estimator of TensorFlow 1 with train_and_evaluate: chief, worker and parameter server find each other by TF_CONFIG."""
+"""An Estimator of TensorFlow 1 with train_and_evaluate: chief, worker and parameter server find each other by TF_CONFIG.
+
+Its saver is one that writes where the chief is: by default each parameter server writes its part of a checkpoint onto its own disk.
+"""
 
 import argparse
 
@@ -13,12 +16,21 @@ tf.logging.set_verbosity(tf.logging.INFO)
 
 def data():
     x = tf.random.uniform((32, 1))
-    return {"x": x}, tf.cast(x[:, 0] > 0.5, tf.int32)
+    return {"x": x}, 3.0 * x + 1.0
 
 
-columns = [tf.feature_column.numeric_column("x")]
+def line(features, labels, mode):
+    predicted = tf.layers.dense(features["x"], 1, name="line")
+    if mode == tf.estimator.ModeKeys.PREDICT:
+        return tf.estimator.EstimatorSpec(mode, predictions={"y": predicted})
+    loss = tf.losses.mean_squared_error(labels, predicted)
+    step = tf.train.GradientDescentOptimizer(0.1).minimize(loss, tf.train.get_global_step())
+    scaffold = tf.train.Scaffold(saver=tf.train.Saver(sharded=False))
+    return tf.estimator.EstimatorSpec(mode, loss=loss, train_op=step, scaffold=scaffold)
+
+
 config = tf.estimator.RunConfig(model_dir=arguments.model_dir, save_checkpoints_steps=50)
-estimator = tf.estimator.DNNClassifier([8], columns, n_classes=2, config=config)
+estimator = tf.estimator.Estimator(line, config=config)
 train = tf.estimator.TrainSpec(data, max_steps=150)
 tf.estimator.train_and_evaluate(estimator, train, tf.estimator.EvalSpec(data, steps=1))
 if config.is_chief:

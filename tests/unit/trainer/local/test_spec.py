@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,17 +22,10 @@ from tftraining_operator.api import fields as api_fields
 from tftraining_operator.api import spec as api
 from tftraining_operator.api.rules import Keys, Matches
 
+from tests.integration.api.tables import ACCEPTED, REFUSED
+
 REPOSITORY = Path(__file__).parents[4]
 EXAMPLES = sorted((REPOSITORY / "examples").glob("*.yaml"))
-TABLES = {
-    name: yaml.safe_load(
-        re.sub(
-            r"\{([0-9]+)[*](.)\}", lambda found: int(found[1]) * found[2], (REPOSITORY / "tests/integration/api" / name).read_text("utf-8")
-        )
-    )
-    for name in ("accepted.yaml", "refused.yaml")
-}
-"""What a real API server is seen to accept and to refuse."""
 BOUNDS = {"min_length": "min_length", "max_length": "max_length", "ge": "ge", "le": "le"}
 
 
@@ -158,16 +150,16 @@ def job_file(spec: Any) -> bytes:
     return json.dumps(job).encode()
 
 
-@pytest.mark.parametrize("case", TABLES["accepted.yaml"])
+@pytest.mark.parametrize("case", ACCEPTED)
 def test_what_the_api_server_accepts_is_a_job_file(case: str) -> None:
-    job = parse(job_file(TABLES["accepted.yaml"][case]))
+    job = parse(job_file(ACCEPTED[case]))
     check_placeholders(job)
 
 
-@pytest.mark.parametrize("case", TABLES["refused.yaml"])
+@pytest.mark.parametrize("case", REFUSED)
 def test_what_the_api_server_refuses_is_refused_here(case: str) -> None:
     with pytest.raises(JobFileError):
-        check_placeholders(parse(job_file(TABLES["refused.yaml"][case]["spec"])))
+        check_placeholders(parse(job_file(REFUSED[case]["spec"])))
 
 
 def test_there_are_examples() -> None:
