@@ -25,6 +25,7 @@ def submitted(jobs: Jobs) -> Jobs:
     workers = {"replicas": {"worker": {"count": 2}}, "runtime": "tf2"}
     submit(jobs, "mirrored", "workers.py", "--out", "${bucket}/mirrored", successPolicy="AllWorkers", **workers)
     submit(jobs, "raises", "workers.py", "--out", "${bucket}/raises", "--fail-worker", "1", **workers)
+    submit(jobs, "freezes", "workers.py", "--out", "${bucket}/freezes", "--freeze-worker", "1", retry={"infrastructure": 0}, **workers)
     roles: Object = {"chief": {}, "worker": {"count": 1}, "ps": {"count": 1}}
     submit(jobs, "served", "servers.py", "--out", "${bucket}/served", replicas=roles, runtime="tf2")
     submit(
@@ -64,6 +65,12 @@ def test_the_worker_that_raised_is_named_with_file_and_line_and_not_the_one_that
         number for number, line in enumerate((SCRIPTS / "workers.py").read_text().splitlines(), 1) if "bad batch" in line
     )
     assert status["message"].startswith("Worker 1 failed")
+
+
+def test_a_worker_that_is_lost_without_a_word_is_named_by_the_one_that_lost_it_and_the_script_is_not_blamed(submitted: Jobs) -> None:
+    status = submitted.wait("freezes")
+    assert (status["failure"]["reason"], status["failure"]["cause"]) == ("PeerLost", "Infrastructure"), status["message"]
+    assert status["message"].startswith("Worker 0 failed: it lost worker 1, and nothing else shows why")
 
 
 def test_a_chief_with_a_worker_and_a_parameter_server_trains_and_these_are_ended_with_it(

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import signal
 
 import tensorflow as tf
 
@@ -10,6 +11,7 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--out", required=True)
 parser.add_argument("--steps", type=int, default=30)
 parser.add_argument("--fail-worker", type=int, default=-1)
+parser.add_argument("--freeze-worker", type=int, default=-1)
 arguments = parser.parse_args()
 
 task = json.loads(os.environ["TF_CONFIG"])["task"]
@@ -43,6 +45,8 @@ for number in range(arguments.steps):
     loss = float(step(next(batches)))
     if number == 5 and task["index"] == arguments.fail_worker:
         raise ValueError("bad batch")
+    if number == 5 and task["index"] == arguments.freeze_worker:
+        os.kill(os.getpid(), signal.SIGSTOP)
 kernel, bias = (float(each.numpy().ravel()[0]) for each in model.trainable_variables)
 print(f"done loss {loss:.6f} kernel {kernel:.6f} bias {bias:.6f}", flush=True)
 os.makedirs(arguments.out, exist_ok=True)
