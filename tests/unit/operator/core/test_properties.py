@@ -13,15 +13,23 @@ from hypothesis import strategies as st
 from tftrainer.messages import contract
 from tftrainer.messages.contract import Failure, Reason, RunReport
 from tftraining_operator.api.status import Status
+from tftraining_operator.core.configuration import ResourceClass, Scheduling
 from tftraining_operator.core.decide import decide
-from tftraining_operator.core.names import check_name
+from tftraining_operator.core.names import RESOURCES, check_name
 from tftraining_operator.core.observe import job_record, pod_record
 from tftraining_operator.core.records import Observed, Plan
 from tftraining_operator.core.words import sentence
 
-from .given import CONFIGURATION, CREATED, JOB, NAMESPACE, POD_UID, UID, Pod, after, job, seen
+from .given import CONFIGURATION as SMALL
+from .given import CREATED, JOB, NAMESPACE, POD_UID, UID, Pod, after, job, seen
 
 NOW = CREATED + 100
+CONFIGURATION = SMALL.model_copy(
+    update={
+        "resource_classes": {"v100": ResourceClass(cpu="8", memory="1Gi", gpus=1, resource_claim_template="one")},
+        "scheduling": Scheduling(allowed_priority_classes=("high",), allowed_node_selector_keys=("zone",), allowed_toleration_keys=("x",)),
+    }
+)
 CHECK = check_name(JOB, UID)
 
 scalars = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(st.characters(), max_size=40))
@@ -95,7 +103,8 @@ pods = st.fixed_dictionaries(
             optional={
                 "ownerReferences": owners,
                 "labels": garbage | st.just({"tftraining.dev/job-name": JOB}),
-                "annotations": garbage,
+                "annotations": garbage
+                | st.fixed_dictionaries({RESOURCES: _mostly('{"cpu":"2","memory":"1Gi","gpus":2}', '{"gpus":1e9}', "{", '{"cpu":[]}')}),
                 "creationTimestamp": times,
                 "deletionTimestamp": times,
             },
@@ -145,6 +154,16 @@ jobs = st.fixed_dictionaries(
                 "resources": garbage
                 | st.fixed_dictionaries({}, optional={"memory": _mostly("4Gi", "0"), "workspace": _mostly("1Mi"), "gpus": _mostly(1)}),
                 "preflight": _mostly("Auto", "Always", "Never"),
+                "resourceClass": _mostly("v100", "a100"),
+                "scheduling": garbage
+                | st.fixed_dictionaries(
+                    {},
+                    optional={
+                        "priorityClassName": _mostly("high"),
+                        "nodeSelector": _mostly({"zone": "a"}),
+                        "tolerations": _mostly([{"key": "x"}]),
+                    },
+                ),
                 "args": garbage,
                 "retry": garbage
                 | st.dictionaries(st.sampled_from(["userError", "infrastructure", "outOfMemory", "memoryGrowth"]), _mostly(1, 2)),
