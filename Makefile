@@ -7,6 +7,8 @@ UV := .build/uv/bin/uv
 PYTHON := .venv/bin/python
 export PYTHONPATH := tests/cluster
 export UV_PYTHON_DOWNLOADS := never
+# Each of several processes reads all tests: compiled anew by every one of them, that is most of the time it takes.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help: ## this list

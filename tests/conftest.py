@@ -14,26 +14,46 @@ from xdist.scheduler import LoadScopeScheduling
 settings.register_profile("patient", deadline=None, derandomize="CI" in os.environ, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
+_ALONE, _MODULE = "", "{module}"
+_CHANGED = "the operator is stopped, or the release or the node changed"
+_FULL = "jobs that fill the node"
 GROUPS = {
-    "tests/cluster/test_examples.py": "jobs that fill the node",
-    "tests/cluster/test_scripts.py": "jobs that fill the node",
-    "tests/cluster/": "the cluster: the operator is stopped, or the release changed",
-    "tests/integration/operator/test_any_order.py": "any order of what can happen",
-    "tests/integration/operator/test_faults.py": "faults between operator and API server",
-    "tests/integration/operator/test_hand_over.py": "two processes of one operator",
-    "tests/integration/operator/": "one control plane",
+    "tests/cluster/test_examples.py": _FULL,
+    "tests/cluster/test_preflight_while_waiting.py": _FULL,
+    "tests/cluster/test_scripts.py": _FULL,
+    "tests/cluster/test_inactivity.py": _CHANGED,
+    "tests/cluster/test_operator.py": _CHANGED,
+    "tests/cluster/test_packages.py": _CHANGED,
+    "tests/cluster/test_quota_and_secrets.py": _CHANGED,
+    "tests/cluster/test_security.py": _CHANGED,
+    "tests/cluster/test_user_interface.py": _CHANGED,
+    "tests/cluster/test_waiting.py": _CHANGED,
+    "tests/cluster/": "jobs that come to their ends",
+    "tests/integration/operator/test_operator.py": _ALONE,
+    "tests/integration/operator/": _MODULE,
     "tests/integration/api/": "one definition of the resource",
     "tests/integration/trainer/test_faults_of_a_store.py": "few seconds of patience",
     "tests/integration/trainer/test_slow_store.py": "few seconds of patience",
+    "tests/": _ALONE,
 }
-"""Where several tests run at once, those of a group run one after the other: the first of these beginnings that a test's name has."""
+"""Where several tests run at once, those of a group run one after the other: the first of these beginnings that a test's name has.
+
+What a test of the cluster has to have to itself decides on its group: the operator and the node as they are, a GPU that is or is not
+there. A job comes to its end though the operator is away meanwhile. Each worker has a control plane of its own for the operator's tests.
+"""
 
 
 class Groups(LoadScopeScheduling):
-    """Gives a worker one group, or one test, at a time; the largest groups first."""
+    """Gives a worker one group, or one test, at a time, in the order of their names: first those of the cluster, which take longest."""
+
+    def __init__(self, config: pytest.Config, log: Producer | None = None) -> None:
+        super().__init__(config, log)
+        # How many tests a group has tells nothing of how long it takes.
+        config.option.loadscopereorder = False
 
     def _split_scope(self, nodeid: str) -> str:
-        return next((group for beginning, group in GROUPS.items() if nodeid.startswith(beginning)), nodeid)
+        group = next(group for beginning, group in GROUPS.items() if nodeid.startswith(beginning))
+        return group.format(module=nodeid.partition("::")[0]) or nodeid
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -61,6 +61,14 @@ class Jobs:
         self.cluster.apply({"apiVersion": "tftraining.dev/v1alpha1", "kind": "TFTrainingJob", "metadata": metadata, "spec": body})
         return name
 
+    def plain_pod(self, name: str, limits: Mapping[str, str] | None = None, **spec: Any) -> Object:
+        """Return a pod that is no job's, without an image to run; a restricted namespace admits it."""
+        security = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "runAsNonRoot": True}
+        security |= {"seccompProfile": {"type": "RuntimeDefault"}}
+        container = {"name": "c", "image": "localhost/none", "securityContext": security, "resources": {"limits": dict(limits or {})}}
+        metadata = {"name": name, "namespace": self.namespace}
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [container], **spec}}
+
     def get(self, name: str) -> Object:
         """Return the job."""
         return self.cluster.get("-n", self.namespace, "tftj", name)

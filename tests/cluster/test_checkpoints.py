@@ -89,7 +89,7 @@ def test_what_keras_has_backed_up_outlives_a_pod_that_is_killed_without_a_word(j
             return None
         return json.loads(index)["savedAt"] >= written or None
 
-    eventually(saved, lambda: "the last of the checkpoints in the bucket", 60)
+    eventually(saved, lambda: "the last of the checkpoints in the bucket")
     jobs.kubectl("delete", "pod", "killed-chief-0", "--force", "--grace-period=0")
     jobs.submit("goes-on", KERAS, runtime="tf2", resources=TRAINS, args=[folder], checkpoints=checkpoints)
     status = jobs.wait("goes-on", seconds=420)

@@ -65,7 +65,7 @@ def test_the_keras_job_leaves_a_saved_model(jobs: Jobs, code: Bucket, store: Min
 def test_the_gpu_job_waits_for_a_gpu_in_words_and_runs_when_there_is_one(jobs: Jobs, cluster: Cluster) -> None:
     name = start(jobs, "gpu-job.yaml")
     if not _gpus(cluster):
-        status = jobs.wait_until(name, lambda status: "pending" in status, "says why it is pending", 60)
+        status = jobs.wait_until(name, lambda status: "pending" in status, "says why it is pending")
         assert status["phase"] == "Pending"
         assert "nvidia.com/gpu" in status["pending"]["message"]
         _offer_gpus(cluster, 1)

@@ -8,6 +8,7 @@ import io
 import json
 import zipfile
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -49,6 +50,8 @@ OBJECTS = {
     "traversal.zip": lambda: zipped(**{"../x.py": b"x = 1"}),
     "bomb.zip": bomb,
     "ok.py": lambda: b"print('ok')\n",
+    "other/ok.py": lambda: b"print('not the same')\n",
+    "large.bin": lambda: bytes(11 << 20),
 }
 
 
@@ -96,12 +99,6 @@ FAILURES: dict[str, tuple[str | None, dict[str, Any], dict[str, Any], list[str]]
         {"reason": "ObjectNotFound"},
         ["no/such/script.py", "spec.script.uri"],
     ),
-    "secret-missing": (
-        "pass\n",
-        {"storage": {"secretName": "not-there"}, "pendingDeadlineSeconds": 150},
-        {"reason": "PendingDeadlineExceeded"},
-        ["spec.storage.secretName", "not-there"],
-    ),
     "wrong-key": ("pass\n", {"storage": {"secretName": "wrong-key"}}, {"reason": "StorageAccessDenied"}, ["accessKey"]),
     "no-bucket": ("pass\n", {"storage": {"secretName": "no-bucket"}}, {"reason": "BucketNotFound"}, ["no-such-bucket"]),
     "not-a-zip": ("pass\n", archive("not-a-zip.zip"), {"reason": "InvalidArchive"}, ["not-a-zip.zip"]),
@@ -126,6 +123,38 @@ FAILURES: dict[str, tuple[str | None, dict[str, Any], dict[str, Any], list[str]]
         ["spec.resources.workspace", "200Mi"],
     ),
     "crash": ("import os\nos.kill(os.getpid(), 11)\n", {}, {"reason": "ScriptCrashed", "exitCode": 139}, []),
+    "killed": (
+        "import os\nos.kill(os.getpid(), 9)\n",
+        {},
+        {"reason": "ScriptKilled", "exitCode": 137},
+        ["SIGKILL"],
+    ),
+    "arguments": (
+        "import argparse\nparser = argparse.ArgumentParser()\nparser.add_argument('--rate', type=float)\nparser.parse_args()\n",
+        {"args": ["--rate", "fast"]},
+        {"reason": "InvalidArguments", "file": "script.py"},
+        ["--rate", "fast"],
+    ),
+    "two-for-one": (
+        None,
+        {"script": {"uri": f"${{bucket}}/{CODE}/ok.py"}, "dependencies": {"files": [{"uri": f"${{bucket}}/{CODE}/other/ok.py"}]}},
+        {"reason": "InputConflict"},
+        ["other/ok.py"],
+    ),
+    "too-large": (
+        "pass\n",
+        {"inputs": [{"name": "data", "uri": f"${{bucket}}/{CODE}/large.bin"}], "resources": {**SMALL, "workspace": "10Mi"}},
+        {"reason": "InputTooLarge"},
+        ["large.bin", "spec.resources.workspace"],
+    ),
+    "sideways": ("pass\n", {"storage": {"secretName": "sideways"}}, {"reason": "StorageMisconfigured"}, ["addressing", "virtual"]),
+    # Last: all the others end while its time runs out.
+    "secret-missing": (
+        "pass\n",
+        {"storage": {"secretName": "not-there"}, "pendingDeadlineSeconds": 60},
+        {"reason": "PendingDeadlineExceeded"},
+        ["spec.storage.secretName", "not-there"],
+    ),
 }
 
 
@@ -139,6 +168,7 @@ def submitted(jobs: Jobs, store: Minio, bucket: Bucket) -> Jobs:
     for name, changes in {
         "wrong-key": {"accessKey": "nobody", "secretKey": "nothing-of-value"},
         "no-bucket": {"bucket": "no-such-bucket"},
+        "sideways": {"addressing": "sideways"},
     }.items():
         data = {**secret, **{key: base64.b64encode(value.encode()).decode() for key, value in changes.items()}}
         jobs.cluster.apply(
@@ -206,6 +236,41 @@ def test_a_job_that_can_never_run_is_refused_when_it_is_applied(jobs: Jobs, spec
     assert [word for word in words if word not in str(refusal.value)] == [], str(refusal.value)
 
 
+def evict(jobs: Jobs, pod: str) -> None:
+    """Ask for a pod's place, as `kubectl drain` does."""
+    metadata = {"name": pod, "namespace": jobs.namespace}
+    eviction = json.dumps({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata})
+    jobs.cluster.kubectl("create", "--raw", f"/api/v1/namespaces/{jobs.namespace}/pods/{pod}/eviction", "-f", "-", stdin=eviction)
+
+
+def terminate(jobs: Jobs, pod: str) -> None:
+    """Tell the launcher to stop, as whoever ends containers does, though the pod is to stay."""
+    jobs.kubectl("exec", pod, "-c", "trainer", "--", "python3", "-c", "import os; os.kill(1, 15)")
+
+
+@pytest.mark.parametrize(("name", "end", "reason"), [("evicted", evict, "Evicted"), ("terminated", terminate, "Terminated")])
+def test_a_run_that_is_ended_from_outside_says_how(jobs: Jobs, name: str, end: Callable[[Jobs, str], None], reason: str) -> None:
+    jobs.submit(
+        name,
+        "import time\nprint('up', flush=True)\nwhile True:\n    time.sleep(1)\n",
+        terminationGracePeriodSeconds=2,
+        retry={"infrastructure": 0},
+    )
+    jobs.wait_for_phase(name, "Running")
+    eventually(lambda: "up" in jobs.log(name) or None, lambda: "the script runs")
+    end(jobs, f"{name}-chief-0")
+    failure = jobs.wait(name)["failure"]
+    assert (failure["reason"], failure["cause"]) == (reason, "Infrastructure"), json.dumps(failure, indent=1)
+
+
+def test_a_pod_of_somebody_else_under_the_name_of_the_jobs_is_left_alone(jobs: Jobs) -> None:
+    # Never placed, so that nothing of it has to run.
+    jobs.cluster.apply(jobs.plain_pod("taken-chief-0", schedulingGates=[{"name": "example.org/never"}]))
+    jobs.submit("taken", "pass\n")
+    assert jobs.wait("taken")["failure"]["reason"] == "NameConflict"
+    assert "deletionTimestamp" not in json.loads(jobs.kubectl("get", "pod", "taken-chief-0", "-o", "json"))["metadata"]
+
+
 def test_a_pod_deleted_by_hand_fails_a_job_without_retries_and_says_so(jobs: Jobs) -> None:
     jobs.submit(
         "pod-deleted",
@@ -219,7 +284,7 @@ def test_a_pod_deleted_by_hand_fails_a_job_without_retries_and_says_so(jobs: Job
     assert status["failure"]["reason"] == "PodDeleted"
     left = [container for pod in jobs.pods("pod-deleted") for container in pod["status"]["containerStatuses"]]
     assert [container for container in left if "terminated" not in container["state"]] == []
-    eventually(lambda: None if jobs.pods("pod-deleted") else True, lambda: "the pod is gone", 30)
+    eventually(lambda: None if jobs.pods("pod-deleted") else True, lambda: "the pod is gone")
 
 
 def test_a_pod_deleted_by_hand_is_followed_by_another_attempt_that_goes_on_from_the_checkpoint(jobs: Jobs) -> None:
@@ -239,7 +304,7 @@ else:
     folder = f"${{bucket}}/{jobs.namespace}/checkpoints"
     jobs.submit("again", script, terminationGracePeriodSeconds=2, checkpoints={"path": folder, "intervalSeconds": 5})
     jobs.wait_for_phase("again", "Running")
-    eventually(lambda: jobs.status("again").get("checkpoint", {}).get("saved"), lambda: "a checkpoint is in the bucket", 60)
+    eventually(lambda: jobs.status("again").get("checkpoint", {}).get("saved"), lambda: "a checkpoint is in the bucket")
     jobs.kubectl("delete", "pod", "again-chief-0", "--wait=false")
     jobs.wait_for_phase("again", "Restarting")
     status = jobs.wait("again", "Succeeded")

@@ -24,9 +24,10 @@ tf.queue.FIFOQueue(1, ["float32"]).dequeue()
 """
 """Waits in native code, with all of TensorFlow's threads idle."""
 RESTS = """
-import time
+import os, time
 print("up", flush=True)
-time.sleep(60)
+while not os.path.exists("/tmp/go"):
+    time.sleep(1)
 print("done", flush=True)
 """
 
@@ -54,7 +55,8 @@ def test_a_script_that_rests_longer_than_it_should_is_told_and_goes_on_where_the
     told = jobs.wait_until("rests", lambda status: bool(status.get("notes")), "it is told")
     [note] = told["notes"]
     assert note["reason"] == "ScriptHung"
-    assert "It waits at script.py, line 4" in note["message"]
+    assert "It waits at script.py, line 5" in note["message"]
+    jobs.kubectl("exec", "rests-chief-0", "-c", "trainer", "--", "python3", "-c", "open('/tmp/go', 'w')")
     assert jobs.wait("rests")["phase"] == "Succeeded"
     events = jobs.kubectl("get", "events", "--field-selector=involvedObject.name=rests,reason=ScriptHung", "-o", "name")
     assert len(events.splitlines()) == 1

@@ -95,7 +95,7 @@ def stopped(cluster: Cluster) -> Iterator[Cluster]:
     name = operator(cluster)
     cluster.kubectl("-n", NAMESPACE, "scale", "deploy", name, "--replicas=0")
     pods = ["-n", NAMESPACE, "pods", "-l", "app.kubernetes.io/component=operator"]
-    eventually(lambda: None if cluster.items(*pods) else True, lambda: "the operator's pod is gone", 60)
+    eventually(lambda: None if cluster.items(*pods) else True, lambda: "the operator's pod is gone")
     yield cluster
     start(cluster)
 
@@ -142,7 +142,7 @@ def test_a_running_job_is_suspended_and_another_deleted_though_the_operator_was_
 def test_killed_at_any_moment_of_a_job_it_makes_one_pod_and_tells_the_truth(jobs: Jobs, cluster: Cluster, moment: int) -> None:
     if not cluster.target.local:
         pytest.skip("the operator's process is not on this machine")
-    eventually(lambda: processes() or None, lambda: "the operator runs", 60)
+    eventually(lambda: processes() or None, lambda: "the operator runs")
     uids: set[str] = set()
     restarts = ready_operator(cluster)["status"]["containerStatuses"][0]["restartCount"]
     name = f"killed-{moment}"

@@ -91,16 +91,16 @@ def test_a_namespace_with_a_quota_on_cpu_limits_runs_what_fits_and_says_what_it_
     small = {"cpu": "50m", "memory": "512Mi", "workspace": "1Gi"}
     try:
         jobs.submit("unlimited", "print('hello')\n", resources=small)
-        status = jobs.wait_until("unlimited", lambda found: found.get("pending", {}).get("reason") == "LimitRequired", "told", 15)
+        status = jobs.wait_until("unlimited", lambda found: found.get("pending", {}).get("reason") == "LimitRequired", "told")
         assert "limits.cpu" in status["pending"]["message"]
         assert "spec.resources.cpuLimit" in status["pending"]["message"]
         jobs.submit("too-large", "print('hello')\n", resources={**small, "cpuLimit": 3})
-        jobs.wait_until("too-large", lambda found: found.get("pending", {}).get("reason") == "QuotaTooSmall", "told", 15)
+        jobs.wait_until("too-large", lambda found: found.get("pending", {}).get("reason") == "QuotaTooSmall", "told")
         jobs.submit("fits", "import os\nprint('threads', os.environ['OMP_NUM_THREADS'])\n", resources={**small, "cpuLimit": "500m"})
         assert jobs.wait("fits")["phase"] == "Succeeded"
         assert "threads 1" in jobs.log("fits")
     finally:
         jobs.kubectl("delete", "resourcequota", "team")
-    # Long after the first try, and within ten seconds of the cause being gone.
-    jobs.wait_until("unlimited", lambda found: "pods" in found or found.get("phase") != "Pending", "it is tried again", 15)
+    # Long after the first try, and not as long after the cause is gone: the delays are bounded.
+    jobs.wait_until("unlimited", lambda found: "pods" in found or found.get("phase") != "Pending", "it is tried again", 60)
     assert jobs.wait("unlimited")["phase"] == "Succeeded"

@@ -12,10 +12,14 @@ from demo.console import quiet
 from demo.install import helm_command
 
 
-def wait_for(jobs: Jobs, name: str, reason: str) -> str:
-    """Return what a job says when it waits for that reason."""
-    status = jobs.wait_until(name, lambda status: status.get("pending", {}).get("reason") == reason, f"it waits for {reason}")
-    return str(status["pending"]["message"])
+def wait_for(jobs: Jobs, name: str, reason: str, words: str = "") -> str:
+    """Return what a job says when it waits for that reason, and says so in those words: at first there may be only the scheduler's."""
+
+    def told(status: Object) -> bool:
+        pending = status.get("pending", {})
+        return pending.get("reason") == reason and words in pending["message"]
+
+    return str(jobs.wait_until(name, told, f"it waits for {reason}: {words}")["pending"]["message"])
 
 
 @pytest.fixture
@@ -32,31 +36,54 @@ def test_a_job_that_asks_for_a_thousand_cpus_is_told_what_the_node_has(jobs: Job
 
 
 def test_a_job_that_asks_for_a_gpu_where_there_is_none_is_told_so(jobs: Jobs) -> None:
-    jobs.submit("gpu", "pass", resources={**SMALL, "gpus": 1})
-    assert "no node offers nvidia.com/gpu, of which spec.resources.gpus asks for 1" in wait_for(jobs, "gpu", "ResourceNotOffered")
+    # Not the usual one, which other tests have a node offer meanwhile.
+    jobs.submit("gpu", "pass", resources={**SMALL, "gpus": 1, "gpuResource": "tftraining.test/none"})
+    assert "no node offers tftraining.test/none, of which spec.resources.gpus asks for 1" in wait_for(jobs, "gpu", "ResourceNotOffered")
+
+
+@pytest.fixture
+def device(cluster: Cluster, node: Object) -> Iterator[str]:
+    """Let the node offer one device, which no other test asks for, and return its name."""
+    name, device = node["metadata"]["name"], "tftraining.test/device"
+    path = "/status/capacity/" + device.replace("/", "~1")
+
+    def patch(operation: dict[str, str]) -> None:
+        cluster.kubectl("patch", "node", name, "--subresource=status", "--type=json", "-p", json.dumps([{"path": path, **operation}]))
+
+    patch({"op": "add", "value": "1"})
+    try:
+        eventually(lambda: cluster.get("node", name)["status"]["allocatable"].get(device), lambda: f"{name} offers {device}")
+        yield device
+    finally:
+        patch({"op": "remove"})
 
 
 def test_a_device_that_another_pod_has_is_told_with_what_is_free_and_starts_the_job_when_it_is(
-    cluster: Cluster, jobs: Jobs, node: Object
+    jobs: Jobs, node: Object, device: str
 ) -> None:
-    device = "tftraining.test/device"
-    name = node["metadata"]["name"]
-    path = "/status/capacity/" + device.replace("/", "~1")
-    cluster.kubectl(
-        "patch", "node", name, "--subresource=status", "--type=json", "-p", json.dumps([{"op": "add", "path": path, "value": "1"}])
-    )
+    resources = {**SMALL, "gpus": 1, "gpuResource": device}
+    jobs.submit("first", "import time; time.sleep(600)", resources=resources, terminationGracePeriodSeconds=1)
+    jobs.wait_until("first", lambda status: status.get("phase") == "Running", "the first runs")
+    jobs.submit("second", "pass", resources=resources)
+    free = f"1 of {device}, and the most that is free on one node is 0 of 1 {device} ({node['metadata']['name']})"
+    wait_for(jobs, "second", "Unschedulable", free)
+    jobs.kubectl("delete", "tftj", "first")
+    assert jobs.wait("second", seconds=300)["phase"] == "Succeeded"
+
+
+def test_a_run_whose_place_goes_to_a_pod_of_higher_priority_says_so(cluster: Cluster, jobs: Jobs, device: str) -> None:
+    resources = {**SMALL, "gpus": 1, "gpuResource": device}
+    jobs.submit("gives-way", "import time; time.sleep(600)", resources=resources, terminationGracePeriodSeconds=1, retry={"preemption": 0})
+    jobs.wait_for_phase("gives-way", "Running")
+    high = f"high-{jobs.namespace}"
+    cluster.apply({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": high}, "value": 1000})
     try:
-        resources = {**SMALL, "gpus": 1, "gpuResource": device}
-        eventually(lambda: cluster.get("node", name)["status"]["allocatable"].get(device), lambda: f"{name} offers {device}")
-        jobs.submit("first", "import time; time.sleep(600)", resources=resources)
-        jobs.wait_until("first", lambda status: status.get("phase") == "Running", "the first runs")
-        jobs.submit("second", "pass", resources=resources)
-        message = wait_for(jobs, "second", "Unschedulable")
-        assert f"1 of {device}, and the most that is free on one node is 0 of 1 {device} ({name})" in message
-        jobs.kubectl("delete", "tftj", "first")
-        assert jobs.wait("second", seconds=300)["phase"] == "Succeeded"
+        cluster.apply(jobs.plain_pod("takes-it", {device: "1"}, priorityClassName=high))
+        failure = jobs.wait("gives-way")["failure"]
+        assert (failure["reason"], failure["cause"]) == ("Preempted", "Preemption"), json.dumps(failure, indent=1)
     finally:
-        cluster.kubectl("patch", "node", name, "--subresource=status", "--type=json", "-p", json.dumps([{"op": "remove", "path": path}]))
+        cluster.kubectl("delete", "priorityclass", high)
+        jobs.kubectl("delete", "pod", "takes-it", "--ignore-not-found")
 
 
 def test_a_job_that_only_a_tainted_node_could_take_is_told_the_taint(cluster: Cluster, jobs: Jobs, node: Object) -> None:
@@ -64,9 +91,7 @@ def test_a_job_that_only_a_tainted_node_could_take_is_told_the_taint(cluster: Cl
     cluster.kubectl("taint", "node", name, taint)
     try:
         jobs.submit("tainted", "pass")
-        wait_for(jobs, "tainted", "NodesTainted")
-        # The scheduler does not name it; what the nodes say follows.
-        jobs.wait_until("tainted", lambda status: taint in status["pending"]["message"], f"it tells of {taint}")
+        wait_for(jobs, "tainted", "NodesTainted", taint)
     finally:
         cluster.kubectl("taint", "node", name, f"{taint}-")
     assert jobs.wait("tainted", seconds=300)["phase"] == "Succeeded"
@@ -77,7 +102,7 @@ def test_a_job_for_which_the_node_is_cordoned_waits_for_it(cluster: Cluster, job
     cluster.kubectl("cordon", name)
     try:
         jobs.submit("cordoned", "pass")
-        assert f"{name} (cordoned); it starts by itself" in wait_for(jobs, "cordoned", "NodesNotReady")
+        wait_for(jobs, "cordoned", "NodesNotReady", f"{name} (cordoned); it starts by itself")
     finally:
         cluster.kubectl("uncordon", name)
     assert jobs.wait("cordoned", seconds=300)["phase"] == "Succeeded"

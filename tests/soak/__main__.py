@@ -76,7 +76,7 @@ def main() -> int:
             played = Played(plane, NAMESPACE)
             played.install_definition()
             played.create_namespace()
-            with FaultProxy(plane) as proxy, Operator(proxy, NAMESPACE, Path(folder)) as operator:
+            with FaultProxy(plane) as proxy, Operator(proxy, NAMESPACE, Path(folder), forked=False) as operator:
                 operator.start()
                 rows = asyncio.run(_soak(plane, proxy, operator, options))
                 page = _page(rows, options)

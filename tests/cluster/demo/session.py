@@ -14,8 +14,8 @@ from demo.console import Console, quiet, side_by_side
 from demo.install import bring_up
 from demo.target import REPOSITORY, Target, cluster_tool
 
-WAITING = 2
-"""Tests at once beside one for each core: as many groups as the tests of the cluster are in, which mostly wait for it."""
+WAITING = 4
+"""Tests at once beside one for each core: one for each group of tests of the cluster, and one more: all tests wait at times."""
 
 
 def run_tests(console: Console, target: Target, *, whole: bool = False) -> int:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import signal
-import ssl
 import subprocess
 import sys
+import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,13 +16,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
+import urllib3
 import yaml
+import zygote
 from controlplane import ControlPlane, free_port
 from faults import FaultProxy
 from played_kubelet import Object, ended, running
+from zygote import Forked
 
 ROOT = Path(__file__).parents[3]
-_PROGRAM = [sys.executable, "-m", "tftraining_operator"]
+_PROGRAM = ["-m", "tftraining_operator"]
+_LEAN = """
+from tftraining_operator.runtime.memory import lean_imports
+with lean_imports():
+    import kopf
+"""
 _WRONG_CLOCK = """
 import sys, time
 right = time.time
@@ -43,14 +51,21 @@ class RefusedError(Exception):
 
 
 def until(probe: Callable[[], Found | None], what: str, seconds: float = 30) -> Found:
-    """Return the first value that is not None or False, asked every 20 ms until the deadline."""
+    """Return the first value that is not None or False, asked every 50 ms until the deadline."""
     deadline = time.monotonic() + seconds
     while True:
         found = probe()
         if found:
             return found
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.02)
+        time.sleep(0.05)
+
+
+@functools.cache
+def _administrator(pki: Path) -> urllib3.PoolManager:
+    """Return connections that stay open: a test that waits asks forty times a second, and a handshake costs more than an answer."""
+    certificates = {"ca_certs": str(pki / "ca.crt"), "cert_file": str(pki / "admin.crt"), "key_file": str(pki / "admin.key")}
+    return urllib3.PoolManager(**certificates, timeout=30, retries=False)
 
 
 @dataclass(slots=True)
@@ -71,17 +86,12 @@ class Played:
         as_user: str = "",
     ) -> Object:
         """Make one request and return the answer. `as_user` is whose rights count; by default the administrator's."""
-        trust = ssl.create_default_context(cafile=str(self.plane.pki / "ca.crt"))
-        trust.load_cert_chain(self.plane.pki / "admin.crt", self.plane.pki / "admin.key")
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trust))
-        data = None if body is None else json.dumps(body).encode()
+        data = None if body is None else json.dumps(body)
         headers = {"Content-Type": content, "Accept": accept} | ({"Impersonate-User": as_user} if as_user else {})
-        request = urllib.request.Request(self.plane.server + path, data=data, method=method, headers=headers)
-        try:
-            with opener.open(request, timeout=30) as answer:
-                return dict(json.load(answer))
-        except urllib.error.HTTPError as error:
-            raise RefusedError(error.code, error.read().decode()) from error
+        answer = _administrator(self.plane.pki).request(method, self.plane.server + path, body=data, headers=headers)
+        if answer.status >= 400:
+            raise RefusedError(answer.status, answer.data.decode())
+        return dict(answer.json())
 
     @property
     def pods_path(self) -> str:
@@ -197,7 +207,9 @@ class Played:
 class Operator:
     """The operator's process. `namespace` is what it watches and where its Lease lies, `ahead_seconds` how wrong its machine's clock is.
 
-    `settings` is what its configuration has beside what every test needs.
+    `settings` is what its configuration has beside what every test needs. `start_seconds` is how long it took until it led, the last time
+    that this was waited for: a machine that is busy then is not faster afterwards. It is `forked` from a process that has imported it,
+    but where its clock is wrong.
     """
 
     proxy: FaultProxy
@@ -206,8 +218,10 @@ class Operator:
     identity: str = "one"
     ahead_seconds: float = 0.0
     settings: Object = field(default_factory=dict)
-    process: subprocess.Popen[bytes] | None = None
+    forked: bool = True
+    process: subprocess.Popen[bytes] | Forked | None = None
     port: int = field(default_factory=free_port)
+    start_seconds: float = 0.0
 
     def __enter__(self) -> Operator:
         """Write the configuration."""
@@ -242,21 +256,22 @@ class Operator:
     def start(self, *, wait: bool = True) -> None:
         """Start the process and, if asked to, wait until it leads."""
         self.kill()
+        begin = time.monotonic()
         argv = ["run", "--config", f"{self.folder}/{self.identity}.yaml", "--kubeconfig", f"{self.folder}/{self.identity}.kubeconfig"]
         environment = {"POD_NAME": self.identity, "PATH": "/usr/bin:/bin"}
         with (self.folder / f"{self.identity}.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", _WRONG_CLOCK.format(self.ahead_seconds), *argv] if self.ahead_seconds else [*_PROGRAM, *argv],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+            if self.forked and not self.ahead_seconds:
+                self.process = zygote.of("operator", _LEAN).start([*_PROGRAM, *argv], environment, log)
+            else:
+                program = ["-c", _WRONG_CLOCK.format(self.ahead_seconds)] if self.ahead_seconds else _PROGRAM
+                command = [sys.executable, *program, *argv]
+                self.process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         if wait:
             try:
                 until(lambda: "tftraining_leader 1.0" in self.page("metrics"), "the operator leads", 40)
             except AssertionError as error:
                 raise AssertionError(f"{error}; its log:\n{self.log()}") from error
+            self.start_seconds = time.monotonic() - begin
 
     def page(self, route: str) -> str:
         """Return what a route of the operator answers, empty if it does not."""
@@ -279,7 +294,7 @@ class Operator:
         assert self.process is not None
         begin = time.monotonic()
         self.process.terminate()
-        assert self.process.wait(10) == 0
+        assert self.process.wait(60) == 0
         self.process = None
         return time.monotonic() - begin
 
@@ -294,6 +309,48 @@ class Operator:
         """Return what the process said."""
         path = self.folder / f"{self.identity}.log"
         return path.read_text() if path.exists() else ""
+
+
+def settle(proxy: FaultProxy, seconds: float = 1.5) -> list[tuple[str, str]]:
+    """Return the writes made once nothing was written for a while: that nothing happens shows only in time."""
+    deadline, quiet_since, seen = time.monotonic() + 20, time.monotonic(), len(proxy.written())
+    while time.monotonic() - quiet_since < seconds:
+        assert time.monotonic() < deadline, f"never quiet: {proxy.written()[-5:]}"
+        if len(proxy.written()) != seen:
+            quiet_since, seen = time.monotonic(), len(proxy.written())
+        time.sleep(0.05)
+    return proxy.written()
+
+
+class Killed:
+    """An operator that is killed after its k-th write from now on, and started again by whoever waits for something then."""
+
+    def __init__(self, operator: Operator, proxy: FaultProxy, k: int) -> None:
+        self._operator = operator
+        self._killed = threading.Event()
+        written = len(proxy.written())
+
+        def kill(_: int) -> None:
+            if len(proxy.written()) - written == k and not self._killed.is_set():
+                self._killed.set()
+                operator.kill()
+
+        proxy.after = kill
+
+    def until(self, probe: Callable[[], Any], what: str) -> Any:
+        """Return the first value of the probe that is not None or False."""
+
+        def check() -> Any:
+            if self._killed.is_set() and self._operator.process is None:
+                self._operator.start()
+            return probe()
+
+        return until(check, what, 60)
+
+    def and_back(self) -> None:
+        """Wait until it was killed, and is there again."""
+        self.until(self._killed.is_set, "it was killed")
+        self.until(lambda: self._operator.process is not None, "it is back")
 
 
 def add_node(played: Played, name: str, *, cpu: str = "4", memory: str = "16Gi", gpus: int = 0, **spec: Any) -> None:

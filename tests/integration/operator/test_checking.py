@@ -100,7 +100,7 @@ def of_check(pod: Object) -> bool:
 
 def check_pod(played: Played) -> Object:
     """Return the pod of the check as soon as it is there."""
-    return until(lambda: next(filter(of_check, played.pods()), None), "the job is checked", 30)
+    return until(lambda: next(filter(of_check, played.pods()), None), "the job is checked", 60)
 
 
 def preflight(played: Played) -> Object:
@@ -184,7 +184,7 @@ def test_a_cluster_that_takes_no_pod_of_a_check_costs_no_job_anything(operator: 
 
     proxy.judge = judge
     submit(played)
-    until(lambda: refused, "the check was tried", 20)
+    until(lambda: refused, "the check was tried", 60)
     operator_writes = len(proxy.written())
     until(lambda: "not checked while it waits" in operator.log(), "the log says so")
     assert pending(played, "iris")["reason"] == "ResourceNotOffered"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from control import Operator, Played, RefusedError, until
+from control import Killed, Operator, Played, RefusedError, settle, until
 from faults import HANG, Fault, FaultProxy
 from played_kubelet import Object, ended, evicted, fetching, publishing, running
 from tftrainer.messages import contract
@@ -23,17 +22,6 @@ def finish(played: Played, name: str, exit_code: int = 0, attempt_suffix: str = 
     played.run(pod)
     played.wait_for_phase(name, "Running")
     played.end(pod, exit_code)
-
-
-def settle(proxy: FaultProxy, seconds: float = 1.5) -> list[tuple[str, str]]:
-    """Return the writes made once nothing was written for a while: that nothing happens shows only in time."""
-    deadline, quiet_since, seen = time.monotonic() + 20, time.monotonic(), len(proxy.written())
-    while time.monotonic() - quiet_since < seconds:
-        assert time.monotonic() < deadline, f"never quiet: {proxy.written()[-5:]}"
-        if len(proxy.written()) != seen:
-            quiet_since, seen = time.monotonic(), len(proxy.written())
-        time.sleep(0.05)
-    return proxy.written()
 
 
 def test_a_job_gets_its_pod_runs_and_succeeds_with_at_most_six_writes(operator: Operator, played: Played, proxy: FaultProxy) -> None:
@@ -95,37 +83,6 @@ def test_what_has_to_be_known_of_the_outputs_is_in_the_status_and_told_in_one_ev
     assert [(event["type"], event["note"]) for event in events if event["reason"] == "OutputsIncomplete"] == [
         ("Warning", "2 files were written outside of ${bucket}: model.h5.")
     ]
-
-
-class Killed:
-    """An operator that is killed after its k-th write from now on, and started again by whoever waits for something then."""
-
-    def __init__(self, operator: Operator, proxy: FaultProxy, k: int) -> None:
-        self._operator = operator
-        self._killed = threading.Event()
-        written = len(proxy.written())
-
-        def kill(_: int) -> None:
-            if len(proxy.written()) - written == k and not self._killed.is_set():
-                self._killed.set()
-                operator.kill()
-
-        proxy.after = kill
-
-    def until(self, probe: Callable[[], Any], what: str) -> Any:
-        """Return the first value of the probe that is not None or False."""
-
-        def check() -> Any:
-            if self._killed.is_set() and self._operator.process is None:
-                self._operator.start()
-            return probe()
-
-        return until(check, what, 60)
-
-    def and_back(self) -> None:
-        """Wait until it was killed, and is there again."""
-        self.until(self._killed.is_set, "it was killed")
-        self.until(lambda: self._operator.process is not None, "it is back")
 
 
 @pytest.mark.parametrize("k", range(1, 7))
@@ -527,15 +484,15 @@ def test_garbage_on_our_pod_and_a_forged_status_change_nothing(operator: Operato
     played.wait_for_phase("forged", "Succeeded")
 
 
-def test_told_to_stop_it_is_gone_within_two_seconds_and_the_next_one_leads_at_once(
+def test_told_to_stop_it_is_gone_about_as_soon_as_it_was_there_and_the_next_one_leads_at_once(
     operator: Operator, proxy: FaultProxy, played: Played, tmp_path: Path
 ) -> None:
     with Operator(proxy, played.namespace, tmp_path, identity="two") as second:
         second.start(wait=False)
         until(lambda: second.page("readyz") == "ok", "the second is ready")
         assert "tftraining_leader 0.0" in second.page("metrics")
-        assert operator.terminate() < 2
-        until(lambda: "tftraining_leader 1.0" in second.page("metrics"), "the second leads without waiting for the lease to expire", 5)
+        assert operator.terminate() < 4 + operator.start_seconds
+        until(lambda: "tftraining_leader 1.0" in second.page("metrics"), "the second leads without waiting for the lease to expire", 12)
         played.submit("handed-over")
         played.wait_for_pod("handed-over-chief-0")
 
@@ -546,7 +503,7 @@ def test_idle_it_writes_only_its_lease(operator: Operator, played: Played, proxy
     played.wait_for_phase("before", "Succeeded")
     settle(proxy)
     proxy.writes.clear()
-    until(lambda: len([item for item in proxy.writes if "/leases" in item[1]]) >= 4, "the lease is renewed", 20)
+    until(lambda: len([item for item in proxy.writes if "/leases" in item[1]]) >= 4, "the lease is renewed", 60)
     assert proxy.written() == []
 
 
@@ -592,7 +549,7 @@ def test_a_quota_is_told_by_what_it_demands_and_the_job_runs_within_seconds_once
     refusals = _tries(operator)
     until(lambda: _tries(operator) >= refusals + 8, "it is tried again", 60)
     limit("8")
-    until(lambda: [pod for pod in played.pods() if pod["metadata"]["name"] == "limited-chief-0"], "the pod is made", 10)
+    until(lambda: [pod for pod in played.pods() if pod["metadata"]["name"] == "limited-chief-0"], "the pod is made")
 
 
 def _waits_for(played: Played, job: str, reason: str) -> str:
@@ -686,7 +643,7 @@ def test_a_process_that_was_asleep_while_another_took_its_lease_writes_nothing_m
     time.sleep(10.5)  # the time after which it may not trust its lease any more
     before = len(proxy.written())
     operator.process.send_signal(signal.SIGCONT)
-    assert operator.ended(10) == 75
+    assert operator.ended(60) == 75
     assert proxy.written()[before:] == []
     assert played.pods() == []
 
@@ -697,7 +654,7 @@ def test_a_watch_that_cannot_go_on_ends_the_process_and_the_next_one_takes_over(
     # It leads before it watches: a watch not yet open cannot be broken.
     until(lambda: proxy.watching == 2, "jobs and pods are watched")
     proxy.break_watches()
-    assert operator.ended(20) != 0
+    assert operator.ended(60) != 0
     assert "the process ends" in operator.log()
     played.submit("next")
     operator.start()

@@ -35,7 +35,7 @@ def test_with_the_rights_of_the_chart_jobs_run_are_suspended_and_end_and_nothing
     played.wait_for_pod("stops-chief-0")
     played.change("stops", suspend=True)
     until(lambda: all(pod["metadata"].get("deletionTimestamp") for pod in played.pods() if "stops" in pod["metadata"]["name"]), "it goes")
-    assert limited.terminate() < 2
+    assert limited.terminate() < 4 + limited.start_seconds
     limited.start()
     for refused in ('code="403"', 'code="401"', "forbidden"):
         assert refused not in limited.page("metrics") + limited.log()

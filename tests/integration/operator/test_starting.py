@@ -33,14 +33,14 @@ def test_where_the_definition_comes_after_the_operator_jobs_are_watched_all_the_
     with FaultProxy(undefined.plane) as proxy, Operator(proxy, undefined.namespace, tmp_path) as operator:
         operator.start(wait=False)
         until(lambda: "the definition does not fit" in operator.log(), "it has asked for the definition")
-        assert operator.terminate() < 5, "it can be told to stop meanwhile"
+        assert operator.terminate() < 30, "it can be told to stop meanwhile"
         operator.start(wait=False)
         until(lambda: operator.log().count("the definition does not fit") == 2, "it has asked again")
         undefined.install_definition()
         until(lambda: "tftraining_leader 1.0" in operator.page("metrics"), "it leads")
         for name in ("first", "second"):
             undefined.submit(name)
-            until(lambda name=name: [pod for pod in undefined.pods() if name in pod["metadata"]["name"]], "the watch tells of it", 8)
+            until(lambda name=name: [pod for pod in undefined.pods() if name in pod["metadata"]["name"]], "the watch tells of it", 20)
 
 
 def test_a_watched_namespace_that_is_gone_stops_nothing_in_the_others_and_is_taken_up_when_it_is_back(

@@ -15,9 +15,9 @@ import msgspec
 
 if TYPE_CHECKING:
     from tftrainer.messages.contract import Plan
+    from zygote import Forked
 
     from tests.integration.trainer.pods import Pod
-    from tests.integration.trainer.zygote import Forked
 
 
 PART = 8 * 1024**2
@@ -44,7 +44,7 @@ class Hurry(msgspec.Struct, frozen=True):
 
 def start(pod: Pod, phase: str, plan: Plan, hurry: Hurry | None = None) -> Forked:
     """Start a phase of the pod; `Pod.end` waits for it."""
-    from tests.integration.trainer import zygote
+    import zygote
 
     return zygote.of(phase).start([__file__, msgspec.json.encode(hurry or Hurry()).decode(), phase], pod.environment(plan))
 

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import zygote
 from localcluster import binaries
 from localcluster.failure import ClusterError
 from minio import Minio
@@ -25,8 +26,6 @@ from tftrainer.messages import contract
 from tftrainer.messages.contract import FetchReport, Plan, PublishReport, ReportT
 from urllib3 import PoolManager, Retry, Timeout
 from urllib3.exceptions import HTTPError
-
-from tests.integration.trainer import zygote
 
 Process = subprocess.Popen[str] | zygote.Forked
 """A running phase."""
@@ -164,7 +163,7 @@ def running_server(
     finally:
         process.terminate()
         try:
-            process.wait(20)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -354,7 +354,7 @@ def test_a_store_that_takes_requests_and_never_answers_is_given_up(faulty: tuple
         impatient.read("a", 100)
     assert caught.value.failure.reason is Reason.STORAGE_UNAVAILABLE
     assert "does not answer" in caught.value.failure.message
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 40
 
 
 @pytest.mark.parametrize("code", [429, 500, 503])

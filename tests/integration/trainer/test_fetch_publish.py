@@ -420,7 +420,7 @@ def test_a_trainer_killed_without_a_word_is_noticed_at_once_and_never_a_success(
     ended = pod.end(publisher)
     report = ended.report(contract.PublishReport)
     assert (ended.code, report.succeeded, report.failure) == (0, False, None)
-    assert ended.seconds < 5
+    assert ended.seconds < 30
 
 
 def test_links_sockets_and_reserved_names_are_listed_and_never_uploaded(
@@ -645,7 +645,7 @@ def test_a_reader_of_the_bucket_sees_the_log_while_the_script_runs(pod: Pod, pla
     assert [(part["offset"], part["size"]) for part in index["streams"]["stdout"]] == [(0, 6)]
     assert pod.server.get(pod.bucket, f"{logs}live/{index['streams']['stdout'][0]['name']}") == b"first\n"
     flag.touch()
-    assert launcher.wait(20) == 0
+    assert launcher.wait(60) == 0
     ended = pod.end(publisher)
     assert ended.report(contract.PublishReport).succeeded, ended.output
     assert pod.server.get(pod.bucket, f"{logs}stdout.log") == b"first\nlast\n"

@@ -164,7 +164,7 @@ def test_a_reader_of_errors_that_went_away_keeps_neither_the_report_nor_the_code
     process.stdout.readline()
     process.stderr.close()
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=20) == 143
+    assert process.wait(timeout=60) == 143
     report = contract.decode_report((pod.workspace / ".tftraining" / contract.RESULT_NAME).read_text(), RunReport)
     assert report.failure is not None
     assert report.failure.reason == Reason.TERMINATED

@@ -36,7 +36,7 @@ def launched(pod: Pod, plan: Plan, script: str) -> subprocess.Popen[bytes]:
 def test_a_success_is_published_as_one_whatever_the_script_has_made_of_the_marks(pod: Pod, plan: Plan, way: str) -> None:
     script = f"import os, shutil\nopen('../bucket/model', 'w').write('x')\nmarks = '../.tftraining'\n{WAYS[way]}\n"
     process = launched(pod, plan, script)
-    assert process.wait(timeout=30) == 0
+    assert process.wait(timeout=60) == 0
     ended, report = pod.publish(plan)
     assert (report.failure, report.succeeded, report.objects) == (None, True, 1), ended.output
 
@@ -48,7 +48,7 @@ def test_a_kill_of_the_launcher_is_told_at_once_though_the_script_has_removed_th
     assert process.stdout is not None
     process.stdout.readline()
     process.kill()
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
     ended = pod.end(pod.start("publish", plan), seconds=30)
     report = ended.report(PublishReport)
     assert (report.failure, report.succeeded) == (None, False), ended.output

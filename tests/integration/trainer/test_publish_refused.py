@@ -136,7 +136,7 @@ def test_a_store_that_stops_to_answer_or_is_busy_for_ever_is_given_up_after_two_
     assert len(there) >= 20 - upload.FILES_AT_ONCE
     assert failures
     assert len(asked) <= 20 + 3 * upload.FILES_AT_ONCE
-    assert seconds < 20
+    assert seconds < 60
 
 
 def test_one_object_that_the_store_never_answers_for_does_not_have_the_store_given_up(

@@ -506,7 +506,7 @@ def test_a_script_that_is_interrupted_dies_of_it_as_by_hand(pod: Pod) -> None:
         assert each.stdout is not None
         each.stdout.readline()
         each.send_signal(signal.SIGINT)
-    by_hand.communicate(timeout=20)
+    by_hand.communicate(timeout=60)
     ran = pod.finish(process)
     assert (ran.code, ran.reason) == (128 - by_hand.returncode, Reason.TERMINATED)
     assert ran.code == 130
@@ -706,7 +706,7 @@ def test_the_command_for_stacks_brings_those_of_all_threads_into_the_log(
     wait_for(both_seen)
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
 
 
 def test_the_command_for_stacks_says_where_to_call_it_if_no_script_runs_there() -> None:
@@ -846,7 +846,7 @@ def test_a_reader_that_goes_away_neither_hangs_nor_fails_the_run(pod: Pod) -> No
     process = pod.start("import os\nfor _ in range(64): os.write(1, bytes(1 << 16))\n")
     assert process.stdout is not None
     process.stdout.close()
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=60) == 0
     assert (pod.workspace / "logs" / "stdout.log").stat().st_size == 64 << 16
 
 
@@ -854,7 +854,7 @@ def test_a_reader_that_does_not_read_does_not_keep_a_stop_from_coming_through(po
     process = pod.start("import os\nprint('ready', flush=True)\nwhile True: os.write(1, bytes(1 << 16))\n", grace_seconds=1)
     wait_for(lambda: (pod.workspace / "logs" / "stdout.log").exists() and (pod.workspace / "logs" / "stdout.log").stat().st_size > 1 << 16)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=30) == 143
+    assert process.wait(timeout=60) == 143
 
 
 def test_the_lock_is_held_while_the_script_runs_and_not_inherited_by_it(pod: Pod) -> None:
@@ -875,7 +875,7 @@ def test_the_lock_is_held_while_the_script_runs_and_not_inherited_by_it(pod: Pod
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         process.kill()
         wait_for(lambda: _free(lock.fileno()))
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
 
 
 def _free(lock: int) -> bool:
@@ -904,7 +904,7 @@ def test_a_stop_before_the_script_started_gives_128_and_the_signal_and_the_scrip
 def test_a_stop_during_the_launchers_own_imports_is_not_lost(pod: Pod, number: signal.Signals, code: int) -> None:
     file = pod.write("open('../bucket/ran', 'w')\n")
     process = _phase(pod, file, [*STOPPED_EARLY, str(int(number)), "run"])
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == code, err
     report = contract.decode_report((pod.root / "dev" / "termination-log").read_text(), RunReport)
     assert report.failure is not None
@@ -914,7 +914,7 @@ def test_a_stop_during_the_launchers_own_imports_is_not_lost(pod: Pod, number: s
 
 def test_the_script_starts_with_no_signal_held_back(pod: Pod) -> None:
     file = pod.write("import signal\nprint(signal.pthread_sigmask(signal.SIG_BLOCK, ()))\n")
-    out, err = _phase(pod, file, ["-m", "tftrainer", "run"]).communicate(timeout=20)
+    out, err = _phase(pod, file, ["-m", "tftrainer", "run"]).communicate(timeout=60)
     assert out == b"set()\n", err
 
 

@@ -163,7 +163,7 @@ def test_a_body_that_does_not_move_is_given_up(monkeypatch: pytest.MonkeyPatch, 
         began = time.monotonic()
         with pytest.raises(PhaseError) as caught:
             upload(store, tmp_path)
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 25
     assert caught.value.failure.reason is Reason.STORAGE_UNAVAILABLE
 
 
@@ -219,7 +219,7 @@ def test_what_trickles_longer_than_there_is_time_is_given_up_without_a_file(tmp_
     began = time.monotonic()
     with running(trickle, patience=Patience(until=began + 1.0)) as (_, store), pytest.raises(PhaseError) as caught:
         store.download(ObjectInfo("data/train.csv", len(DATA), "abc"), tmp_path / "file")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 25
     assert caught.value.failure.reason is Reason.PENDING_DEADLINE_EXCEEDED
     assert "s3://bucket/data/train.csv" in caught.value.failure.message
     assert "pendingDeadlineSeconds" in caught.value.failure.hint

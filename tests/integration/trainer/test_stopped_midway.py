@@ -18,7 +18,7 @@ from tests.integration.trainer.launched import Trainer, fetched, with_script
 from tests.integration.trainer.pods import IN_PARTS, Pod
 
 BIG = os.urandom(1 << 20) * 32
-SOON = 5.0
+SOON = 20.0
 """Seconds within which a stop has its effect; the whole grace period is 30."""
 
 

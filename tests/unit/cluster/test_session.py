@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,13 @@ def test_each_group_is_of_tests_that_there_are(shared: Any) -> None:
 
 
 def test_what_needs_one_thing_is_in_one_group_and_everything_else_alone(shared: Any) -> None:
-    group = shared.Groups._split_scope
-    assert group(None, "tests/cluster/test_operator.py::test_a[1]") == group(None, "tests/cluster/test_packages.py::test_b")
-    assert group(None, "tests/cluster/test_operator.py::test_a") != group(None, "tests/cluster/test_scripts.py::test_c[tf1/x.py]")
-    assert group(None, "tests/unit/a.py::test_d[1]") == "tests/unit/a.py::test_d[1]"
+    group = functools.partial(shared.Groups._split_scope, None)
+    assert group("tests/cluster/test_operator.py::test_a[1]") == group("tests/cluster/test_packages.py::test_b")
+    assert len({group(f"tests/cluster/test_{name}.py::test_c[tf1/x.py]") for name in ("operator", "scripts", "failures")}) == 3
+    assert group("tests/integration/operator/test_waiting.py::test_d[1]") == group("tests/integration/operator/test_waiting.py::test_e")
+    assert group("tests/integration/operator/test_waiting.py::test_d") != group("tests/integration/operator/test_upgrade.py::test_d")
+    for alone in ("tests/unit/a.py::test_f[1]", "tests/integration/operator/test_operator.py::test_g"):
+        assert group(alone) == alone
 
 
 @pytest.mark.thorough

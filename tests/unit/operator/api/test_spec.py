@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -23,21 +21,11 @@ from tftraining_operator.api import API_VERSION, KIND
 from tftraining_operator.api.fields import ARGUMENT_LIMIT, TOTAL_LIMIT, URI_LIMIT
 from tftraining_operator.api.spec import MUTABLE, File, Spec
 
+from tests.integration.api import tables
+from tests.integration.api.tables import ACCEPTED
 from tests.integration.api.variants import operator_takes, specs
 
-TABLES = Path(__file__).parents[3] / "integration" / "api"
-_REPEATED = re.compile(r"\{([0-9]+)[*](.)\}")
-
-
-def table(name: str) -> dict[str, Any]:
-    """Return the cases of a table, repetitions written out."""
-    text = (TABLES / name).read_text(encoding="utf-8")
-    read: dict[str, Any] = yaml.safe_load(_REPEATED.sub(lambda match: int(match[1]) * match[2], text))
-    return read
-
-
-ACCEPTED = table("accepted.yaml")
-REFUSED = {name: case for name, case in table("refused.yaml").items() if case.get("operator", True)}
+REFUSED = {name: case for name, case in tables.REFUSED.items() if case.get("operator", True)}
 
 
 @pytest.mark.parametrize("spec", ACCEPTED.values(), ids=ACCEPTED)

@@ -15,7 +15,7 @@ from tftraining_operator.core.records import Deletion, Plan
 from .given import CONFIGURATION, CREATED, POD_UID, Pod, job, seen
 
 NOW = CREATED + 3600
-ENDS: dict[str, dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "golden" / "ends.yaml").read_text())
+ENDS: dict[str, dict[str, Any]] = yaml.load((Path(__file__).parent / "golden" / "ends.yaml").read_text(), yaml.CSafeLoader)
 FINISHED = Plan(rule="finished")
 
 

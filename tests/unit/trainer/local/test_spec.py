@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,19 +20,12 @@ from tftrainer.local.rules import RULES
 from tftraining_operator.api import API_VERSION, KIND
 from tftraining_operator.api import fields as api_fields
 from tftraining_operator.api import spec as api
-from tftraining_operator.api.rules import Matches
+from tftraining_operator.api.rules import Keys, Matches
+
+from tests.integration.api.tables import ACCEPTED, REFUSED
 
 REPOSITORY = Path(__file__).parents[4]
 EXAMPLES = sorted((REPOSITORY / "examples").glob("*.yaml"))
-TABLES = {
-    name: yaml.safe_load(
-        re.sub(
-            r"\{([0-9]+)[*](.)\}", lambda found: int(found[1]) * found[2], (REPOSITORY / "tests/integration/api" / name).read_text("utf-8")
-        )
-    )
-    for name in ("accepted.yaml", "refused.yaml")
-}
-"""What a real API server is seen to accept and to refuse."""
 BOUNDS = {"min_length": "min_length", "max_length": "max_length", "ge": "ge", "le": "le"}
 
 
@@ -57,7 +49,8 @@ def bounds(metadata: Iterator[Any]) -> dict[str, Any]:
 
 
 def rules_of_api(metadata: list[Any]) -> list[tuple[str, str, bool]]:
-    return [(each.pattern, each.message, each.refuse) for each in metadata if isinstance(each, Matches)]
+    rules = [(each.pattern, each.message, each.refuse) for each in metadata if isinstance(each, Matches)]
+    return rules + [(each.pattern, f"a key {each.message}", False) for each in metadata if isinstance(each, Keys)]
 
 
 def described(hint: Any) -> tuple[set[Any], dict[str, Any], list[tuple[str, str, bool]], Any]:
@@ -76,6 +69,10 @@ def described(hint: Any) -> tuple[set[Any], dict[str, Any], list[tuple[str, str,
         if get_origin(plain) is tuple:
             kinds.add(tuple)
             item = get_args(plain)[0]
+        elif get_origin(plain) is dict:
+            kinds.add(dict)
+            key, item = get_args(plain)
+            rules += [(pattern, f"a key {message}", refuse) for pattern, message, refuse in described(key)[2]]
         elif get_origin(plain) is Annotated:
             inner = described(plain)
             kinds |= inner[0]
@@ -153,16 +150,16 @@ def job_file(spec: Any) -> bytes:
     return json.dumps(job).encode()
 
 
-@pytest.mark.parametrize("case", TABLES["accepted.yaml"])
+@pytest.mark.parametrize("case", ACCEPTED)
 def test_what_the_api_server_accepts_is_a_job_file(case: str) -> None:
-    job = parse(job_file(TABLES["accepted.yaml"][case]))
+    job = parse(job_file(ACCEPTED[case]))
     check_placeholders(job)
 
 
-@pytest.mark.parametrize("case", TABLES["refused.yaml"])
+@pytest.mark.parametrize("case", REFUSED)
 def test_what_the_api_server_refuses_is_refused_here(case: str) -> None:
     with pytest.raises(JobFileError):
-        check_placeholders(parse(job_file(TABLES["refused.yaml"][case]["spec"])))
+        check_placeholders(parse(job_file(REFUSED[case]["spec"])))
 
 
 def test_there_are_examples() -> None:

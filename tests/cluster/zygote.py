@@ -1,9 +1,9 @@
-"""Phases forked from a process that has imported them, so that a test does not wait for half a second of imports each time.
+"""Processes of the product forked from one that has imported them, so that a test does not wait for half a second of imports each time.
 
 A child has arguments, environment, streams and signals of its own, runs the real `__main__` and ends as an interpreter ends. The process
-that it is forked from has one thread and has imported what this one phase imports. What differs from a start by the command line: that
+that it is forked from has one thread and has imported what this one program imports. What differs from a start by the command line: that
 in `/proc` is this process's, which is its parent too, and all children have one seed of `hash`. The phases of a run without a cluster,
-`run` and the stops during imports have real command lines.
+`run`, the stops during imports and the operator of a soak have real command lines.
 """
 
 from __future__ import annotations
@@ -23,13 +23,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import IO, Any
 
 IMPORTS = {
     "fetch": ("tftrainer.fetch.phase", "tftrainer.storage.store"),
     "publish": ("tftrainer.publish.phase", "tftrainer.outputs.upload", "tftrainer.storage.opening", "tftrainer.storage.store"),
+    "operator": (
+        *("tftraining_operator.api.crd", "tftraining_operator.settings", "tftraining_operator.handlers", "tftraining_operator.kube.client"),
+        *("tftraining_operator.kube.credentials", "tftraining_operator.runtime.logs", "tftraining_operator.runtime.process"),
+    ),
 }
-"""What each phase imports in every case."""
+"""What a phase, or the operator, imports in every case."""
 HEARD = (signal.SIGINT, signal.SIGHUP)
 """What a process may have been told to ignore, and its children then do too."""
 LONGEST = 1024**2
@@ -92,7 +96,7 @@ class Forked:
 
     def _told(self, flags: int = 0) -> int:
         said = self._status.recv(16, flags)
-        assert said, "the process that forks phases has died: what it said is on standard error"
+        assert said, "the process that forks others has died: what it said is on standard error"
         return int(said)
 
 
@@ -102,10 +106,10 @@ class Zygote:
     def __init__(self, control: socket.socket) -> None:
         self._control = control
 
-    def start(self, argv: Sequence[str], environment: Mapping[str, str]) -> Forked:
-        """Start what `python3 -I` would with these arguments: `-m MODULE` or a file, and theirs."""
+    def start(self, argv: Sequence[str], environment: Mapping[str, str], log: IO[bytes] | None = None) -> Forked:
+        """Start what `python3 -I` would with these arguments: `-m MODULE` or a file, and theirs. With a `log`, both streams go there."""
         ignored = [int(number) for number in HEARD if signal.getsignal(number) is signal.SIG_IGN]
-        output, given = os.pipe()
+        output, given = os.pipe() if log is None else (os.open(os.devnull, os.O_RDONLY), os.dup(log.fileno()))
         status, told = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with told:
             request = json.dumps({"argv": list(argv), "environment": dict(environment), "ignored": ignored}).encode()
@@ -115,7 +119,7 @@ class Zygote:
 
 
 def of(phase: str, first: str = "") -> Zygote:
-    """Return the process that has run some code and imported a phase; it ends with this one."""
+    """Return the process that has run some code and imported a phase, or the operator; it ends with this one."""
     with _one_at_a_time:
         return _started(phase, first)
 
