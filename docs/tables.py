@@ -54,8 +54,8 @@ def _limits(schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, str]]:
     if "maximum" in schema:
         least = f", at least {schema['minimum']}" if schema.get("minimum") else ""
         yield path, f"{schema['maximum']}{least}"
-    if "maxItems" in schema:
-        yield path, f"{schema['maxItems']} entries"
+    if "maxItems" in schema or "maxProperties" in schema:
+        yield path, f"{schema.get('maxItems', schema.get('maxProperties'))} entries"
     if schema.get("maxLength", 0) > _LONG:
         yield path, f"{schema['maxLength']} characters"
     for name, child in schema.get("properties", {}).items():

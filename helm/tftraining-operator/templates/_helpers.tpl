@@ -80,7 +80,7 @@ imagePullSecrets:
   resources: [pods]
   verbs: [get, list, watch, create, delete]
 - apiGroups: [""]
-  resources: [configmaps]
+  resources: [configmaps, services]
   verbs: [create]
 - apiGroups: [events.k8s.io]
   resources: [events]

@@ -102,7 +102,7 @@ async def _run(settings: Settings, kubeconfig: Path | None) -> int:
     state = ProcessState(lease)
     rivals = Rivals(own, clock)
     metrics.follow(store, queue, rivals, lambda: lease.valid, lambda: state.lag_seconds)
-    survey = NodeSurvey(client, queue, {key for each in settings.runtimes.values() for key in each.node_selector}, clock)
+    survey = NodeSurvey(client, queue, settings.node_labels, clock)
     guarded = Guard(client, may_write)
     recorder = Recorder(guarded, identity, server_clock, metrics)
     reconciler = Reconciler(guarded, store, queue, recorder, settings, server_clock, metrics, may_act, survey, rivals)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,7 +11,7 @@ from pydantic import Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from tftraining_operator.core.configuration import Configuration
-from tftraining_operator.core.maxima import exceeded_by_defaults
+from tftraining_operator.core.maxima import exceeded_by_configuration
 
 Namespace = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
 LeaseName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
@@ -55,10 +56,18 @@ def load_settings(path: Path) -> Settings:
     if settings.default_runtime not in settings.runtimes:
         known = ", ".join(sorted(settings.runtimes))
         raise SettingsError(f"{path}: defaultRuntime: {settings.default_runtime!r} is not in runtimes ({known})")
-    over = list(exceeded_by_defaults(settings))
-    if over:
-        raise SettingsError(f"{path}: {'; '.join(over)}")
+    wrong = [*exceeded_by_configuration(settings), *_images_of_no_runtime(settings)]
+    if wrong:
+        raise SettingsError(f"{path}: {'; '.join(wrong)}")
     return settings
+
+
+def _images_of_no_runtime(settings: Settings) -> Iterator[str]:
+    known = ", ".join(sorted(settings.runtimes))
+    for name, size in settings.resource_classes.items():
+        yield from (
+            f"resourceClasses.{name}.images: {each!r} is not in runtimes ({known})" for each in size.images.keys() - settings.runtimes
+        )
 
 
 def _finding(item: ErrorDetails) -> str:

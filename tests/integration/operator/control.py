@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable
@@ -308,6 +309,48 @@ class Operator:
         """Return what the process said."""
         path = self.folder / f"{self.identity}.log"
         return path.read_text() if path.exists() else ""
+
+
+def settle(proxy: FaultProxy, seconds: float = 1.5) -> list[tuple[str, str]]:
+    """Return the writes made once nothing was written for a while: that nothing happens shows only in time."""
+    deadline, quiet_since, seen = time.monotonic() + 20, time.monotonic(), len(proxy.written())
+    while time.monotonic() - quiet_since < seconds:
+        assert time.monotonic() < deadline, f"never quiet: {proxy.written()[-5:]}"
+        if len(proxy.written()) != seen:
+            quiet_since, seen = time.monotonic(), len(proxy.written())
+        time.sleep(0.05)
+    return proxy.written()
+
+
+class Killed:
+    """An operator that is killed after its k-th write from now on, and started again by whoever waits for something then."""
+
+    def __init__(self, operator: Operator, proxy: FaultProxy, k: int) -> None:
+        self._operator = operator
+        self._killed = threading.Event()
+        written = len(proxy.written())
+
+        def kill(_: int) -> None:
+            if len(proxy.written()) - written == k and not self._killed.is_set():
+                self._killed.set()
+                operator.kill()
+
+        proxy.after = kill
+
+    def until(self, probe: Callable[[], Any], what: str) -> Any:
+        """Return the first value of the probe that is not None or False."""
+
+        def check() -> Any:
+            if self._killed.is_set() and self._operator.process is None:
+                self._operator.start()
+            return probe()
+
+        return until(check, what, 60)
+
+    def and_back(self) -> None:
+        """Wait until it was killed, and is there again."""
+        self.until(self._killed.is_set, "it was killed")
+        self.until(lambda: self._operator.process is not None, "it is back")
 
 
 def add_node(played: Played, name: str, *, cpu: str = "4", memory: str = "16Gi", gpus: int = 0, **spec: Any) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import logging
 import os
+import re
 import secrets
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -35,6 +36,9 @@ CATALOGUES = {
     "other images": Configuration(default_runtime="tf1", runtimes={name: Runtime(image=f"localhost/{name}:y") for name in ("tf1", "tf2")}),
     "without tf1": Configuration(default_runtime="tf2", runtimes={"tf2": Runtime(image="localhost/tf2:x")}),
 }
+WORKERS: Object = {"worker": {"count": 2}}
+ROLES: Object = {"chief": {}, "worker": {"count": 1}, "ps": {"count": 1}}
+ANY_POD = st.integers(0, 2)
 _NAMES = itertools.count()
 
 
@@ -99,15 +103,16 @@ SERVER: list[Server] = []
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """One job, its user, its admin, its pods, time, and an operator."""
+    """One job of one or several replicas, its user, its admin, its pods, time, and an operator."""
 
-    @initialize(infrastructure=st.integers(0, 2), suspend=st.booleans())
-    def the_user_creates_the_job(self, infrastructure: int, suspend: bool) -> None:
+    @initialize(infrastructure=st.integers(0, 2), suspend=st.booleans(), replicas=st.sampled_from([{}, WORKERS, ROLES]))
+    def the_user_creates_the_job(self, infrastructure: int, suspend: bool, replicas: Object) -> None:
         self.server = SERVER[0]
         self.name, self.ahead, self.catalogue = f"job-{next(_NAMES)}", 0.0, "as installed"
         self.key = Key(self.server.played.namespace, self.name)
         self.path = paths.item(paths.JOBS, *self.key)
         body = {"runtime": "tf1", "script": {"uri": "s3://bucket/a.py"}, "suspend": suspend, "retry": {"infrastructure": infrastructure}}
+        body["replicas"], self.leader = replicas, "worker" if replicas == WORKERS else "chief"
         job = {"apiVersion": "tftraining.dev/v1alpha1", "kind": "TFTrainingJob", "metadata": {"name": self.name}, "spec": body}
         self.uid = self.server.run(self.server.client.create(paths.collection(paths.JOBS, self.key.namespace), job))["metadata"]["uid"]
         self.proved: set[int] = set()
@@ -215,11 +220,20 @@ class AnyOrder(RuleBasedStateMachine):
         path = paths.collection(paths.PODS, self.key.namespace)
         everything = [dict(item) async for _, items in self.server.client.pages(path) for item in items]
         own = [pod for pod in everything if pod["metadata"]["ownerReferences"][0]["uid"] == self.uid]
-        return sorted(own, key=lambda pod: len(pod["metadata"]["name"]))
+        # The latest attempt last, and of it the one whose success is the job's.
+        return sorted(own, key=lambda pod: (attempt_of(pod), self.leads(pod), pod["metadata"]["name"]))
 
-    def shows(self, status: Callable[[Object], Object]) -> Object | None:
-        """Show something of the latest pod that has not ended, and return the pod; None where there is none, or it cannot be."""
-        pod = next((pod for pod in reversed(self.pods) if not over(pod)), None)
+    def leads(self, pod: Object) -> bool:
+        return bool(pod["metadata"]["name"].startswith(f"{self.name}-{self.leader}-0"))
+
+    def picked(self, which: int) -> Object | None:
+        """Return one of the pods that have not ended, by a number of any size; None where there is none."""
+        going_on = [pod for pod in reversed(self.pods) if not over(pod)]
+        return going_on[which % len(going_on)] if going_on else None
+
+    def shows(self, status: Callable[[Object], Object], which: int) -> Object | None:
+        """Show something of a pod that has not ended, and return the pod; None where there is none, or it cannot be."""
+        pod = self.picked(which)
         if pod is None:
             return None
         value = {**pod["status"], **status(pod)}
@@ -236,32 +250,37 @@ class AnyOrder(RuleBasedStateMachine):
             if not pod["spec"].get("nodeName") and "deletionTimestamp" not in pod["metadata"]:
                 self.server.bind(pod)
 
-    @rule()
-    def the_pod_fetches(self) -> None:
-        self.shows(fetching)
+    @rule(which=ANY_POD)
+    def the_pod_fetches(self, which: int) -> None:
+        self.shows(fetching, which)
+
+    @rule(which=ANY_POD)
+    def the_pod_runs(self, which: int) -> None:
+        self.shows(running, which)
 
     @rule()
-    def the_pod_runs(self) -> None:
-        self.shows(running)
+    def all_pods_run(self) -> None:
+        for which in range(len(self.pods)):
+            self.shows(running, which)
 
-    @rule(code=st.sampled_from([0, 0, 3, 143]))
-    def the_pod_ends(self, code: int) -> None:
-        pod = self.shows(lambda pod: ended(pod, code))
-        if pod is not None and code == 0:
-            self.proved.add(int(pod["metadata"]["labels"]["tftraining.dev/attempt"]))
+    @rule(code=st.sampled_from([0, 0, 3, 143]), which=ANY_POD)
+    def the_pod_ends(self, code: int, which: int) -> None:
+        pod = self.shows(lambda pod: ended(pod, code), which)
+        if pod is not None and code == 0 and self.leads(pod):
+            self.proved.add(attempt_of(pod))
 
-    @rule()
-    def the_pod_is_evicted(self) -> None:
-        self.shows(lambda pod: evicted(pod, "2026-01-01T00:00:00Z"))
+    @rule(which=ANY_POD)
+    def the_pod_is_evicted(self, which: int) -> None:
+        self.shows(lambda pod: evicted(pod, "2026-01-01T00:00:00Z"), which)
 
-    @rule()
-    def somebody_deletes_the_pod(self) -> None:
-        for pod in self.pods[-1:]:
+    @rule(which=ANY_POD)
+    def somebody_deletes_the_pod(self, which: int) -> None:
+        for pod in self.pods[-1 - which :][:1]:
             self.server.delete(pod)
 
-    @rule()
-    def the_pod_loses_its_label(self) -> None:
-        for pod in self.pods[-1:]:
+    @rule(which=ANY_POD)
+    def the_pod_loses_its_label(self, which: int) -> None:
+        for pod in self.pods[-1 - which :][:1]:
             if pod["metadata"].get("labels", {}).get("tftraining.dev/job-uid"):
                 self.server.change(
                     paths.PODS, pod["metadata"]["name"], [{"op": "remove", "path": "/metadata/labels/tftraining.dev~1job-uid"}]
@@ -277,8 +296,8 @@ class AnyOrder(RuleBasedStateMachine):
 
     def check(self) -> None:
         pods, job = self.pods, dict(self.server.run(self.server.client.get(self.path)))
-        live = [pod["metadata"]["name"] for pod in pods if not over(pod)]
-        assert len(live) <= 1, f"two pods at once: {live}"
+        live = [pod for pod in pods if not over(pod)]
+        assert len({attempt_of(pod) for pod in live}) <= 1, f"two attempts at once: {[pod['metadata']['name'] for pod in live]}"
         status = job["status"]
         true = {each["type"] for each in status.get("conditions", []) if each["status"] == "True"}
         uids = {pod["metadata"]["uid"] for pod in pods}
@@ -303,9 +322,9 @@ class AnyOrder(RuleBasedStateMachine):
                 self.settles()
                 if self.end is not None:
                     break
-                self.the_pod_runs()
+                self.all_pods_run()
                 self.settles()
-                self.the_pod_ends(0)
+                self.the_pod_ends(0, 0)
             self.settles()
             assert self.end is not None, "it never comes to an end"
         finally:
@@ -321,6 +340,12 @@ class AnyOrder(RuleBasedStateMachine):
             self.pods_that_were_deleted_go()
         self.sees_all()
         assert self.look() == 0, "it never comes to rest"
+
+
+def attempt_of(pod: Object) -> int:
+    """Return the number of a pod's attempt, whatever labels it has lost."""
+    found = re.search(r"-r(\d+)$", pod["metadata"]["name"])
+    return int(found[1]) if found is not None else 0
 
 
 def over(pod: Object) -> bool:
@@ -340,7 +365,7 @@ def server(plane: ControlPlane) -> Iterator[Server]:
 
 
 @pytest.mark.timeout(0)
-def test_in_any_order_of_what_can_happen_one_pod_runs_ends_are_true_and_for_ever_and_all_comes_to_rest(server: Server) -> None:
+def test_in_any_order_of_what_can_happen_one_attempt_runs_ends_are_true_and_for_ever_and_all_comes_to_rest(server: Server) -> None:
     run_state_machine_as_test(
         AnyOrder,
         settings=settings(
@@ -357,12 +382,12 @@ def test_in_any_order_of_what_can_happen_one_pod_runs_ends_are_true_and_for_ever
 def test_an_order_that_chance_seldom_finds_comes_to_rest_too(server: Server) -> None:
     """A pod that runs loses its label while nobody looks, and the next process hears nothing of it."""
     life = AnyOrder()
-    life.the_user_creates_the_job(infrastructure=1, suspend=False)
+    life.the_user_creates_the_job(infrastructure=1, suspend=False, replicas={})
     life.look()
     life.the_pod_gets_a_node()
-    life.the_pod_runs()
+    life.the_pod_runs(0)
     life.the_operator_sees_all_and_looks()
-    life.the_pod_loses_its_label()
+    life.the_pod_loses_its_label(0)
     life.starts()
     life.look()
     life.time_passes(15)

@@ -106,6 +106,7 @@ PLAYED: Mapping[Reason, Play] = {
 """What is shown of the job's pod."""
 SPECS: Mapping[Reason, Object] = {
     Reason.UNKNOWN_RUNTIME: {"runtime": "tf9"},
+    Reason.UNKNOWN_RESOURCE_CLASS: {"resourceClass": "v100-x9"},
     Reason.PENDING_DEADLINE_EXCEEDED: {"pendingDeadlineSeconds": 1},
     Reason.NAME_CONFLICT: {},
     Reason.POD_DELETED: {},

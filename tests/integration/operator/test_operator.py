@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from control import Operator, Played, RefusedError, until
+from control import Killed, Operator, Played, RefusedError, settle, until
 from faults import HANG, Fault, FaultProxy
 from played_kubelet import Object, ended, evicted, fetching, publishing, running
 from tftrainer.messages import contract
@@ -23,17 +22,6 @@ def finish(played: Played, name: str, exit_code: int = 0, attempt_suffix: str = 
     played.run(pod)
     played.wait_for_phase(name, "Running")
     played.end(pod, exit_code)
-
-
-def settle(proxy: FaultProxy, seconds: float = 1.5) -> list[tuple[str, str]]:
-    """Return the writes made once nothing was written for a while: that nothing happens shows only in time."""
-    deadline, quiet_since, seen = time.monotonic() + 20, time.monotonic(), len(proxy.written())
-    while time.monotonic() - quiet_since < seconds:
-        assert time.monotonic() < deadline, f"never quiet: {proxy.written()[-5:]}"
-        if len(proxy.written()) != seen:
-            quiet_since, seen = time.monotonic(), len(proxy.written())
-        time.sleep(0.05)
-    return proxy.written()
 
 
 def test_a_job_gets_its_pod_runs_and_succeeds_with_at_most_six_writes(operator: Operator, played: Played, proxy: FaultProxy) -> None:
@@ -95,37 +83,6 @@ def test_what_has_to_be_known_of_the_outputs_is_in_the_status_and_told_in_one_ev
     assert [(event["type"], event["note"]) for event in events if event["reason"] == "OutputsIncomplete"] == [
         ("Warning", "2 files were written outside of ${bucket}: model.h5.")
     ]
-
-
-class Killed:
-    """An operator that is killed after its k-th write from now on, and started again by whoever waits for something then."""
-
-    def __init__(self, operator: Operator, proxy: FaultProxy, k: int) -> None:
-        self._operator = operator
-        self._killed = threading.Event()
-        written = len(proxy.written())
-
-        def kill(_: int) -> None:
-            if len(proxy.written()) - written == k and not self._killed.is_set():
-                self._killed.set()
-                operator.kill()
-
-        proxy.after = kill
-
-    def until(self, probe: Callable[[], Any], what: str) -> Any:
-        """Return the first value of the probe that is not None or False."""
-
-        def check() -> Any:
-            if self._killed.is_set() and self._operator.process is None:
-                self._operator.start()
-            return probe()
-
-        return until(check, what, 60)
-
-    def and_back(self) -> None:
-        """Wait until it was killed, and is there again."""
-        self.until(self._killed.is_set, "it was killed")
-        self.until(lambda: self._operator.process is not None, "it is back")
 
 
 @pytest.mark.parametrize("k", range(1, 7))

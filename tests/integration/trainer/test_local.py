@@ -527,6 +527,13 @@ def test_a_suspended_or_stopped_job_does_not_run(here: Here, field: str) -> None
     assert f"spec.{field} is true" in done.err
 
 
+def test_a_job_of_several_replicas_does_not_run(here: Here) -> None:
+    done = here.run(here.job("print('ran')\n", replicas={"worker": {"count": 2}}))
+    assert (done.code, done.out) == (65, "")
+    assert "spec.replicas asks for 2 replicas, and here one process runs" in done.err
+    assert here.run(here.job("print('ran')\n", replicas={"chief": {}})).code == 0
+
+
 def test_a_wrong_job_file_has_a_code_of_its_own_and_names_the_field(here: Here) -> None:
     done = here.run(here.job("print(1)\n", arg=["a"]))
     assert done.code == 65
@@ -817,6 +824,14 @@ def test_gpus_are_asked_for_in_vain_with_one_word_about_it(here: Here) -> None:
     done = here.run(here.job("print(1)\n", resources={"gpus": 2}))
     assert done.code == 0
     assert done.err.count("resources.gpus is 2") == 1
+
+
+def test_what_only_a_cluster_can_give_is_told_and_the_script_runs(here: Here) -> None:
+    asked = {"resourceClass": "v100-x1", "scheduling": {"nodeSelector": {"zone": "a"}}, "managedBy": "kueue.x-k8s.io/multikueue"}
+    done = here.run(here.job("print(1)\n", **asked))
+    assert (done.code, done.out) == (0, "1\n")
+    for told in ("resourceClass is v100-x1: ", "scheduling is of no meaning", "managedBy is kueue.x-k8s.io/multikueue: "):
+        assert done.err.count(told) == 1
 
 
 def test_modules_that_lie_in_the_folder_of_the_call_are_not_ours(here: Here) -> None:

@@ -16,7 +16,7 @@ import yaml
 from localcluster import binaries
 from localcluster.failure import ClusterError
 from tftrainer.local import plan as local
-from tftraining_operator.core.configuration import Maxima
+from tftraining_operator.core.configuration import Maxima, Scheduling
 from tftraining_operator.settings import Settings, SettingsError, load_settings
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -122,6 +122,22 @@ def test_every_value_of_the_configuration_reaches_the_operator(tmp_path: Path) -
         "watchNamespaces": ["a", "b"],
         "defaultRuntime": "own",
         "runtimes": {"own": runtime, "tf1": None},
+        "resourceClasses": {
+            "v100-x1": {
+                "cpu": 8,
+                "cpuLimit": "9500m",
+                "memory": "64Gi",
+                "workspace": "1.5Ti",
+                "sharedMemory": "16Gi",
+                "gpus": 0,
+                "gpuResource": "nvidia.com/mig-1g.5gb",
+                "nodeSelector": {"gpu": "v100"},
+                "tolerations": [{"key": "gpu", "operator": "Exists"}],
+                "images": {"own": "registry.example.com/trainer:gpu"},
+                "description": "one V100",
+            },
+            "small": {"cpu": "1", "memory": "2Gi", "resourceClaimTemplate": "one-gpu"},
+        },
         "defaults": {
             "resources": {"cpu": "500m", "memory": "1Gi", "workspace": "1Ti", "sharedMemory": "1Gi"},
             "gpuResource": "amd.com/gpu",
@@ -144,6 +160,11 @@ def test_every_value_of_the_configuration_reaches_the_operator(tmp_path: Path) -
             "ttlSecondsAfterFinished": 0,
             "retries": 5,
         },
+        "scheduling": {
+            "allowedPriorityClasses": ["high", "low"],
+            "allowedNodeSelectorKeys": ["topology.kubernetes.io/zone", "disk"],
+            "allowedTolerationKeys": ["nvidia.com/gpu"],
+        },
         "packageIndex": {"url": "https://packages.example.com/simple"},
         "logFormat": "console",
         "logLevel": "debug",
@@ -154,8 +175,9 @@ def test_every_value_of_the_configuration_reaches_the_operator(tmp_path: Path) -
     assert settings == Settings.model_validate({**values, "leaseNamespace": NAMESPACE, "leaseName": "tftraining-operator"})
 
 
-def test_nothing_is_bounded_as_installed(tmp_path: Path) -> None:
-    assert settings_of(render(), tmp_path).maxima == Maxima()
+def test_nothing_is_bounded_and_nothing_of_nodes_and_priority_allowed_as_installed(tmp_path: Path) -> None:
+    settings = settings_of(render(), tmp_path)
+    assert (settings.maxima, settings.scheduling, settings.resource_classes) == (Maxima(), Scheduling(), {})
 
 
 @pytest.mark.parametrize(("bound", "default"), [({"memory": "2Gi"}, "2560Mi"), ({"cpu": "900m"}, "1"), ({"workspace": "9Gi"}, "10Gi")])
@@ -190,6 +212,25 @@ def test_a_run_without_a_cluster_has_the_defaults_of_the_chart() -> None:
     }
 
 
+@pytest.mark.parametrize(("bound", "part"), [({"memory": "9Gi"}, "memory: 10Gi"), ({"cpu": "2"}, "cpu: 2500m"), ({"gpus": 0}, "gpus: 1")])
+def test_a_class_that_is_over_a_bound_is_refused_when_the_operator_starts(bound: Values, part: str, tmp_path: Path) -> None:
+    classes = {"big": {"cpu": "2500m", "memory": "10Gi", "gpus": 1}}
+    [name] = bound
+    why = f"resourceClasses.big.{part} is more than maxima.{name}, which allows {bound[name]}"
+    with pytest.raises(SettingsError, match=why):
+        settings_of(render(resourceClasses=classes, maxima=bound), tmp_path)
+    assert (
+        settings_of(render(resourceClasses=classes, maxima={"cpu": "2500m", "memory": "10Gi", "gpus": 1}), tmp_path)
+        .resource_classes["big"]
+        .gpus
+    )
+
+
+def test_an_image_of_a_class_for_a_runtime_outside_of_the_catalogue_is_refused_before_anything_is_installed() -> None:
+    classes = {"gpu": {"cpu": "1", "memory": "1Gi", "images": {"tf3": "x"}}}
+    assert 'resourceClasses.gpu.images: "tf3" is not in runtimes (tf1, tf2)' in refusal(resourceClasses=classes)
+
+
 def test_a_default_runtime_outside_of_the_catalogue_is_refused_before_anything_is_installed() -> None:
     assert '"tf3" is not in runtimes (tf1, tf2)' in refusal(defaultRuntime="tf3")
 
@@ -219,6 +260,15 @@ def test_a_default_runtime_outside_of_the_catalogue_is_refused_before_anything_i
         ({"metrics": {"service": {"port": 1}}}, "port"),
         ({"rbac": {"create": True}}, "create"),
         ({"nodes": {"watch": True}}, "watch"),
+        ({"resourceClasses": {"a": {"cpu": "1"}}}, "memory"),
+        ({"scheduling": {"allowedNodeSelectorKeys": ["*"]}}, "allowedNodeSelectorKeys"),
+        ({"scheduling": {"allowedTolerationKeys": [""]}}, "allowedTolerationKeys"),
+        ({"scheduling": {"allowedPriorityClasses": "high"}}, "allowedPriorityClasses"),
+        ({"scheduling": {"priorityClasses": []}}, "priorityClasses"),
+        ({"resourceClasses": {"a": {"cpu": "1", "memory": "2Gi", "gpu": 1}}}, "gpu"),
+        ({"resourceClasses": {"a": {"cpu": "1Gi", "memory": "2Gi"}}}, "cpu"),
+        ({"resourceClasses": {"a": {"cpu": "1", "memory": "2Gi", "gpuResource": "gpu"}}}, "gpuResource"),
+        ({"resourceClasses": {"A_1": {"cpu": "1", "memory": "2Gi"}}}, "A_1"),
     ],
 )
 def test_a_value_that_nothing_reads_or_that_is_wrong_is_refused_by_name(values: Values, named: str) -> None:
@@ -260,7 +310,7 @@ def test_the_rights_are_these_and_no_more() -> None:
         {"apiGroups": ["tftraining.dev"], "resources": ["tftrainingjobs"], "verbs": ["get", "list", "watch", "delete"]},
         {"apiGroups": ["tftraining.dev"], "resources": ["tftrainingjobs/status"], "verbs": ["patch"]},
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch", "create", "delete"]},
-        {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create"]},
+        {"apiGroups": [""], "resources": ["configmaps", "services"], "verbs": ["create"]},
         {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
     ]
     assert only(objects, "Role", "tftraining-operator-lease")["rules"] == [

@@ -63,7 +63,7 @@ def _columns() -> list[dict[str, Any]]:
             description="Why it failed or starts again, what it is waiting for, or how it was stopped",
         ),
         column("Runtime", ".status.runtime", description="The runtime that the job uses"),
-        column("GPUs", ".spec.resources.gpus", "integer", description="GPUs that the job asks for"),
+        column("GPUs", ".status.resources.gpus", "integer", description="GPUs that the job asks for"),
         column("Age", ".metadata.creationTimestamp", "date"),
         column("Attempt", ".status.attempt", "integer", priority=1),
         column("Node", ".status.pods[0].node", priority=1, description="The node that the script runs on"),

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
-from tftraining_operator.api.rules import KeyBytes, Matches
+from tftraining_operator.api.rules import KeyBytes, Keys, Matches
 
 URI_LIMIT: Final = 1100
 """Characters of a URI: a key of 1024 bytes, a bucket of 63, the scheme."""
@@ -189,6 +189,47 @@ RuntimeName = Annotated[
     Field(min_length=1, max_length=63),
     Matches("[a-z0-9]([-a-z0-9.]*[a-z0-9])?", "must be a name of the operator's runtime catalogue, such as tf1 or tf2"),
 ]
+
+ClassName = Annotated[
+    str,
+    Field(min_length=1, max_length=63),
+    Matches("[a-z0-9]([-a-z0-9.]*[a-z0-9])?", "must be a name of the operator's catalogue of resource classes, such as v100-x1"),
+]
+
+ManagerName = Annotated[
+    str,
+    Field(min_length=1, max_length=63),
+    Matches(
+        r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/[-A-Za-z0-9._~/]+",
+        "must be the name of a controller with its domain before it, such as kueue.x-k8s.io/multikueue",
+    ),
+]
+
+PriorityClassName = Annotated[
+    str,
+    Field(min_length=1, max_length=253),
+    Matches(
+        r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*",
+        "must be the name of a PriorityClass: a-z, 0-9, - and .",
+    ),
+]
+
+_KEY_OF_NODES: Final = r"([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_NO_KEY: Final = "must be the key of a label or taint, such as topology.kubernetes.io/zone"
+
+NodeKey = Annotated[str, Field(min_length=1, max_length=317), Matches(_KEY_OF_NODES, _NO_KEY)]
+"""Key of a label of nodes, or of a taint."""
+
+NodeValue = Annotated[
+    str,
+    Field(max_length=63),
+    Matches(
+        r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?",
+        "must be the value of a label or taint: at most 63 letters, digits, -, _ and ., with a letter or digit at both ends",
+    ),
+]
+
+NodeSelector = Annotated[dict[str, NodeValue], Field(max_length=16), Keys(_KEY_OF_NODES, _NO_KEY)]
 
 ResourceName = Annotated[
     str,

@@ -52,6 +52,28 @@ class Matches:
 
 
 @dataclass(frozen=True, slots=True)
+class Keys:
+    """A map whose keys must each match `pattern` as a whole."""
+
+    pattern: str
+    message: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        resolved = handler(schema)
+        rule = {"rule": f"self.all(key, key.matches({quoted(f'^(?s:{self.pattern})$')}))", "message": self.message}
+        return {**resolved, VALIDATIONS: [*resolved.get(VALIDATIONS, []), rule]}
+
+    def _check(self, value: dict[str, Any]) -> dict[str, Any]:
+        wrong = next((key for key in value if re.fullmatch(self.pattern, key, re.DOTALL) is None), None)
+        if wrong is not None:
+            raise PydanticCustomError("rule", "{value}: {message}", {"value": wrong[:80], "message": self.message})
+        return value
+
+
+@dataclass(frozen=True, slots=True)
 class KeyBytes:
     """A URI whose key takes at most `limit` bytes: object stores count bytes, not characters."""
 

@@ -47,6 +47,8 @@ def _convert(schema: Mapping[str, Any], definitions: Mapping[str, Any], path: st
         node.setdefault("format", "int64")
     if "properties" in node:
         node["properties"] = {name: _convert(value, definitions, f"{path}.{name}") for name, value in node["properties"].items()}
+    if isinstance(node.get("additionalProperties"), dict):
+        node["additionalProperties"] = _convert(node["additionalProperties"], definitions, f"{path}{{}}")
     if "items" in node:
         node["items"] = _convert(node["items"], definitions, f"{path}[]")
     return {key: value for key, value in node.items() if key not in _NOISE}

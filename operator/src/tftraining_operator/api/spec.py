@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import enum
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
-from tftrainer.messages.contract import OnConflict, OnInactivity, Preflight
+from tftrainer.messages.contract import OnConflict, OnInactivity, Preflight, SuccessPolicy
 
 from tftraining_operator.api.fields import (
     INLINE_LIMIT,
     TOTAL_LIMIT,
     Argument,
+    ClassName,
     CodeFolder,
     CodePath,
     Cpu,
     DnsName,
     InputName,
     InputUri,
+    ManagerName,
     Model,
     ModuleName,
+    NodeKey,
+    NodeSelector,
+    NodeValue,
     ObjectUri,
     OutputFolder,
     OutputPath,
+    PriorityClassName,
     Requirement,
     ResourceName,
     RuntimeName,
@@ -423,6 +429,135 @@ class Resources(Model):
 LIMIT_BELOW = "resources.cpuLimit must be at least resources.cpu, which is reserved"
 
 
+REPLICAS_LIMIT = 100
+"""Pods of one attempt."""
+
+
+class Group(Model):
+    """The replicas of one role."""
+
+    count: int = Field(default=1, ge=1, le=REPLICAS_LIMIT, description="How many there are. Default: 1.")
+    resources: Resources | None = Field(
+        default=None,
+        description=(
+            "What the script of each gets of its node, instead of spec.resources, all fields of it. Example: {cpu: 2} for parameter "
+            "servers beside workers with GPUs"
+        ),
+    )
+
+
+class Chief(Group):
+    """The replica that coordinates the others and whose outputs are published."""
+
+    count: int = Field(default=1, ge=1, le=1, description="There is one chief at most. Default: 1.")
+
+
+class Replicas(Model):
+    """The pods of one attempt by role, each of which runs the same script with a TF_CONFIG of its own."""
+
+    chief: Chief | None = Field(
+        default=None,
+        description=(
+            "Coordinates the others, and publishes what it writes. Strategies of TensorFlow 2 that reduce among workers need none: there "
+            "worker 0 does so."
+        ),
+    )
+    worker: Group | None = Field(default=None, description="Workers, which train. Example: {count: 2}")
+    ps: Group | None = Field(
+        default=None,
+        description=(
+            "Parameter servers, for ParameterServerStrategy and Estimators; they need a chief, and are ended when the job has succeeded."
+        ),
+    )
+
+    def group(self, role: str) -> Group | None:
+        """Return the replicas of a role, None where there are none."""
+        groups: dict[str, Group | None] = {"chief": self.chief, "worker": self.worker, "ps": self.ps}
+        return groups.get(role)
+
+    @property
+    def count(self) -> int:
+        """How many pods an attempt has: where nothing is said, the one chief."""
+        return sum(each.count for each in (self.chief, self.worker, self.ps) if each is not None) or 1
+
+    @model_validator(mode="after")
+    def _can_train(self) -> Self:
+        if self.ps is not None and self.chief is None:
+            raise PydanticCustomError("rule", NO_CHIEF)
+        if self.count > REPLICAS_LIMIT:
+            raise PydanticCustomError("rule", TOO_MANY_REPLICAS)
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        count = "(has(self.{0}) ? (has(self.{0}.count) ? self.{0}.count : 1) : 0)"
+        counted = " + ".join(count.format(role) for role in ("chief", "worker", "ps"))
+        rules = [
+            {"rule": "!has(self.ps) || has(self.chief)", "message": NO_CHIEF},
+            {"rule": f"{counted} <= {REPLICAS_LIMIT}", "message": TOO_MANY_REPLICAS},
+        ]
+        return {**handler.resolve_ref_schema(handler(schema)), VALIDATIONS: rules}
+
+
+NO_CHIEF = "replicas.ps needs replicas.chief: parameter servers do what a chief tells them, and never end by themselves"
+TOO_MANY_REPLICAS = f"replicas: all counts together may be {REPLICAS_LIMIT} at most"
+
+
+class Toleration(Model):
+    """A taint that the job's pods may be put up with, spelt as in a pod."""
+
+    key: NodeKey = Field(description="Key of the taint, one that the admin allows jobs to tolerate. Example: nvidia.com/gpu")
+    operator: Literal["Exists", "Equal"] = Field(
+        default="Equal", description="Exists: whatever the taint's value is. Equal: only one with that value. Default: Equal."
+    )
+    value: NodeValue = Field(default="", description="Value of the taint, with Equal.")
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
+        default=None, description="Effect of the taint: NoSchedule, PreferNoSchedule or NoExecute. Default: any."
+    )
+
+    @model_validator(mode="after")
+    def _value_of_equal(self) -> Self:
+        if self.operator == "Exists" and self.value:
+            raise PydanticCustomError("rule", EXISTS_VALUE)
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        rule = "!has(self.operator) || self.operator != 'Exists' || !has(self.value) || self.value == ''"
+        return {**handler.resolve_ref_schema(handler(schema)), VALIDATIONS: [{"rule": rule, "message": EXISTS_VALUE}]}
+
+
+EXISTS_VALUE = "operator Exists tolerates the taint whatever its value is: leave value out, or operator"
+
+
+class Scheduling(Model):
+    """Where, and before whom, the job's pods are put, within what the admin allows."""
+
+    priority_class_name: PriorityClassName | None = Field(
+        default=None,
+        description=(
+            "PriorityClass of the job's pods, one that the admin allows (scheduling.allowedPriorityClasses of the chart, as installed "
+            "none). Default: the cluster's own. Example: training-high"
+        ),
+    )
+    node_selector: NodeSelector | None = Field(
+        default=None,
+        description=(
+            "Labels that the job's nodes must have, beside those of its runtime and resource class; keys that the admin allows "
+            "(scheduling.allowedNodeSelectorKeys of the chart, as installed none). At most 16. Example: {topology.kubernetes.io/zone: a}"
+        ),
+    )
+    tolerations: tuple[Toleration, ...] = Field(
+        default=(),
+        max_length=16,
+        json_schema_extra=_atomic(),
+        description=(
+            "Taints that the job's pods tolerate, beside those that its runtime and resource class do; keys that the admin allows "
+            "(scheduling.allowedTolerationKeys of the chart, as installed none). At most 16."
+        ),
+    )
+
+
 class Budget(enum.StrEnum):
     """What a retry is taken from: the fields of `spec.retry` that count."""
 
@@ -547,6 +682,32 @@ class Spec(Model):
         json_schema_extra={PERSISTED_DEFAULT: {}},
         description="What the script gets of a node: CPUs, memory, GPUs, disk space.",
     )
+    resource_class: ClassName | None = Field(
+        default=None,
+        description=(
+            "Instead of resources: a named size of the operator's catalogue, which has CPUs, memory, GPUs and the nodes that have them. Of "
+            "resources only workspace and sharedMemory may stand beside it. status.resources says what it gives. Default: none. "
+            "Example: v100-x1"
+        ),
+    )
+    scheduling: Scheduling = Field(
+        default=Scheduling(), description="Where, and before whom, the job's pods are put, within what the admin allows."
+    )
+    replicas: Replicas = Field(
+        default=Replicas(),
+        description=(
+            "Several pods that train together, by role: the script runs in each of them, with TF_CONFIG as tf.distribute and Estimators "
+            "read it. When one fails, all are ended, and an attempt is a new start of all. Default: one chief, without TF_CONFIG. "
+            "Example: {worker: {count: 2}}"
+        ),
+    )
+    success_policy: SuccessPolicy | None = Field(
+        default=None,
+        description=(
+            "When a job of several replicas has succeeded. Chief: when the chief has, or worker 0 where there is none; the others are "
+            "ended then. AllWorkers: when it and all workers have; parameter servers are ended then. Default: Chief."
+        ),
+    )
     retry: Retry = Field(default=Retry(), description="How often a failed attempt is followed by another one, by what it failed of.")
     active_deadline_seconds: Seconds | None = Field(
         default=None,
@@ -634,6 +795,13 @@ class Spec(Model):
             "Default: the operator's configuration, as installed 30."
         ),
     )
+    managed_by: ManagerName | None = Field(
+        default=None,
+        description=(
+            "Which controller runs the job. Any other than tftraining.dev/operator, such as kueue.x-k8s.io/multikueue, makes the operator "
+            "leave the job alone: it makes no pod, writes no status and deletes nothing of it. Default: tftraining.dev/operator."
+        ),
+    )
 
     @model_validator(mode="after")
     def _together(self) -> Self:
@@ -648,7 +816,16 @@ class Spec(Model):
             raise PydanticCustomError("rule", NOTHING_BROUGHT)
         if self.on_inactivity is not None and self.inactivity_seconds is None:
             raise PydanticCustomError("rule", NO_INACTIVITY)
+        if self.success_policy is SuccessPolicy.ALL_WORKERS and self.replicas.worker is None:
+            raise PydanticCustomError("rule", NO_WORKERS)
+        if self.resource_class is not None and any(getattr(self.resources, name) for name in CLASS_GIVES):
+            raise PydanticCustomError("rule", CLASS_AND_RESOURCES)
         return self
+
+    def resources_of(self, role: str) -> Resources:
+        """Return what the script of a replica of that role gets."""
+        group = self.replicas.group(role)
+        return (group.resources if group is not None else None) or self.resources
 
     def stored_bytes(self) -> int:
         """Return the bytes that arguments, environment and URIs take together."""
@@ -663,7 +840,8 @@ class Spec(Model):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        rules = [*_declared_inputs_rules(), _total_rule(), _brought_rule(), _inactivity_rule(), _stop_rule(), *_immutability_rules()]
+        together = (_total_rule(), _brought_rule(), _inactivity_rule(), _class_rule(), _policy_rule())
+        rules = [*_declared_inputs_rules(), *together, _stop_rule(), *_immutability_rules()]
         return {**handler.resolve_ref_schema(handler(schema)), VALIDATIONS: rules}
 
 
@@ -675,6 +853,13 @@ NOTHING_BROUGHT = (
     "them, or for a module dependencies.requirements"
 )
 NO_INACTIVITY = "onInactivity says what is done after inactivitySeconds, which is missing: add it, or leave onInactivity out"
+NO_WORKERS = "successPolicy: AllWorkers asks for workers, and replicas.worker is missing: add it, or leave successPolicy out"
+CLASS_GIVES = ("cpu", "cpu_limit", "memory", "gpus", "gpu_resource")
+"""Fields of `resources` that a resource class takes the place of."""
+CLASS_AND_RESOURCES = (
+    "resourceClass is a size of its own: beside it resources may have workspace and sharedMemory alone. Leave resourceClass out, or "
+    "resources.cpu, cpuLimit, memory, gpus and gpuResource"
+)
 MUTABLE = frozenset(
     {"suspend", "stop", "active_deadline_seconds", "pending_deadline_seconds", "pod_retention_seconds", "ttl_seconds_after_finished"}
 )
@@ -735,6 +920,25 @@ def _brought_rule() -> dict[str, str]:
 
 def _inactivity_rule() -> dict[str, str]:
     return {"rule": "!has(self.onInactivity) || has(self.inactivitySeconds)", "message": NO_INACTIVITY, "fieldPath": ".onInactivity"}
+
+
+def _policy_rule() -> dict[str, str]:
+    return {
+        "rule": "!has(self.successPolicy) || self.successPolicy != 'AllWorkers' || has(self.replicas) && has(self.replicas.worker)",
+        "message": NO_WORKERS,
+        "fieldPath": ".successPolicy",
+    }
+
+
+def _class_rule() -> dict[str, str]:
+    wires = [Resources.model_fields[name].alias for name in CLASS_GIVES if name != "gpus"]
+    # The server itself stores that no GPUs are asked for.
+    given = " || ".join([*(f"has(self.resources.{wire})" for wire in wires), "has(self.resources.gpus) && self.resources.gpus > 0"])
+    return {
+        "rule": f"!has(self.resourceClass) || !has(self.resources) || !({given})",
+        "message": CLASS_AND_RESOURCES,
+        "fieldPath": ".resourceClass",
+    }
 
 
 def _stop_rule() -> dict[str, str]:

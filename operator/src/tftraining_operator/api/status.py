@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from tftraining_operator.api.fields import KEY_LIMIT, Model
+from tftraining_operator.api.spec import REPLICAS_LIMIT
 
 URI_TEXT = KEY_LIMIT + 176
 """Characters of a URI that a report may hold: `contract.Key`."""
@@ -103,8 +104,31 @@ class PodStatus(Model):
     """One pod of the job."""
 
     name: Name = Field(description="Name of the pod; kubectl logs NAME shows the script's output.")
-    phase: Word = Field(description="The pod's own phase: Pending, Running, Succeeded, Failed or Unknown.")
+    phase: Word = Field(
+        description="The pod's own phase: Pending, Running, Succeeded, Failed or Unknown; Ended, where it is ended with the job."
+    )
     node: Name = Field(default="", description="The node that it was placed on.")
+    role: Word = Field(default="", description="chief, worker or ps; absent in a job of one replica.")
+    index: Count | None = Field(default=None, description="Its number among those of its role, as in TF_CONFIG.")
+    reason: Word = Field(default="", description="Why it failed, in one word, as in failure.reason.")
+
+
+class GroupStatus(Model):
+    """How many replicas of a role do what."""
+
+    pending: Count = Field(default=0, description="Without a pod, or waiting for a node, an image or a Secret.")
+    active: Count = Field(default=0, description="Fetching, running or publishing.")
+    succeeded: Count = Field(default=0, description="Ended well.")
+    failed: Count = Field(default=0, description="Failed, or gone before they had ended.")
+    ended: Count = Field(default=0, description="Ended with the job, as parameter servers are, which never end by themselves.")
+
+
+class ReplicasStatus(Model):
+    """How many replicas of each role do what."""
+
+    chief: GroupStatus | None = Field(default=None, description="The chief, of which there is one.")
+    worker: GroupStatus | None = Field(default=None, description="The workers.")
+    ps: GroupStatus | None = Field(default=None, description="The parameter servers.")
 
 
 class EndingStatus(Model):
@@ -328,6 +352,18 @@ class PreflightStatus(Model):
     last_update_time: Time = Field(description="Since when that is so.")
 
 
+class ResourcesStatus(Model):
+    """What the job's script gets of a node, complete with defaults."""
+
+    cpu: Word = Field(description="CPUs that are reserved.")
+    cpu_limit: Word = Field(default="", description="CPUs that the script may use at most; absent where there is no limit.")
+    memory: Word = Field(description="Memory, reserved and limit at once, as it has grown with spec.retry.memoryGrowth.")
+    gpus: Count = Field(default=0, description="Number of GPUs.")
+    gpu_resource: Name = Field(default="", description="Name under which the nodes offer them.")
+    shared_memory: Word = Field(description="Size of /dev/shm.")
+    workspace: Word = Field(description="Disk space of all that is fetched and written.")
+
+
 class Status(Model):
     """What became of the job; written by the operator alone."""
 
@@ -348,6 +384,12 @@ class Status(Model):
     runtime: Word = Field(
         default="", description="The runtime that the job uses; where spec.runtime names none, the default of its first attempt."
     )
+    resources: ResourcesStatus | None = Field(
+        default=None,
+        description=(
+            "What the current attempt of a job that names a class, or has GPUs, gets of a node: a class that changes counts for the next."
+        ),
+    )
     start_time: Time | None = Field(default=None, description="When the attempt's pod began to fetch.")
     running_time: Time | None = Field(default=None, description="When the attempt's script started.")
     completion_time: Time | None = Field(default=None, description="When the job succeeded, failed or was stopped.")
@@ -361,7 +403,10 @@ class Status(Model):
         ),
     )
     pods: tuple[PodStatus, ...] = Field(
-        default=(), max_length=64, json_schema_extra=_list("atomic"), description="The pods of the current attempt."
+        default=(), max_length=REPLICAS_LIMIT, json_schema_extra=_list("atomic"), description="The pods of the current attempt."
+    )
+    replicas: ReplicasStatus | None = Field(
+        default=None, description="How many replicas of each role do what; absent in a job of one replica."
     )
     attempts: tuple[AttemptStatus, ...] = Field(
         default=(),

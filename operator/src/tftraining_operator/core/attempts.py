@@ -1,39 +1,76 @@
 """The attempts of a job, made of what was observed: each is the pods of one number, and one of them is the current one.
 
-A pod belongs to a job by its owner's uid, and to an attempt by its name: labels can be edited.
+A pod belongs to a job by its owner's uid, and to an attempt and a replica by its name: labels can be edited.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from tftrainer.messages.contract import FETCH, TRAINER
+
+from tftraining_operator.api.spec import REPLICAS_LIMIT
 from tftraining_operator.api.status import CheckResult
 from tftraining_operator.core import claims, names, recorded
 from tftraining_operator.core.names import PodName
-from tftraining_operator.core.observe import mapping, sequence, text
+from tftraining_operator.core.observe import UNKNOWN, integer, mapping, sequence, text
 from tftraining_operator.core.recorded import Ending
-from tftraining_operator.core.records import ContainerRecord, Deletion, Observed, PodRecord
+from tftraining_operator.core.records import ContainerRecord, Deletion, JobRecord, Observed, PodRecord, Raw
 
-_REPLICAS: Final = ((names.CHIEF, 0),)
-"""Role and index of all that belong to an attempt; the first is the one whose end is the end of the run."""
+_ALONE: Final = ((names.CHIEF, 0),)
 
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """One pod of an attempt: `pod` is what the API server has of it, `last` that, or what it was when it was last seen."""
+    """One pod of an attempt: `pod` is what the API server has of it, `last` that, or what it was when it was last seen.
+
+    `recorded` is the phase that the status has of it, which nobody else may remember; empty where it has none.
+    """
 
     role: str
     index: int
     name: str
     pod: PodRecord | None = None
     last: PodRecord | None = None
+    recorded: str = ""
 
     @property
-    def over(self) -> bool:
-        """Whether nothing of it runs, whether or not the object exists."""
-        return self.pod is None or claims.ended(self.pod)
+    def task(self) -> str:
+        """What people call it, as in TF_CONFIG: `worker 1`."""
+        return f"{self.role} {self.index}"
+
+    @property
+    def silent(self) -> bool:
+        """Whether nobody hears of it any more, though by the last that was heard its script runs."""
+        pod, trainer = self.pod, self.container(TRAINER)
+        if pod is None or trainer is None or trainer.state != "running":
+            return False
+        # A gate that somebody has put on the pod gives its reason; who marks the pods of a silent node gives none.
+        return pod.condition("Ready")[:2] == ("False", "") and pod.condition("ContainersReady").status == "True"
+
+    @property
+    def existed(self) -> bool:
+        """Whether there has been a pod, as far as anybody remembers."""
+        return bool(self.recorded) or self.last is not None
+
+    @property
+    def ended_well(self) -> bool:
+        """Whether its script has ended with 0, as far as anybody remembers: of the chief that is not yet success."""
+        return claims.ended_well(self.last) if self.last is not None else self.recorded == claims.ENDED_WELL
+
+    @property
+    def started(self) -> bool:
+        """Whether its script has been started."""
+        trainer = self.container(TRAINER)
+        return trainer is not None and trainer.state != "waiting"
+
+    @property
+    def stage(self) -> tuple[bool, bool]:
+        """How far it is, to be compared: whether its script has been started, and whether code and data are being fetched."""
+        fetch = self.container(FETCH)
+        return self.started, fetch is not None and fetch.state == "running"
 
     @property
     def unseen(self) -> tuple[PodRecord, ...]:
@@ -47,16 +84,20 @@ class Replica:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One run of the whole job. `recorded` tells that the status remembers pods of it, of which perhaps nobody else knows."""
+    """One run of the whole job."""
 
     number: int
     replicas: tuple[Replica, ...]
-    recorded: bool = False
 
     @property
     def chief(self) -> Replica:
-        """The replica whose end is the end of the run."""
+        """The replica whose end is the end of the run: TensorFlow's chief, which is worker 0 where none has that role."""
         return self.replicas[0]
+
+    @property
+    def alone(self) -> bool:
+        """Whether it has one replica only."""
+        return len(self.replicas) == 1
 
     @property
     def pods(self) -> tuple[PodRecord, ...]:
@@ -66,7 +107,21 @@ class Attempt:
     @property
     def existed(self) -> bool:
         """Whether it has had a pod, as far as anybody remembers."""
-        return self.recorded or any(replica.last is not None for replica in self.replicas)
+        return any(replica.existed for replica in self.replicas)
+
+    @property
+    def alive(self) -> tuple[PodRecord, ...]:
+        """The pods that there are of which something may run."""
+        return tuple(pod for pod in self.pods if not claims.ended(pod))
+
+    @property
+    def unseen(self) -> tuple[PodRecord, ...]:
+        """The pods that only look gone, perhaps."""
+        return tuple(pod for replica in self.replicas for pod in replica.unseen)
+
+    def with_pod(self, name: str) -> Replica:
+        """Return the replica whose pod has that name, the chief where none has."""
+        return next((each for each in self.replicas if each.name == name), self.chief)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +149,23 @@ class History:
         """The attempt that a pod created now belongs to: after a suspension that was taken back midway, the next one."""
         return self.current if self.ending is None else self.next
 
+    @property
+    def torn(self) -> bool:
+        """Whether pods of the current attempt have gone because the operator ends it: what is left of several is of no use."""
+        return self.ending is not None and any(each.existed and each.pod is None for each in self.current.replicas)
+
+    @property
+    def cleared(self) -> bool:
+        """Whether no pod of the current attempt is in the way of another attempt, where the operator has ended that."""
+        return not self.current.alive and (self.torn or not self.current.pods)
+
+    @property
+    def missing(self) -> tuple[Replica, ...]:
+        """The replicas of the attempt that a pod created now belongs to which have never had a pod."""
+        if self.ending is not None and not self.cleared:
+            return ()
+        return tuple(each for each in self.upcoming.replicas if not each.existed)
+
     def deletions(self) -> tuple[Deletion, ...]:
         """Return the deletions of all pods of which something may run, and that are not on their way out yet."""
         return deletions(pod for pod in self.pods if not claims.ended(pod))
@@ -109,9 +181,32 @@ def deletions(pods: Iterable[PodRecord]) -> tuple[Deletion, ...]:
     return tuple(Deletion(pod.name, pod.uid) for pod in pods if pod.deleted_at is None)
 
 
+def members(spec: Raw) -> tuple[tuple[str, int], ...]:
+    """Return role and index of every replica of an attempt, the chief first, of a spec that nobody has checked."""
+    groups = mapping(spec.get("replicas"))
+    counts = {role: _count(groups[role]) for role in names.ROLES if groups.get(role) is not None}
+    return tuple((role, index) for role, count in counts.items() for index in range(count)) or _ALONE
+
+
+def _count(group: object) -> int:
+    count = integer(mapping(group).get("count", 1)) or 0
+    return min(max(count, 0), REPLICAS_LIMIT)
+
+
+def asked_gpus(job: JobRecord) -> int:
+    """Return how many GPUs all replicas of an attempt ask for: by themselves, by the job, or by its class, of which its status tells."""
+    of_job = max(_gpus(job.spec.get("resources")), _gpus(job.status.get("resources")))
+    own = {role: mapping(group).get("resources") for role, group in mapping(job.spec.get("replicas")).items()}
+    return sum(of_job if own.get(role) is None else _gpus(own[role]) for role, _ in members(job.spec))
+
+
+def _gpus(resources: object) -> int:
+    return integer(mapping(resources).get("gpus")) or 0
+
+
 def history(observed: Observed) -> History:
     """Return what a job has tried, as far as anybody knows."""
-    job = observed.job
+    job, expected = observed.job, members(observed.job.spec)
     begun, ending = recorded.begun(job.status, suspend=job.spec.get("suspend") is True), recorded.ending(job.status)
     claimed = _own(observed, observed.pods)
     pods = {name: pod for name, pod in claimed.items() if name.attempt <= begun}
@@ -123,10 +218,11 @@ def history(observed: Observed) -> History:
         number = latest
     ending = ending if ending is not None and ending.attempt == number else None
 
-    def attempt(number: int, *, remembered: bool = False) -> Attempt:
-        return Attempt(number, tuple(_replica(job.key.name, PodName(*each, number), pods, gone) for each in _REPLICAS), remembered)
+    def attempt(number: int, phases: Mapping[str, str] | None = None) -> Attempt:
+        each = (PodName(role, index, number) for role, index in expected)
+        return Attempt(number, tuple(_replica(job.key.name, name, pods, gone, phases or {}) for name in each))
 
-    current = attempt(number, remembered=ending is not None or bool(sequence(job.status.get("pods"))))
+    current = attempt(number, _remembered(observed, expected, ending))
     return History(
         current=current,
         begun=attempt(number - 1) if number == recorded.attempt(job.status) > 0 and recorded.awaited(job.status) else current,
@@ -152,9 +248,11 @@ def doubtful(observed: Observed) -> dict[str, str]:
     unseen = {name: "" for name in sorted(told - seen) if names.parse(job.key.name, name) is not None}
     retry = recorded.restart(job.status)
     if retry is not None and not retry.begun:
-        # A pod that has lost our label looks gone: before another attempt begins, the server is asked for that of the last one.
-        last = names.pod_name(job.key.name, *_REPLICAS[0], retry.attempt - 1)
-        unseen |= {} if last in {pod.name for pod in observed.pods} else {last: ""}
+        # A pod that has lost our label looks gone: before another attempt begins, the server is asked for those of the last one.
+        # While another of its pods lives, it does not begin.
+        there, own = {pod.name for pod in observed.pods}, _own(observed, observed.pods).values()
+        last = (names.pod_name(job.key.name, *each, retry.attempt - 1) for each in members(job.spec))
+        unseen |= {} if any(not claims.ended(pod) for pod in own) else {name: "" for name in last if name not in there}
     check, name = recorded.check(job.status), names.check_name(job.key.name, job.uid)
     if check is not None and check.result is CheckResult.STARTED and name not in seen:
         unseen[name] = ""
@@ -162,9 +260,9 @@ def doubtful(observed: Observed) -> dict[str, str]:
     if not strangers:
         return unseen
     tried = history(observed)
-    # Of strangers one alone can be in the way: that which has the name of the pod that is made next.
-    name = tried.upcoming.chief.name if tried.current.chief.pod is None else ""
-    return unseen | {pod.name: pod.uid for pod in strangers if pod.name == name}
+    # Of strangers only those can be in the way that have the name of a pod which is made next.
+    wanted = {each.name for each in tried.missing}
+    return unseen | {pod.name: pod.uid for pod in strangers if pod.name in wanted}
 
 
 def ahead(observed: Observed) -> bool:
@@ -185,9 +283,23 @@ def _own(observed: Observed, pods: Iterable[PodRecord]) -> dict[PodName, PodReco
     """Return the pods that this very job owns, by what their names say."""
     key, uid = observed.job.key, observed.job.uid
     named = ((names.parse(key.name, pod.name), pod) for pod in pods if pod.owner_uid == uid)
-    return {name: pod for name, pod in named if name is not None and (name.role, name.index) in _REPLICAS}
+    expected = set(members(observed.job.spec))
+    return {name: pod for name, pod in named if name is not None and (name.role, name.index) in expected}
 
 
-def _replica(job: str, name: PodName, pods: Mapping[PodName, PodRecord], gone: Mapping[PodName, PodRecord]) -> Replica:
-    pod = pods.get(name)
-    return Replica(name.role, name.index, names.pod_name(job, name.role, name.index, name.attempt), pod, pod or gone.get(name))
+def _remembered(observed: Observed, expected: Sequence[tuple[str, int]], ending: Ending | None) -> dict[str, str]:
+    """Return the phases that the status has of pods of the current attempt, by their names; what it says otherwise counts as Unknown."""
+    told = map(mapping, sequence(observed.job.status.get("pods")))
+    phases = {text(each.get("name")): text(each.get("phase")) or UNKNOWN for each in told}
+    if ending is not None or (phases and len(expected) == 1):
+        # Of an attempt that is being ended none is made any more; and where there is one pod only, that is the one.
+        number = recorded.attempt(observed.job.status)
+        return {names.pod_name(observed.job.key.name, *each, number): UNKNOWN for each in expected} | phases
+    return phases
+
+
+def _replica(
+    job: str, name: PodName, pods: Mapping[PodName, PodRecord], gone: Mapping[PodName, PodRecord], phases: Mapping[str, str]
+) -> Replica:
+    pod, called = pods.get(name), names.pod_name(job, name.role, name.index, name.attempt)
+    return Replica(name.role, name.index, called, pod, pod or gone.get(name), phases.get(called, ""))

@@ -13,8 +13,9 @@ from tftraining_operator.api import API_VERSION, KIND
 from tftraining_operator.api.quantities import amount
 from tftraining_operator.api.spec import Spec, Variable
 from tftraining_operator.core import names, pins
-from tftraining_operator.core.configuration import Configuration, Runtime
-from tftraining_operator.core.effective import SIDE_CPU, SIDE_REQUESTS, Effective, newer_fields
+from tftraining_operator.core.attempts import members
+from tftraining_operator.core.configuration import Configuration, Runtime, Toleration
+from tftraining_operator.core.effective import SIDE_CPU, SIDE_REQUESTS, Effective, newer_fields, sizes, told
 from tftraining_operator.core.records import JobRecord, Raw
 
 USER: Final = 1000
@@ -34,6 +35,8 @@ ARCHITECTURE: Final = "kubernetes.io/arch"
 """Label of nodes that says for which processors they are."""
 _OF_IMAGES: Final = (ARCHITECTURE, "kubernetes.io/os")
 """Labels of nodes that say which images run there."""
+PORT: Final = 2222
+"""The port of `TF_CONFIG` on which replicas hear each other, as everywhere that TensorFlow's clusters are made for."""
 _QUEUE: Final = "kueue.x-k8s.io/"
 """What labels and annotations of Kueue begin with."""
 THREADS: Final = (
@@ -45,22 +48,38 @@ THREADS: Final = (
 )
 """Variables by which libraries choose the number of threads that compute; left alone, they take one for each CPU of the node."""
 _LEAST_LOADING_MEMORY: Final = "1Gi"
+_CLAIM: Final = "devices"
+"""How a pod calls its claim of devices."""
 
 
 class BuildError(ValueError):
     """A spec from which no pod can be made. The text names the field, its value and what was expected."""
 
 
-def objects(job: JobRecord, wanted: Effective, configuration: Configuration, attempt: int, *, new: bool) -> tuple[Raw, ...]:
-    """Return what an attempt needs, in the order in which it is created.
+def beside(job: JobRecord, spec: Spec, attempt: int) -> tuple[Raw, ...]:
+    """Return what the pods of an attempt need before there are any, in the order in which it is created."""
+    made = (service(job) if len(members(job.spec)) > 1 else None, configmap(job, spec, attempt))
+    return tuple(each for each in made if each is not None)
 
-    Raises:
-        BuildError: the spec holds something that only shows when it is put together, such as an unknown placeholder.
 
-    """
-    made = pod(job, wanted, configuration, attempt, new=new)
-    script = configmap(job, wanted.spec, attempt)
-    return (made,) if script is None else (script, made)
+def service(job: JobRecord) -> Raw:
+    """Return the headless Service that gives the pods of all attempts names, also before their containers are ready: they wait for it."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": names.service_name(job.key.name, job.uid),
+            "namespace": job.key.namespace,
+            "labels": names.service_labels(job.key.name, job.uid),
+            "ownerReferences": _owner(job),
+        },
+        "spec": {
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": names.selector(job.uid),
+            "ports": [{"name": "tensorflow", "port": PORT, "protocol": "TCP"}],
+        },
+    }
 
 
 def configmap(job: JobRecord, spec: Spec, attempt: int) -> Raw | None:
@@ -81,29 +100,36 @@ def configmap(job: JobRecord, spec: Spec, attempt: int) -> Raw | None:
     }
 
 
-def pod(job: JobRecord, wanted: Effective, configuration: Configuration, attempt: int, *, new: bool = True) -> Raw:
-    """Return the pod of one attempt; of a job that is not `new`, what URIs hold beside known placeholders is taken as it is written.
+def pod(job: JobRecord, wanted: Effective, configuration: Configuration, attempt: int, index: int = 0, *, new: bool = True) -> Raw:
+    """Return the pod of one replica, that of the role of `wanted` with this index.
+
+    Of a job that is not `new`, what URIs hold beside known placeholders is taken as it is written.
 
     Raises:
         BuildError: the spec holds something that only shows when it is put together, such as an unknown placeholder.
 
     """
-    plan = _plan(job, wanted, configuration, attempt, new=new)
+    plan = _plan(job, wanted, configuration, attempt, index, new=new)
     encoded = _encoded(plan)
+    name = names.pod_name(job.key.name, wanted.role, index, attempt)
     return _made(
         job,
-        names.pod_name(job.key.name, names.CHIEF, 0, attempt),
-        wanted.runtime.labels | names.labels(job.key.name, job.uid, names.CHIEF, 0, attempt),
+        name,
+        wanted.runtime.labels | names.labels(job.key.name, job.uid, wanted.role, index, attempt),
         wanted.runtime.annotations
         | {
             "kubectl.kubernetes.io/default-container": contract.TRAINER,
             names.DEADLINE: str(wanted.active_seconds_left or "none"),
         }
         | ({names.EARLIER: str(wanted.ran_seconds)} if wanted.ran_seconds else {})
-        | ({names.CHECKED_WITH: wanted.runtime.image} if plan.checked_before else {}),
+        | ({names.CHECKED_WITH: wanted.runtime.image} if plan.checked_before else {})
+        | ({names.RESOURCES: told(wanted)} if wanted.spec.resource_class is not None else {}),
         {
             "terminationGracePeriodSeconds": wanted.grace_seconds + PUBLISH_SECONDS,
-            **_placement(wanted.runtime),
+            **({"hostname": name, "subdomain": names.service_name(job.key.name, job.uid)} if plan.peers else {}),
+            **_placement(wanted.runtime, wanted.node_selector, wanted.tolerations),
+            **({"priorityClassName": priority} if (priority := wanted.spec.scheduling.priority_class_name) else {}),
+            **_claims(wanted),
             "initContainers": [_fetch(wanted, encoded)],
             "containers": [_trainer(wanted, plan, encoded), _publisher(wanted, encoded, configuration.reports_url)],
             "volumes": [*_volumes(job, wanted, attempt), *([_reports_token()] if configuration.reports_url else [])],
@@ -120,16 +146,14 @@ def check(job: JobRecord, wanted: Effective, configuration: Configuration, attem
         BuildError: as of `pod`.
 
     """
-    plan = msgspec.structs.replace(_plan(job, wanted, configuration, attempt, new=new), check_only=True)
+    plan = msgspec.structs.replace(_plan(job, wanted, configuration, attempt, new=new), check_only=True, peers={})
     runtime = wanted.runtime
     # A queue that holds the job back would hold back its check.
     labels, annotations = (
         {key: value for key, value in every.items() if not key.startswith(_QUEUE)} for every in (runtime.labels, runtime.annotations)
     )
     # Neither the nodes that are kept for GPUs nor those that have them: but the image must be one for the node.
-    anywhere = runtime.model_copy(
-        update={"tolerations": (), "node_selector": {key: runtime.node_selector[key] for key in _OF_IMAGES if key in runtime.node_selector}}
-    )
+    anywhere = {key: wanted.node_selector[key] for key in _OF_IMAGES if key in wanted.node_selector}
     volumes = [each for each in _volumes(job, wanted, attempt) if each["name"] in _OF_FETCH]
     return _made(
         job,
@@ -139,7 +163,7 @@ def check(job: JobRecord, wanted: Effective, configuration: Configuration, attem
         {
             "terminationGracePeriodSeconds": CHECK_GRACE_SECONDS,
             "activeDeadlineSeconds": CHECK_SECONDS,
-            **_placement(anywhere),
+            **_placement(runtime, anywhere),
             "containers": [_fetch(wanted, _encoded(plan), contract.CHECK_CONTRACT)],
             "volumes": volumes,
         },
@@ -184,14 +208,27 @@ def _made(job: JobRecord, name: str, labels: Mapping[str, str], annotations: Map
     }
 
 
-def _plan(job: JobRecord, wanted: Effective, configuration: Configuration, attempt: int, *, new: bool) -> contract.Plan:
+def _plan(job: JobRecord, wanted: Effective, configuration: Configuration, attempt: int, index: int = 0, *, new: bool) -> contract.Plan:
     try:
-        return placeholders.in_uris(_verbatim(job, wanted, configuration, attempt), strict=new)
+        return placeholders.in_uris(_verbatim(job, wanted, configuration, attempt, index), strict=new)
     except placeholders.PlaceholderError as error:
         raise BuildError(str(error)) from error
 
 
-def _verbatim(job: JobRecord, wanted: Effective, configuration: Configuration, attempt: int) -> contract.Plan:
+def _place(job: JobRecord, wanted: Effective, attempt: int, index: int) -> dict[str, Any]:
+    """Return the fields of a plan that say which of several replicas a pod is, and where the others are; none where it is alone.
+
+    Each attempt has names of its own: no address of an earlier one is ever taken for that of a peer.
+    """
+    expected, domain = members(job.spec), f"{names.service_name(job.key.name, job.uid)}.{job.key.namespace}.svc"
+    if len(expected) == 1:
+        return {}
+    hosts = [(role, f"{names.pod_name(job.key.name, role, each, attempt)}.{domain}:{PORT}") for role, each in expected]
+    peers = {role: tuple(host for each, host in hosts if each == role) for role, _ in hosts}
+    return {"role": wanted.role, "index": index, "peers": peers, "peers_seconds": wanted.pending_seconds}
+
+
+def _verbatim(job: JobRecord, wanted: Effective, configuration: Configuration, attempt: int, index: int) -> contract.Plan:
     spec = wanted.spec
     archive = spec.dependencies.archive
     script = spec.script
@@ -209,6 +246,7 @@ def _verbatim(job: JobRecord, wanted: Effective, configuration: Configuration, a
             module=script.module,
         ),
         attempt=attempt,
+        **_place(job, wanted, attempt, index),
         image=wanted.runtime.image,
         archive=contract.Reference(uri=archive.uri, sha256=archive.sha256) if archive else None,
         files=tuple(contract.Reference(uri=file.uri, sha256=file.sha256, into=file.into or "") for file in spec.dependencies.files),
@@ -228,26 +266,30 @@ def _verbatim(job: JobRecord, wanted: Effective, configuration: Configuration, a
         on_inactivity=spec.on_inactivity or contract.OnInactivity.FAIL,
         workspace_bytes=wanted.workspace_bytes,
         shared_memory_bytes=amount(wanted.shared_memory),
-        gpus=spec.resources.gpus,
+        gpus=wanted.gpus,
         implicit_fetch_bytes=configuration.implicit_fetch_bytes,
         kept_bytes=amount(configuration.outputs.keep_outside_bucket),
         pins=pins.for_plan(job.status),
         model=contract.WantedModel(path=spec.model.path, required=spec.model.required) if spec.model else None,
         checkpoints=_checkpoints(spec),
-        checked_before=wanted.preflight.covers(gpus=spec.resources.gpus),
+        checked_before=wanted.preflight.covers(gpus=wanted.gpus),
     )
 
 
-def _placement(runtime: Runtime) -> dict[str, Any]:
-    tolerations = [toleration.model_dump(exclude_defaults=True) for toleration in runtime.tolerations]
+def _placement(runtime: Runtime, selector: Mapping[str, str], tolerations: Sequence[Toleration] = ()) -> dict[str, Any]:
     placement: dict[str, Any] = {}
-    if runtime.node_selector:
-        placement["nodeSelector"] = dict(runtime.node_selector)
+    if selector:
+        placement["nodeSelector"] = dict(selector)
     if tolerations:
-        placement["tolerations"] = tolerations
+        placement["tolerations"] = [toleration.model_dump(exclude_defaults=True) for toleration in tolerations]
     if runtime.image_pull_secrets:
         placement["imagePullSecrets"] = [{"name": name} for name in runtime.image_pull_secrets]
     return placement
+
+
+def _claims(wanted: Effective) -> dict[str, Any]:
+    template = wanted.claim_template
+    return {"resourceClaims": [{"name": _CLAIM, "resourceClaimTemplateName": template}]} if template else {}
 
 
 def _container(name: str, command: Sequence[str], runtime: Runtime, **rest: Any) -> dict[str, Any]:
@@ -282,16 +324,15 @@ def _fetch(wanted: Effective, plan: str, needs: int = 1) -> dict[str, Any]:
         contract.FETCH,
         ["fetch", *([f"{contract.CONTRACT_OPTION}{needs}"] if needs > 1 else [])],
         wanted.runtime,
-        env=[*_own_environment(plan, gpus=0), *credentials],
+        env=[*_own_environment(plan, devices=False), *credentials],
         resources=_side_resources(wanted),
         volumeMounts=mounts,
     )
 
 
 def _trainer(wanted: Effective, plan: contract.Plan, encoded: str) -> dict[str, Any]:
-    gpus = wanted.spec.resources.gpus
-    devices = {wanted.gpu_resource: str(gpus)} if gpus else {}
-    own = [*_own_environment(encoded, gpus), *_threads(wanted)]
+    devices = {name: str(count) for name, count in wanted.devices.items()}
+    own = [*_own_environment(encoded, devices=bool(devices)), *_threads(wanted)]
     limit = {"cpu": wanted.cpu_limit} if wanted.cpu_limit else {}
     users = [_variable(variable, plan) for variable in wanted.spec.env]
     taken = {variable["name"] for variable in users}
@@ -303,6 +344,7 @@ def _trainer(wanted: Effective, plan: contract.Plan, encoded: str) -> dict[str, 
         resources={
             "requests": {"cpu": wanted.cpu, "memory": wanted.memory, **devices},
             "limits": {**limit, "memory": wanted.memory, **devices},
+            **({"claims": [{"name": _CLAIM}]} if wanted.claim_template else {}),
         },
         volumeMounts=[
             _mount("workspace", contract.WORKSPACE),
@@ -331,7 +373,12 @@ def _publisher(wanted: Effective, plan: str, reports_url: str) -> dict[str, Any]
         contract.PUBLISHER,
         ["publish"],
         wanted.runtime,
-        env=[*_own_environment(plan, gpus=0), *reports, *_record(wanted), *_credentials(contract.STORAGE_PREFIX, wanted.storage_secret)],
+        env=[
+            *_own_environment(plan, devices=False),
+            *reports,
+            *_record(wanted),
+            *_credentials(contract.STORAGE_PREFIX, wanted.storage_secret),
+        ],
         resources=_side_resources(wanted, _loading_memory(wanted) if wanted.spec.model else _SIDE_MEMORY),
         volumeMounts=[
             _mount("workspace", contract.WORKSPACE),
@@ -349,24 +396,23 @@ def _record(wanted: Effective) -> list[dict[str, Any]]:
         spec.pop(will, None)
     spec["script"].pop("inline", None)
     spec["runtime"] = wanted.runtime_name
-    gpus = {"gpus": wanted.spec.resources.gpus, "gpuResource": wanted.gpu_resource} if wanted.spec.resources.gpus else {}
-    limit = {"cpuLimit": wanted.cpu_limit} if wanted.cpu_limit else {}
-    sizes = {"cpu": wanted.cpu, **limit, "memory": wanted.memory, "workspace": wanted.workspace, "sharedMemory": wanted.shared_memory}
-    spec["resources"] = {**sizes, **gpus}
+    # What a class gave stands in its place: the record tells what ran, also when the catalogue has another class of that name.
+    spec.pop("resourceClass", None)
+    spec["resources"] = sizes(wanted)
     encoded = msgspec.json.encode(spec).decode()
     # As with the plan, one variable holds no more; what is left out is a record, and nothing depends on it.
     return [{"name": contract.SPEC_VARIABLE, "value": _literal(encoded)}] if len(encoded.encode()) <= contract.PLAN_LIMIT else []
 
 
-def _own_environment(plan: str, gpus: int) -> list[dict[str, Any]]:
-    # Images made for GPUs ask for all of a node's by default, also in containers that were given none.
-    devices = [] if gpus else [{"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"}]
+def _own_environment(plan: str, *, devices: bool) -> list[dict[str, Any]]:
+    # Images made for GPUs ask for all of a node's by default, also in containers that were given none. Those of a claim come by CDI.
+    none = [] if devices else [{"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"}]
     return [
         {"name": contract.PLAN_VARIABLE, "value": _literal(plan)},
         {"name": "HOME", "value": "/tmp"},  # noqa: S108
         {"name": "MPLCONFIGDIR", "value": "/tmp/matplotlib"},  # noqa: S108
         {"name": "PYTHONUNBUFFERED", "value": "1"},
-        *devices,
+        *none,
     ]
 
 

@@ -9,13 +9,13 @@ from pydantic import ValidationError
 from tftrainer.withholding import Plain
 
 from tftraining_operator.api.fields import ARGUMENT_LIMIT, INLINE_LIMIT
-from tftraining_operator.api.quantities import exact
+from tftraining_operator.api.quantities import amount, exact
 from tftraining_operator.api.spec import Budget, Spec
 from tftraining_operator.api.status import ConditionType
 from tftraining_operator.core import attempts, recorded
 from tftraining_operator.core.attempts import Attempt, History, Replica
-from tftraining_operator.core.configuration import Configuration, Runtime
-from tftraining_operator.core.effective import Effective, effective, grown
+from tftraining_operator.core.configuration import Configuration, ResourceClass, Runtime
+from tftraining_operator.core.effective import Effective, effective, given, grown
 from tftraining_operator.core.observe import integer, mapping, sequence, text
 from tftraining_operator.core.records import JobRecord, Observed
 
@@ -53,10 +53,19 @@ class Case:
         """Whether the job is recorded as suspended."""
         return recorded.holds(self.job.status, ConditionType.SUSPENDED)
 
+    @property
+    def laggard(self) -> Replica | None:
+        """The replica with a pod that is least far: with one that waits, a job waits; None where none has a pod."""
+        return min((each for each in self.current.replicas if each.pod is not None), key=lambda each: each.stage, default=None)
+
+    def said_of(self, replica: Replica, words: str) -> str:
+        """Return words about one replica, which name it where there are others."""
+        return words if self.current.alone else f"{replica.task}: {words}"
+
     @cached_property
     def taken_up(self) -> bool:
         """Whether an operator has taken up the job before, so that rules that have come since then are not for it."""
-        return self.chief.last is not None or (integer(self.job.status.get("observedGeneration")) or 0) > 0
+        return any(each.last is not None for each in self.current.replicas) or (integer(self.job.status.get("observedGeneration")) or 0) > 0
 
     @cached_property
     def waiting_since(self) -> float:
@@ -66,7 +75,7 @@ class Case:
             return self.now
         since = recorded.transitions(self.job.status)
         taken_up = [since[ConditionType.ACCEPTED]] if ConditionType.ACCEPTED in since else []
-        taken_up += [self.chief.pod.created_at] if self.chief.pod is not None else []
+        taken_up += [pod.created_at for pod in self.current.pods]
         resumed, restart = since.get(ConditionType.SUSPENDED, 0.0), recorded.restart(self.job.status)
         restarted = restart.at if restart is not None else 0.0
         return min(max(self.job.created_at, resumed, restarted, min(taken_up, default=self.now)), self.now)
@@ -110,27 +119,50 @@ class Case:
         default = kept if kept in self.configuration.runtimes else self.configuration.default_runtime
         return self.spec.runtime or default
 
-    @cached_property
+    @property
+    def size(self) -> ResourceClass | None:
+        """The class that the job names, as the catalogue has it now; None for a job without one, or where it is not there."""
+        return self.configuration.resource_classes.get(self.spec.resource_class or "")
+
+    @property
     def wanted(self) -> Effective:
-        """The spec with defaults; a runtime that an admin has removed meanwhile does not end a running job."""
+        """The spec with defaults, resources those of the chief."""
+        return self.wanted_of(self.chief)
+
+    def wanted_of(self, replica: Replica) -> Effective:
+        """Return the spec with defaults, resources those of a replica; a runtime that an admin has removed does not end a running job."""
+        return self._wanted[replica.role]
+
+    @cached_property
+    def _wanted(self) -> dict[str, Effective]:
+        return {role: self._effective(role) for role in dict.fromkeys(each.role for each in self.current.replicas)}
+
+    def _effective(self, role: str) -> Effective:
         runtime = self.configuration.runtimes.get(self.runtime_name) or Runtime(image="(no longer in the catalogue)")
-        found = effective(self.spec, self.configuration, self.runtime_name, runtime)
+        last = next((each.last for each in self.current.replicas if each.role == role and each.last is not None), None)
+        kept = given(last.resources) if last is not None and self.spec.resource_class is not None else None
+        found = effective(self.spec, self.configuration, self.runtime_name, runtime, self.size, kept, role)
         times = recorded.retries(self.job.status)[Budget.OUT_OF_MEMORY]
         # What is full may be /dev/shm, which has a size of its own and is part of memory.
         memory, shared_memory = self._grown(found.memory, times), self._grown(found.shared_memory, times)
         return replace(found, memory=memory, shared_memory=shared_memory, ran_seconds=recorded.usage(self.job.status).running_seconds)
 
-    def memory_after(self, retries: int) -> str:
-        """Return the memory of an attempt before which so many had too little."""
-        return self._grown(self.spec.resources.memory or self.configuration.defaults.resources.memory, retries)
+    def memory_after(self, retries: int, replica: Replica) -> str:
+        """Return a replica's memory in an attempt before which so many had too little."""
+        return self._grown(self.wanted_of(replica).asked.memory or self.configuration.defaults.resources.memory, retries)
 
     def _grown(self, memory: str, times: int) -> str:
         return grown(memory, self.spec.retry.memory_growth, times, self.most_memory[1])
 
     @property
     def most_memory(self) -> tuple[str, str]:
-        """What memory grows to at most, after the value of the chart that says so; both empty where none does."""
-        bounds = (("retries.maxMemory", self.configuration.retries.max_memory), ("maxima.memory", self.configuration.maxima.memory))
+        """What memory grows to at most, after the value of the chart that says so; both empty where none does.
+
+        What one job may have, its replicas share.
+        """
+        most, count = self.configuration.maxima.memory, len(self.current.replicas)
+        share = f"{amount(most) // count // 1024**2}Mi" if most and count > 1 else most
+        bounds = (("retries.maxMemory", self.configuration.retries.max_memory), ("maxima.memory", share))
         return min((each for each in bounds if each[1]), key=lambda each: exact(each[1]), default=("", ""))
 
     def retries(self, budget: Budget) -> int:

@@ -26,6 +26,7 @@ from tftrainer.messages.contract import (
 )
 
 from tftraining_operator.api.spec import Budget
+from tftraining_operator.core import names
 from tftraining_operator.core.effective import SIDE_VOLUMES, Effective, newer_fields
 from tftraining_operator.core.observe import FORGOTTEN
 from tftraining_operator.core.reasons import REASONS
@@ -43,6 +44,7 @@ _RUN_MAY_SAY: Final = _OWN_END | {
     Reason.WORKSPACE_FULL,
     Reason.SCRIPT_HUNG,
     Reason.DEADLINE_EXCEEDED,
+    Reason.PEERS_MISSING,
     Reason.TERMINATED,
     Reason.TRAINER_ERROR,
 }
@@ -52,9 +54,11 @@ _CLUSTER_ONLY: Final = frozenset(
         Reason.EVICTED,
         Reason.PREEMPTED,
         Reason.NODE_LOST,
+        Reason.PEER_LOST,
         Reason.NAME_CONFLICT,
         Reason.PENDING_DEADLINE_EXCEEDED,
         Reason.UNKNOWN_RUNTIME,
+        Reason.UNKNOWN_RESOURCE_CLASS,
     }
 )
 _SIGNALS: Final = {
@@ -167,8 +171,8 @@ def _space_ran_out(pod: PodRecord, wanted: Effective) -> Verdict | None:
         reason = Reason.WORKSPACE_FULL
     return verdict(
         reason,
-        f"the run wrote more than spec.resources.{field} ({value}) allows: {text.strip()}",
-        f"raise spec.resources.{field}, or let the script write less",
+        f"the run wrote more than {wanted.field(field)} ({value}) allows: {text.strip()}",
+        f"{wanted.more(field)}, or let the script write less",
     )
 
 
@@ -270,7 +274,7 @@ def _trainer_failed(pod: PodRecord, wanted: Effective) -> Verdict | None:
         return verdict(
             told.reason,
             told.message,
-            f"raise spec.resources.workspace ({wanted.workspace}), or let the script write less",
+            f"{wanted.more('workspace')} ({wanted.workspace}), or let the script write less",
         )
     if told.reason is Reason.DEADLINE_EXCEEDED and (wanted.ran_seconds or wanted.bounded):
         # The launcher knows what was left for its attempt, and nothing of those before, nor who has set the bound.
@@ -291,9 +295,9 @@ def _publisher_failed(pod: PodRecord, wanted: Effective) -> Verdict | None:
     if _killed_for_memory(publisher) and wanted.spec.model is not None:
         return verdict(
             Reason.PUBLISH_FAILED,
-            f"the script ended, but loading its model, which spec.model asks for, took more memory than spec.resources.memory "
+            f"the script ended, but loading its model, which spec.model asks for, took more memory than {wanted.field('memory')} "
             f"({wanted.memory}) gives it",
-            "raise spec.resources.memory; the outputs are in the bucket, without a manifest",
+            f"{wanted.more('memory')}; the outputs are in the bucket, without a manifest",
         )
     if _killed_for_memory(publisher):
         why = "publishing took more memory than its container has"
@@ -343,6 +347,15 @@ def by_exit_code(code: int | None) -> Verdict:
     return verdict(Reason.SCRIPT_EXITED, f"the script ended with exit code {code}", "look at the end of the log")
 
 
+def vanished(last: PodRecord, wanted: Effective, now: float) -> Verdict:
+    """Return the verdict on a pod that is gone, by what it was when it was last seen."""
+    found = failed(replace(last, deleted_at=last.deleted_at or now), wanted)
+    if found.failure.reason in {Reason.UNKNOWN, Reason.POD_DELETED}:
+        # Where nobody saw it being told to go: to a watch, a pod that loses its label looks like one that is deleted at once.
+        return deleted(last.name, f" or lost its label {names.JOB_UID}" if last.deleted_at is None else "")
+    return found
+
+
 def deleted(pod_name: str, otherwise: str = "") -> Verdict:
     """Return the verdict on a pod that somebody deleted before it had ended; `otherwise` is what else may have happened to it."""
     return verdict(
@@ -370,8 +383,8 @@ def _deliberate(container: ContainerRecord) -> bool:
 
 
 def _out_of_memory(wanted: Effective, told: Failure | None) -> Verdict:
-    message = f"the script needed more memory than spec.resources.memory ({wanted.memory}) gives it"
-    hint = "raise spec.resources.memory, or let the script use less: a smaller batch, fewer worker processes, data read in pieces"
+    message = f"the script needed more memory than {wanted.field('memory')} ({wanted.memory}) gives it"
+    hint = f"{wanted.more('memory')}, or let the script use less: a smaller batch, fewer worker processes, data read in pieces"
     if told is None or told.reason is not Reason.OUT_OF_MEMORY:
         return verdict(Reason.OUT_OF_MEMORY, message, hint)
     return Verdict(msgspec.structs.replace(told, message=f"{message}. {told.message}"[:1024], hint=hint))

@@ -144,8 +144,8 @@ def _believed(case: Case) -> PodRecord | None:
 
 def _is_to_be_checked(case: Case) -> bool:
     """Whether a job that waits is checked at all: not where it has been told not to be, nor after a first start."""
-    covered = case.wanted.preflight.covers(gpus=case.spec.resources.gpus) and pins.pinned(case.job.status) is None
-    return covered and case.runtime_name in case.configuration.runtimes
+    covered = case.wanted.preflight.covers(gpus=case.wanted.gpus) and pins.pinned(case.job.status) is None
+    return covered and case.runtime_name in case.configuration.runtimes and (case.spec.resource_class is None or case.size is not None)
 
 
 def _is_of_image(pod: PodRecord | None, case: Case) -> bool:
@@ -264,7 +264,7 @@ def _is_certain(failure: Failure, case: Case) -> bool:
     # What packages bring, and which others they need, depends on the processor.
     imports = failure.reason is Reason.IMPORT_MISSING and case.spec.dependencies.requirements
     if imports or failure.reason in OF_ARCHITECTURE:
-        return build.ARCHITECTURE in case.wanted.runtime.node_selector
+        return build.ARCHITECTURE in case.wanted.node_selector
     return failure.reason in CERTAIN
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tftrainer.messages.contract import FETCH, PUBLISHER, TRAINER, PublishReport, Reason
+from tftrainer.messages.contract import FETCH, PUBLISHER, TRAINER, PublishReport, Reason, SuccessPolicy
 
 from tftraining_operator.api.status import CheckResult, ConditionType, Phase
 from tftraining_operator.core import recorded
@@ -12,10 +12,13 @@ from tftraining_operator.core.observe import mapping, text, timestamp
 from tftraining_operator.core.records import JobRecord, PodRecord
 from tftraining_operator.core.reports import published
 
+ENDED_WELL: Final = "Succeeded"
+"""The phase that a status has of a pod that has ended well."""
 OPERATORS_OWN: Final = frozenset(
     {
         Reason.INVALID_SPEC,
         Reason.UNKNOWN_RUNTIME,
+        Reason.UNKNOWN_RESOURCE_CLASS,
         Reason.NAME_CONFLICT,
         Reason.PENDING_DEADLINE_EXCEEDED,
         Reason.DEADLINE_EXCEEDED,
@@ -54,7 +57,9 @@ def credible(job: JobRecord, claimed: Phase, pod: PodRecord | None) -> bool:
         return ended(pod)
     if (check := recorded.check(job.status)) is not None and check.result is CheckResult.FAILED:
         return True
-    return _claimed_reason(job) in OPERATORS_OWN or (ended(pod) and success(job, pod) is None)
+    # Where all workers have to succeed, the chief's success is not yet the job's.
+    alone = job.spec.get("successPolicy") != SuccessPolicy.ALL_WORKERS
+    return _claimed_reason(job) in OPERATORS_OWN or (ended(pod) and not (alone and success(job, pod) is not None))
 
 
 def ended(pod: PodRecord) -> bool:
@@ -65,6 +70,12 @@ def ended(pod: PodRecord) -> bool:
     if fetch is not None and fetch.state == "terminated" and fetch.exit_code != 0:
         return True
     return all(container is not None and container.state == "terminated" for container in (trainer, publisher))
+
+
+def ended_well(pod: PodRecord) -> bool:
+    """Tell whether the pod's script has ended with 0, and nothing of the pod runs any more."""
+    trainer = pod.container(TRAINER)
+    return ended(pod) and trainer is not None and trainer.exit_code == 0
 
 
 def ended_at(pod: PodRecord | None) -> float | None:

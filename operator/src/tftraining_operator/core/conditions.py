@@ -80,9 +80,11 @@ def _willed(situation: Situation, before: Mapping[str, Any]) -> Iterator[Fact]:
 
 
 def _scheduled(situation: Situation) -> Fact:
-    pod = situation.attempt.chief.last
-    if pod is not None and (pod.node or pod.condition("PodScheduled").status == "True"):
-        return Fact(ConditionType.SCHEDULED, "True", "Scheduled", f"on node {pod.node}" if pod.node else "")
+    pods = [each.last for each in situation.attempt.replicas]
+    if all(pod is not None and (pod.node or pod.condition("PodScheduled").status == "True") for pod in pods):
+        nodes = sorted({pod.node for pod in pods if pod is not None and pod.node})
+        where = f"on node {nodes[0]}" if len(nodes) == 1 else f"on {len(nodes)} nodes" if nodes else ""
+        return Fact(ConditionType.SCHEDULED, "True", "Scheduled", where)
     return Fact(ConditionType.SCHEDULED, "False", situation.reason, situation.message)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 from tftrainer.messages.contract import Preflight
 
-from tftraining_operator.api.quantities import amount
+from tftraining_operator.api.fields import Cpu, DnsName, ResourceName, Size
+from tftraining_operator.api.quantities import amount, exact
 
 QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$"
 _MOST = 2**62
@@ -26,6 +27,7 @@ def _digits(value: Any) -> Any:
 
 
 Quantity = Annotated[str, Field(pattern=QUANTITY_PATTERN), AfterValidator(_countable)]
+_Size = Annotated[Size, AfterValidator(_countable)]
 
 
 class Frozen(BaseModel):
@@ -64,6 +66,43 @@ class Resources(Frozen):
     memory: Quantity = "2560Mi"
     workspace: Quantity = "10Gi"
     shared_memory: Quantity = "64Mi"
+
+
+class ResourceClass(Frozen):
+    """A named size that a job may have instead of resources of its own: what its script gets of a node, and of which nodes.
+
+    What is empty is as in `Defaults`. `images` has, by the name of a runtime, the image that takes the place of the runtime's own, as the
+    one for GPUs. Labels of nodes go before those of a runtime, tolerations are added to its own. `resource_claim_template` names one in
+    the job's namespace: then the devices are those of its claim, and `gpus` says how many of them are GPUs.
+    """
+
+    cpu: Cpu
+    cpu_limit: Cpu | Literal[""] = ""
+    memory: _Size
+    workspace: _Size | Literal[""] = ""
+    shared_memory: _Size | Literal[""] = ""
+    gpus: int = Field(default=0, ge=0, le=1024)
+    gpu_resource: ResourceName | Literal[""] = ""
+    resource_claim_template: DnsName | Literal[""] = ""
+    node_selector: dict[str, str] = Field(default_factory=dict)
+    tolerations: tuple[Toleration, ...] = ()
+    images: dict[str, str] = Field(default_factory=dict)
+    description: str = ""
+
+    @model_validator(mode="after")
+    def _limit_is_no_less(self) -> Self:
+        if self.cpu_limit and exact(self.cpu_limit) < exact(self.cpu):
+            raise ValueError(f"cpuLimit is {self.cpu_limit}, expected at least cpu, which is {self.cpu} and reserved")
+        return self
+
+    @model_validator(mode="after")
+    def _devices_by_one_way(self) -> Self:
+        if self.gpu_resource and self.resource_claim_template:
+            raise ValueError(
+                f"gpuResource is {self.gpu_resource} beside resourceClaimTemplate {self.resource_claim_template}, expected one of them: a "
+                "claim gives the GPUs itself"
+            )
+        return self
 
 
 class Defaults(Frozen):
@@ -107,6 +146,14 @@ class Maxima(Frozen):
     retries: Annotated[int | None, Field(ge=0), BeforeValidator(_unbounded)] = None
 
 
+class Scheduling(Frozen):
+    """What jobs may name in `spec.scheduling`: names of PriorityClasses, keys of nodes' labels and of taints. Empty: none."""
+
+    allowed_priority_classes: tuple[str, ...] = ()
+    allowed_node_selector_keys: tuple[str, ...] = ()
+    allowed_toleration_keys: tuple[str, ...] = ()
+
+
 class PackageIndex(Frozen):
     """Where jobs may install packages from: the URL of an index (PEP 503); without one, nowhere. It is shown to users: no secrets in it."""
 
@@ -122,10 +169,18 @@ class Configuration(Frozen):
 
     default_runtime: str
     runtimes: dict[str, Runtime] = Field(min_length=1)
+    resource_classes: dict[str, ResourceClass] = Field(default_factory=dict)
     defaults: Defaults = Defaults()
     implicit_fetch_bytes: int = Field(default=2 * 1024**3, ge=0)
     outputs: Outputs = Outputs()
     retries: Retries = Retries()
     maxima: Maxima = Maxima()
+    scheduling: Scheduling = Scheduling()
     package_index: PackageIndex = PackageIndex()
     reports_url: str = Field(default="", max_length=1024, pattern=r"^(http://[^\s/]+/\S*)?$")
+
+    @property
+    def node_labels(self) -> frozenset[str]:
+        """The labels of nodes that pods may be made to ask for."""
+        places: tuple[Runtime | ResourceClass, ...] = (*self.runtimes.values(), *self.resource_classes.values())
+        return frozenset(self.scheduling.allowed_node_selector_keys).union(*(each.node_selector for each in places))

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from tftrainer.messages.contract import Preflight
 
 from tftraining_operator.api.quantities import amount, exact
+from tftraining_operator.api.spec import CLASS_GIVES, Spec
 from tftraining_operator.api.spec import Resources as ResourcesWanted
-from tftraining_operator.api.spec import Spec
-from tftraining_operator.core.configuration import Configuration, Runtime
+from tftraining_operator.core.configuration import Configuration, ResourceClass, Runtime, Toleration
 from tftraining_operator.core.configuration import Resources as ResourcesGiven
+from tftraining_operator.core.names import CHIEF
 
 _MOST_MEMORY: Final = 2**60
 _MOST_TIMES: Final = 100
@@ -21,6 +22,7 @@ SIDE_REQUESTS: Final = {"cpu": "50m", "memory": "64Mi"}
 """What `publisher` reserves beside the script, and `fetch` before it."""
 SIDE_VOLUMES: Final = ("state", "tmp-fetch", "tmp-publisher")
 """Volumes that hold nothing of the script's, each of a fixed size."""
+_BY_CLASS: Final = frozenset(filter(None, (ResourcesWanted.model_fields[name].alias for name in CLASS_GIVES)))
 SIDE_CPU: Final = "1"
 """The CPU limit of `fetch` and `publisher` in a pod that has to have some: a quota counts the publisher's beside the script's."""
 
@@ -29,13 +31,20 @@ SIDE_CPU: Final = "1"
 class Effective:
     """A spec with the configuration's defaults filled in. Times are seconds, sizes bytes unless they are quantities.
 
-    `active_seconds` is for how long its scripts may run in all attempts together, None for ever; `ran_seconds` of that are used.
-    `bounded` tells that it is what an admin gives a job at most.
+    Resources are those of one replica of `role`. `active_seconds` is for how long its scripts may run in all attempts together, None for
+    ever; `ran_seconds` of that are used. `bounded` tells that it is what an admin gives a job at most. `asked` are the job's resources as
+    it names them, or as its class does; `node_selector` and `tolerations` are those of all that has a say in where its pod runs; of one
+    label the admin's word goes before. `claim_template` is the ResourceClaimTemplate of which its pod gets its devices, empty for none.
     """
 
     spec: Spec
+    role: str
     runtime_name: str
     runtime: Runtime
+    asked: ResourcesWanted
+    node_selector: Mapping[str, str]
+    tolerations: tuple[Toleration, ...]
+    claim_template: str
     cpu: str
     cpu_limit: str
     memory: str
@@ -50,6 +59,29 @@ class Effective:
     active_seconds: int | None
     bounded: bool
     ran_seconds: int = 0
+
+    @property
+    def gpus(self) -> int:
+        """How many GPUs the script gets."""
+        return self.asked.gpus
+
+    @property
+    def devices(self) -> dict[str, int]:
+        """What the pod takes of a node's devices, by the name under which the node offers them; of a claim, the claim knows."""
+        return {self.gpu_resource: self.gpus} if self.gpus and not self.claim_template else {}
+
+    def field(self, name: str) -> str:
+        """Return the field of the spec by which the job has got its `cpu`, `memory`, `gpus` or the like."""
+        if self._by_class(name):
+            return "spec.resourceClass"
+        return f"spec.replicas.{self.role}.resources.{name}" if own_resources(self.spec, self.role) else f"spec.resources.{name}"
+
+    def more(self, name: str) -> str:
+        """Return how the job gets more of it."""
+        return f"name a larger {self.field(name)}" if self._by_class(name) else f"raise {self.field(name)}"
+
+    def _by_class(self, name: str) -> bool:
+        return self.spec.resource_class is not None and name in _BY_CLASS and not own_resources(self.spec, self.role)
 
     @property
     def active_seconds_left(self) -> int | None:
@@ -81,15 +113,39 @@ class Effective:
         return any(f"${{{name}}}" in text for name in ("datasets", "ai_dataset_lib") for text in _texts_with_placeholders(self.spec))
 
 
-def effective(spec: Spec, configuration: Configuration, runtime_name: str, runtime: Runtime) -> Effective:
-    """Return the spec with defaults filled in."""
-    wanted, given = spec.resources, configuration.defaults
-    cpu, cpu_limit = _cpus(spec.resources, given.resources)
+def effective(
+    spec: Spec,
+    configuration: Configuration,
+    runtime_name: str,
+    runtime: Runtime,
+    size: ResourceClass | None = None,
+    kept: ResourcesWanted | None = None,
+    role: str = CHIEF,
+) -> Effective:
+    """Return the spec with defaults filled in, as a replica of that role has it.
+
+    `size` is the class that the job names, `kept` what that gave the attempt that there is, whatever the class has become meanwhile.
+    """
+    if own_resources(spec, role):
+        size = kept = None
+    wanted, given = kept or _asked(spec, size, role), configuration.defaults
+    cpu, cpu_limit = _cpus(wanted, given.resources)
+    image = size.images.get(runtime_name) if size is not None else None
+    own = spec.scheduling.tolerations
     asked, most = spec.active_deadline_seconds, configuration.maxima.active_deadline_seconds
     return Effective(
         spec=spec,
+        role=role,
         runtime_name=runtime_name,
-        runtime=runtime,
+        runtime=runtime.model_copy(update={"image": image}) if image is not None else runtime,
+        asked=wanted,
+        node_selector=(spec.scheduling.node_selector or {}) | runtime.node_selector | (size.node_selector if size is not None else {}),
+        tolerations=(
+            *runtime.tolerations,
+            *(size.tolerations if size is not None else ()),
+            *(Toleration(key=each.key, operator=each.operator, value=each.value, effect=each.effect or "") for each in own),
+        ),
+        claim_template=size.resource_claim_template if size is not None else "",
         cpu=cpu,
         cpu_limit=cpu_limit,
         memory=wanted.memory or given.resources.memory,
@@ -104,6 +160,34 @@ def effective(spec: Spec, configuration: Configuration, runtime_name: str, runti
         active_seconds=least(asked, most),
         bounded=most is not None and (asked is None or asked > most),
     )
+
+
+def sizes(wanted: Effective) -> dict[str, Any]:
+    """Return what the script gets of a node, spelt as in `spec.resources`."""
+    limit = {"cpuLimit": wanted.cpu_limit} if wanted.cpu_limit else {}
+    gpus: dict[str, Any] = {"gpus": wanted.gpus} if wanted.gpus else {}
+    gpus |= {"gpuResource": wanted.gpu_resource} if wanted.devices else {}
+    room = {"memory": wanted.memory, "workspace": wanted.workspace, "sharedMemory": wanted.shared_memory}
+    return {"cpu": wanted.cpu, **limit, **room, **gpus}
+
+
+def told(wanted: Effective) -> str:
+    """Return what a class gives a pod, as the pod is to tell of it; empty where the job has none."""
+    return wanted.asked.model_dump_json(by_alias=True, exclude_none=True) if wanted.spec.resource_class is not None else ""
+
+
+def given(text: str) -> ResourcesWanted | None:
+    """Return what a pod tells that its class has given it, None where it tells nothing that could be that."""
+    try:
+        return ResourcesWanted.model_validate_json(text)
+    except ValueError:
+        return None
+
+
+def own_resources(spec: Spec, role: str) -> bool:
+    """Whether the replicas of a role have resources of their own, which neither those of the job nor its class are for."""
+    group = spec.replicas.group(role)
+    return group is not None and group.resources is not None
 
 
 class Newer(NamedTuple):
@@ -123,7 +207,8 @@ def newer_fields(spec: Spec) -> tuple[Newer, ...]:
         *(f"spec.inputs[{each.name}].uri" for each in inputs if each.uri.endswith("/") and each.uri.count("/", 5) == 1),
     )
     of_3 = ("spec.inactivitySeconds",) if spec.inactivity_seconds is not None else ()
-    return (*(Newer(each, 3) for each in of_3), *(Newer(each, 2) for each in of_2))
+    of_5 = ("spec.replicas",) if spec.replicas.count > 1 else ()
+    return (*(Newer(each, 5) for each in of_5), *(Newer(each, 3) for each in of_3), *(Newer(each, 2) for each in of_2))
 
 
 def grown(memory: str, growth: float, times: int, most: str) -> str:
@@ -140,6 +225,22 @@ def grown(memory: str, growth: float, times: int, most: str) -> str:
 def least(*bounds: int | None) -> int | None:
     """Return the least of some bounds, None where there is none."""
     return min((each for each in bounds if each is not None), default=None)
+
+
+def _asked(spec: Spec, size: ResourceClass | None, role: str) -> ResourcesWanted:
+    """Return what a replica is to have: by itself, or by the job's class, beside which that may say how much it stores."""
+    own = spec.resources_of(role)
+    if size is None:
+        return own
+    return ResourcesWanted(
+        cpu=size.cpu,
+        cpu_limit=size.cpu_limit or None,
+        memory=size.memory,
+        gpus=size.gpus,
+        gpu_resource=size.gpu_resource or None,
+        workspace=own.workspace or size.workspace or None,
+        shared_memory=own.shared_memory or size.shared_memory or None,
+    )
 
 
 def _cpus(wanted: ResourcesWanted, given: ResourcesGiven) -> tuple[str, str]:

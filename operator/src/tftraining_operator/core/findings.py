@@ -45,11 +45,15 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Over:
-    """That the current attempt has failed, why, and since when (Unix seconds, None where its containers tell)."""
+    """That the current attempt has failed, why, and since when (Unix seconds, None where its containers tell).
+
+    `reasons` are why replicas of several failed, by their pods.
+    """
 
     verdict: Verdict
     ended_at: float | None = None
     deletions: tuple[Deletion, ...] = ()
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
 
 def if_it_lasts(case: Case, situation: Situation, worth_writing_at: float, look_again_at: float) -> Finding:
@@ -72,8 +76,7 @@ def invalid(problem: str) -> Verdict:
     return verdict(Reason.INVALID_SPEC, f"the spec cannot be used: {problem}", "correct it and create the job again")
 
 
-def overdue(case: Case, what: str) -> Verdict:
-    """Return the verdict on a job that has waited too long, for `what`."""
+def overdue(case: Case, what: str, pod: str = "") -> Verdict:
+    """Return the verdict on a job that has waited too long, for `what`, with its pod of that name."""
     message = f"the script did not run within spec.pendingDeadlineSeconds ({case.wanted.pending_seconds}); it waited because {what}"
-    pod = case.chief.pod.name if case.chief.pod is not None else ""
     return verdict(Reason.PENDING_DEADLINE_EXCEEDED, message, "remove the cause, then create the job again", pod=pod)

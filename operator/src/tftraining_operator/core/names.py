@@ -21,11 +21,15 @@ EARLIER: Final = f"{LABEL_PREFIX}earlier-running-seconds"
 """Annotation of a pod: for how long earlier attempts had run, which its deadline is less than the job's by; without one, for no time."""
 CHECKED_WITH: Final = f"{LABEL_PREFIX}checked-with"
 """Annotation of a pod that a check may be made for, and of the check's, with their image: that of a runtime may be changed meanwhile."""
+RESOURCES: Final = f"{LABEL_PREFIX}resources"
+"""Annotation of a pod: what the resource class of its job gave it, for the class may be changed or removed afterwards."""
 CHIEF: Final = "chief"
+WORKER: Final = "worker"
+PS: Final = "ps"
 CHECK: Final = "check"
 """What the pod does that checks a job while it waits: it is none of an attempt's."""
-ROLES: Final = (CHIEF,)
-"""The roles that pods of a job have."""
+ROLES: Final = (CHIEF, WORKER, PS)
+"""The roles that pods of a job have, as TensorFlow names its tasks: that of the replica that coordinates the others comes first."""
 
 _LIMIT: Final = 63
 """Characters of a label value, and of a pod's name where it is the hostname too."""
@@ -76,6 +80,15 @@ def script_name(job: str, uid: str, attempt: int) -> str:
     return f"{pod_name(job, CHIEF, 0, attempt)}-script-{_digest(uid)}"
 
 
+def service_name(job: str, uid: str) -> str:
+    """Return the name of the Service by which replicas find each other, a label of RFC 1035: it begins with a letter, a job need not.
+
+    It holds a digest of the job's uid, as above.
+    """
+    suffix = f"-{_digest(uid)}"
+    return f"tf-{_fitted(job, _LIMIT - len(suffix) - 3, dots=False)}{suffix}"
+
+
 def check_name(job: str, uid: str) -> str:
     """Return the name of the pod that checks a job while it waits, of which there is one; with a digest of the uid, as above."""
     suffix = f"-{CHECK}-{_digest(uid)}"
@@ -89,21 +102,31 @@ def is_check(name: str) -> bool:
 
 def labels(job: str, uid: str, role: str, index: int, attempt: int) -> dict[str, str]:
     """Return the labels of a pod of an attempt."""
-    return {**_labels("trainer", uid, role), JOB_NAME: _fitted(job, _LIMIT, dots=True), INDEX: str(index), ATTEMPT: str(attempt)}
+    every = _labels("trainer", uid) | {ROLE: role, JOB_NAME: _fitted(job, _LIMIT, dots=True)}
+    return every | {INDEX: str(index), ATTEMPT: str(attempt)}
+
+
+def service_labels(job: str, uid: str) -> dict[str, str]:
+    """Return the labels of the Service of a job."""
+    return {**_labels("peers", uid), JOB_NAME: _fitted(job, _LIMIT, dots=True)}
+
+
+def selector(uid: str) -> dict[str, str]:
+    """Return the labels by which the pods of all of a job's attempts are found."""
+    return {"app.kubernetes.io/component": "trainer", JOB_UID: uid[:_LIMIT]}
 
 
 def check_labels(uid: str) -> dict[str, str]:
     """Return the labels of the pod of a check: who selects a job's pods by its name wants those that run it."""
-    return _labels(CHECK, uid, CHECK)
+    return _labels(CHECK, uid) | {ROLE: CHECK}
 
 
-def _labels(component: str, uid: str, role: str) -> dict[str, str]:
+def _labels(component: str, uid: str) -> dict[str, str]:
     return {
         "app.kubernetes.io/name": "tftraining",
         "app.kubernetes.io/component": component,
         "app.kubernetes.io/managed-by": "tftraining-operator",
         JOB_UID: uid[:_LIMIT],
-        ROLE: role,
     }
 
 

@@ -21,7 +21,7 @@ UNKNOWN: Final = "Unknown"
 FORGOTTEN: Final = "ContainerStatusUnknown"
 """Reason of a container's end of which the kubelet knows nothing; the exit code beside it is made up."""
 _TEXT_LIMIT: Final = 1024
-_LIST_LIMIT: Final = 64
+_LIST_LIMIT: Final = 256
 _PHASES: Final = frozenset({"Pending", "Running", "Succeeded", "Failed"})
 _STATES: Final = ("terminated", "running", "waiting")
 
@@ -85,11 +85,13 @@ def pod_record(raw: Any) -> PodRecord | None:
         node=text(mapping(mapping(raw).get("spec")).get("nodeName")),
         nominated_node=text(status.get("nominatedNodeName")),
         deleted_at=timestamp(metadata.get("deletionTimestamp")),
+        grace_seconds=float(min(max(integer(metadata.get("deletionGracePeriodSeconds")) or 0, 0), 10**9)),
         conditions=_conditions(status.get("conditions")),
         containers=tuple(_containers(status)),
         deadline_seconds=math.inf if annotations.get(names.DEADLINE) == "none" else _seconds(annotations.get(names.DEADLINE)),
         earlier_seconds=_seconds(annotations.get(names.EARLIER)) or 0.0,
         checked_with=text(annotations.get(names.CHECKED_WITH)),
+        resources=text(annotations.get(names.RESOURCES)),
     )
 
 

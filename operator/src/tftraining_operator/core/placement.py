@@ -18,7 +18,8 @@ from tftraining_operator.core.pending import Pending
 from tftraining_operator.core.records import PodRecord
 from tftraining_operator.core.scheduling import Obstacle, Refusal, Sentence, read
 
-_FIELDS: Final = {"cpu": "spec.resources.cpu", "memory": "spec.resources.memory"}
+_OWN_FIELDS: Final = ("cpu", "memory")
+"""Resources that have a field of their name; all others are counted by `gpus`."""
 _SHOWN: Final = 3
 _BYTES: Final = (("Ti", 1024**4), ("Gi", 1024**3), ("Mi", 1024**2), ("Ki", 1024))
 _WAIT: Final = "it starts by itself when other pods have ended"
@@ -26,16 +27,15 @@ _WAIT: Final = "it starts by itself when other pods have ended"
 
 def need(wanted: Effective) -> Need:
     """Return what the job's pod needs of a node: what the scheduler counts of its containers, and where the runtime lets it run."""
-    devices = {wanted.gpu_resource: Decimal(wanted.spec.resources.gpus)} if wanted.spec.resources.gpus else {}
     return Need(
         asked={
             "cpu": exact(wanted.cpu) + exact(SIDE_REQUESTS["cpu"]),
             "memory": exact(wanted.memory) + exact(SIDE_REQUESTS["memory"]),
-            **devices,
+            **{name: Decimal(count) for name, count in wanted.devices.items()},
             PODS: Decimal(1),
         },
-        selector=wanted.runtime.node_selector,
-        tolerations=wanted.runtime.tolerations,
+        selector=wanted.node_selector,
+        tolerations=wanted.tolerations,
     )
 
 
@@ -47,6 +47,13 @@ def refused_by_all(pod: PodRecord) -> bool:
 def unplaced(pod: PodRecord, wanted: Effective, nodes: Nodes | None) -> Pending | None:
     """Return what a pod waits for that the scheduler has not placed, None for one that is. `nodes` is None where nobody has seen them."""
     scheduled = pod.condition("PodScheduled")
+    if not scheduled.status and not pod.node and wanted.claim_template:
+        # A scheduler does not even look at a pod whose claim is not made yet, and says nothing of it.
+        return Pending(
+            "ClaimMissing",
+            f"the scheduler has not looked at the pod yet: it needs a claim to devices, which is made of the ResourceClaimTemplate "
+            f"{wanted.claim_template} of resource class {wanted.spec.resource_class}: that has to be in namespace {pod.key.namespace}",
+        )
     if scheduled.status != "False":
         return None
     if scheduled.reason == "SchedulingGated":
@@ -63,17 +70,28 @@ def _no_node(said: Sentence, nominated: str, wanted: Effective, nodes: Nodes | N
     if said.nodes == 0:
         return Pending("NoNodes", "the cluster has no node: the job starts when an admin, or an autoscaler, has added one")
     found = _by_nodes(need(wanted), nodes, wanted) if nodes is not None and nodes.nodes else None
+    if found is None and wanted.claim_template and any(each.obstacle is Obstacle.OTHER for each in said.refusals):
+        return _no_devices(said, wanted)
     return found or _by_sentence(said, wanted)
+
+
+def _no_devices(said: Sentence, wanted: Effective) -> Pending:
+    """Tell of a claim that no node can meet: a scheduler says alike that the devices are taken, and that there are none."""
+    return Pending(
+        "DevicesNotAvailable",
+        f"no node has the devices that resource class {wanted.spec.resource_class} claims (ResourceClaimTemplate {wanted.claim_template}) "
+        f"free now: {said.why}; if there are any, it starts by itself when others give theirs back, else ask an admin for such a node",
+    )
 
 
 def _by_nodes(needed: Need, nodes: Nodes, wanted: Effective) -> Pending | None:
     """Return what the nodes tell; None where by all that is seen here the pod should fit, so that only the scheduler knows why not."""
-    resource = wanted.gpu_resource if wanted.spec.resources.gpus else ""
-    if resource and not nodes.offering(resource):
-        return _not_offered(resource, nodes.nodes, wanted)
+    for resource in wanted.devices:
+        if not nodes.offering(resource):
+            return _not_offered(resource, nodes.nodes, wanted)
     selected = nodes.selected(needed)
     if not selected:
-        return _no_match(wanted, needed, nodes)
+        return _unmatched(len(nodes.nodes), wanted, nodes)
     large = nodes.large_enough(needed)
     if not large:
         return _too_large(needed, selected, wanted)
@@ -88,19 +106,46 @@ def _not_offered(resource: str, nodes: Sequence[Node], wanted: Effective) -> Pen
     known = f" (the nodes offer {_listed(others)})" if others else ""
     return Pending(
         "ResourceNotOffered",
-        f"no node offers {resource}, of which spec.resources.gpus asks for {wanted.spec.resources.gpus}: ask an admin for a node with "
-        f"{resource}, or whether its device plugin runs; or create the job again without GPUs, or with another spec.resources.gpuResource"
-        f"{known}",
+        f"no node offers {resource}, of which {wanted.field('gpus')} asks for {wanted.gpus}: ask an admin for a node with "
+        f"{resource}, or whether its device plugin runs; or create the job again without GPUs, or with another "
+        f"{wanted.field('gpuResource')}{known}",
     )
 
 
-def _no_match(wanted: Effective, needed: Need, nodes: Nodes) -> Pending:
-    labels = ", ".join(f"{key}={value}" for key, value in needed.selector.items())
+def _unmatched(count: int, wanted: Effective, nodes: Nodes | None) -> Pending:
+    """Tell which labels no node has, and who demands them: the job alone, where there are nodes with all others."""
+    own = wanted.spec.scheduling.node_selector or {}
+    others = {key: value for key, value in wanted.node_selector.items() if key not in own}
+    fitting = nodes.selected(Need({}, others)) if nodes is not None else ()
+    if own and (fitting or not others):
+        beside = f" with {_labels(others)}" if others else ""
+        values = sorted({f"{key}={node.labels[key]}" for node in fitting for key in own if key in node.labels})
+        there_are = f" (there are {_listed(values)})" if values else ""
+        return Pending(
+            "NoMatchingNode",
+            f"{_none_of(len(fitting) or count)}{beside} has the labels {_labels(own)} that spec.scheduling.nodeSelector demands{there_are}"
+            ": create the job again with others, or ask an admin to label a node",
+        )
+    who, catalogue = _admins_choice(wanted)
+    who += " and spec.scheduling.nodeSelector" if own else ""
+    demand = "demand" if " and " in who else "demands"
     return Pending(
         "NoMatchingNode",
-        f"{_none_of(len(nodes.nodes))} has the labels {labels} that runtime {wanted.runtime_name} demands: an admin has to "
-        f"label a node, or to correct nodeSelector in the runtime catalogue",
+        f"{_none_of(count)} has the labels {_labels(wanted.node_selector)} that {who} {demand}: an admin has to label a node, or to "
+        f"correct nodeSelector in {catalogue}",
     )
+
+
+def _labels(selector: Mapping[str, str]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in selector.items())
+
+
+def _admins_choice(wanted: Effective) -> tuple[str, str]:
+    """Return what of the job an admin has tied to nodes, and where."""
+    runtime, name = f"runtime {wanted.runtime_name}", wanted.spec.resource_class
+    if name is None:
+        return runtime, "the runtime catalogue"
+    return f"{runtime} and resource class {name}", "the catalogues of runtimes and resource classes"
 
 
 def _too_large(needed: Need, selected: Sequence[Node], wanted: Effective) -> Pending:
@@ -115,7 +160,7 @@ def _too_large(needed: Need, selected: Sequence[Node], wanted: Effective) -> Pen
     return Pending(
         "TooLargeForAnyNode",
         f"no node is large enough: the job asks for {_asked(wanted)}{_addition(lacking)}, and {what}; create the job again with less "
-        f"({_fields(lacking)}), or ask an admin for a larger node",
+        f"({_fields(lacking, wanted)}), or ask an admin for a larger node",
     )
 
 
@@ -132,9 +177,15 @@ def _closed(needed: Need, large: Sequence[Node], wanted: Effective) -> Pending:
     return Pending(
         "NodesTainted",
         f"the nodes that are large enough ({_listed([node.name for node in large])}) are kept for others by the taint {_listed(taints)}, "
-        f"which runtime {wanted.runtime_name} does not tolerate: ask an admin to add a toleration to the runtime catalogue, or for another "
-        "node",
+        f"which {_not_tolerated(wanted)}",
     )
+
+
+def _not_tolerated(wanted: Effective) -> str:
+    who, catalogue = _admins_choice(wanted)
+    who += " and spec.scheduling.tolerations" if wanted.spec.scheduling.tolerations else ""
+    verb = "do" if " and " in who else "does"
+    return f"{who} {verb} not tolerate: ask an admin to add a toleration to {catalogue}, or for another node"
 
 
 def _full(needed: Need, candidates: Sequence[Node], nodes: Nodes, wanted: Effective) -> Pending | None:
@@ -156,22 +207,18 @@ def _full(needed: Need, candidates: Sequence[Node], nodes: Nodes, wanted: Effect
 
 
 def _by_sentence(said: Sentence, wanted: Effective) -> Pending:
-    asked = f"spec.resources asks for {_asked(wanted)}"
+    by_class = wanted.spec.resource_class
+    asked = f"{f'spec.resourceClass ({by_class})' if by_class else 'spec.resources'} asks for {_asked(wanted)}"
     scarce = said.only(Obstacle.RESOURCE)
     if said.never and scarce:
         names = list(dict.fromkeys(refusal.detail for refusal in scarce))
         return Pending(
             "TooLargeForAnyNode",
             f"no node is large enough, even when it is empty, or offers what is asked: {asked}{_addition(names)}, and {said.why}; create "
-            f"the job again with less ({_fields(names)}), or ask an admin for a node that has it",
+            f"the job again with less ({_fields(names, wanted)}), or ask an admin for a node that has it",
         )
-    if said.only(Obstacle.SELECTOR) and wanted.runtime.node_selector:
-        labels = ", ".join(f"{key}={value}" for key, value in wanted.runtime.node_selector.items())
-        return Pending(
-            "NoMatchingNode",
-            f"{_none_of(said.nodes or 0)} has the labels {labels} that runtime {wanted.runtime_name} demands: an admin has to "
-            "label a node, or to correct nodeSelector in the runtime catalogue",
-        )
+    if said.only(Obstacle.SELECTOR) and wanted.node_selector:
+        return _unmatched(said.nodes or 0, wanted, None)
     if said.only(Obstacle.CORDON) or _passing(said.only(Obstacle.TAINT)):
         return Pending("NodesNotReady", f"no node takes pods now: {said.why}; the job starts by itself when one does")
     if taints := said.only(Obstacle.TAINT):
@@ -179,8 +226,7 @@ def _by_sentence(said: Sentence, wanted: Effective) -> Pending:
         which = f" ({_listed(named)})" if named else ""
         return Pending(
             "NodesTainted",
-            f"{_every(said.nodes or 0)} kept for others by a taint{which} that runtime {wanted.runtime_name} does not tolerate: "
-            "ask an admin to add a toleration to the runtime catalogue, or for another node",
+            f"{_every(said.nodes or 0)} kept for others by a taint{which} that {_not_tolerated(wanted)}",
         )
     if said.never:
         return Pending(
@@ -207,8 +253,8 @@ def _state(needed: Need, node: Node) -> str:
 
 
 def _asked(wanted: Effective) -> str:
-    gpus = f", {wanted.spec.resources.gpus} of {wanted.gpu_resource}" if wanted.spec.resources.gpus else ""
-    return f"cpu {wanted.cpu}, memory {wanted.memory}{gpus}"
+    devices = "".join(f", {count} of {name}" for name, count in wanted.devices.items())
+    return f"cpu {wanted.cpu}, memory {wanted.memory}{devices}"
 
 
 def _addition(names: Iterable[str]) -> str:
@@ -216,8 +262,9 @@ def _addition(names: Iterable[str]) -> str:
     return f" (to which the pod's other container adds {' and '.join(added)})" if added else ""
 
 
-def _fields(names: Iterable[str]) -> str:
-    return ", ".join(dict.fromkeys(_FIELDS.get(name, "spec.resources.gpus") for name in names if name != PODS)) or "spec.resources"
+def _fields(names: Iterable[str], wanted: Effective) -> str:
+    fields = (wanted.field(name if name in _OWN_FIELDS else "gpus") for name in names if name != PODS)
+    return ", ".join(dict.fromkeys(fields)) or "spec.resources"
 
 
 def _most(resource: str, nodes: Sequence[Node]) -> str:

@@ -29,7 +29,7 @@ def post_mortem(case: Case, situation: Situation) -> dict[str, Any]:
     if situation.verdict is None or case.history.begun is not case.current:
         return _recorded(case.job.status)
     attempt = situation.ended or situation.attempt
-    pod = attempt.chief.last
+    pod = attempt.with_pod(situation.verdict.pod).last
     final = report(pod.container(PUBLISHER), PublishReport) if pod is not None else None
     return {
         "attempt": attempt.number,

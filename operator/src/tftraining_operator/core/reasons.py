@@ -146,6 +146,13 @@ REASONS: Final[Mapping[Reason, Entry]] = {
         "`spec.runtime` is not in the operator's catalogue",
         "the message lists those that are",
     ),
+    Reason.UNKNOWN_RESOURCE_CLASS: Entry(
+        Section.SPEC,
+        Cause.SPEC,
+        None,
+        "`spec.resourceClass` is not in the operator's catalogue, or was taken out of it before the next attempt",
+        "the message lists those that are",
+    ),
     Reason.OBJECT_NOT_FOUND: Entry(
         Section.SPEC,
         Cause.USER_ERROR,
@@ -297,11 +304,28 @@ REASONS: Final[Mapping[Reason, Entry]] = {
         "the index of the chart's `packageIndex.url` does not answer, or refuses",
         "ask an admin: the URL, and whether pods of the job's namespace reach it",
     ),
+    Reason.PEERS_MISSING: Entry(
+        Section.CLUSTER,
+        Cause.INFRASTRUCTURE,
+        Budget.INFRASTRUCTURE,
+        "the names of other replicas of the job were not known in time, so that the script was not started",
+        "the message names them: look what their pods wait for, or whether the cluster's DNS works",
+    ),
+    Reason.PEER_LOST: Entry(
+        Section.CLUSTER,
+        Cause.INFRASTRUCTURE,
+        Budget.INFRASTRUCTURE,
+        (
+            "a replica lost another one, and nothing shows that any failed by itself: that one may have hung, or its node or the network "
+            "was away"
+        ),
+        "the message names it, as far as TensorFlow does: look at its log; `inactivitySeconds` finds a script that hangs",
+    ),
     Reason.TERMINATED: Entry(
         Section.CLUSTER,
         Cause.INFRASTRUCTURE,
         Budget.INFRASTRUCTURE,
-        "the script was told to stop from outside",
+        "the script was told to stop from outside, or has saved before a preemption and ended with TensorFlow's own code for it",
         "create the job anew, or raise `retry.infrastructure`",
     ),
     Reason.POD_DELETED: Entry(

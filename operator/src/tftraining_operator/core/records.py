@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from tftrainer.messages.contract import LiveReport
 
+from tftraining_operator.api import MANAGER
 from tftraining_operator.core.nodes import Need, Nodes
 
 Raw = Mapping[str, Any]
@@ -52,10 +53,11 @@ class PodRecord:
     """A pod that claims to be a job's: what `decide` needs of it and nothing else.
 
     `owner_uid` is the uid of the controlling owner reference, empty without one. `conditions` are those of the pod by their types.
-    `deleted_at` is the deletion timestamp of a pod that is going. `nominated_node` is where the scheduler ends other pods to make room
-    for this one. `deadline_seconds` is after how many seconds its launcher ends the script, infinite for never, None where it does not
-    say; `earlier_seconds` is what of the job's deadline had been used before. `checked_with` is the image with which a job that waits with
-    this pod may be checked, or with which this one checks it; empty for none, as in pods of operators that made no checks.
+    `deleted_at` is the deletion timestamp of a pod that is going, `grace_seconds` how long before that it was told to. `nominated_node`
+    is where the scheduler ends other pods to make room for this one. `deadline_seconds` is after how many seconds its launcher ends the
+    script, infinite for never, None where it does not say; `earlier_seconds` is what of the job's deadline had been used before.
+    `checked_with` is the image with which a job that waits with this pod may be checked, or with which this one checks it; empty for
+    none, as in pods of operators that made no checks. `resources` is what a resource class has given it, as `effective.told` writes it.
     """
 
     key: Key
@@ -70,11 +72,18 @@ class PodRecord:
     node: str = ""
     nominated_node: str = ""
     deleted_at: float | None = None
+    grace_seconds: float = 0.0
     conditions: Mapping[str, PodCondition] = field(default_factory=dict)
     containers: tuple[ContainerRecord, ...] = ()
     deadline_seconds: float | None = None
     earlier_seconds: float = 0.0
     checked_with: str = ""
+    resources: str = ""
+
+    @property
+    def told_to_go_at(self) -> float | None:
+        """The Unix second at which somebody deleted the pod, None where nobody has."""
+        return None if self.deleted_at is None else self.deleted_at - self.grace_seconds
 
     def condition(self, kind: str) -> PodCondition:
         """Return the condition of that type, an empty one where the pod has none."""
@@ -111,6 +120,11 @@ class JobRecord:
     deleted_at: float | None = None
     orphaning: bool = False
     inline: InlineScript | None = None
+
+    @property
+    def ours(self) -> bool:
+        """Whether this operator is to run the job: one that names another controller is that one's alone."""
+        return bool(self.spec.get("managedBy", MANAGER) == MANAGER)
 
 
 @dataclass(frozen=True, slots=True)

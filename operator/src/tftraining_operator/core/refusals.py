@@ -52,15 +52,22 @@ _OTHERS: Final = (
         f"the operator lacks the right to: an admin has to look at the roles of its chart; {_TRIED_AGAIN}",
     ),
     (r"serviceaccount \"[^\"]*\" not found", f"as a rule it is made seconds after its namespace; {_TRIED_AGAIN}"),
+    (
+        r"no PriorityClass with name",
+        f"an admin has to create it, or take it out of scheduling.allowedPriorityClasses of the chart; {_TRIED_AGAIN}",
+    ),
     (r"violates PodSecurity|admission webhook|ValidatingAdmissionPolicy", f"only an admin can change what is allowed here; {_TRIED_AGAIN}"),
     (r"is invalid: ", f"waiting alone does not help, an admin has to correct the runtime catalogue; {_TRIED_AGAIN}"),
 )
 """What other refusals mean, by the first pattern that they match."""
 
 
-def refused(message: str) -> Pending:
-    """Return what a job waits for whose pod the API server does not accept, as under a quota."""
-    return replace(_refused(message), restless=True)
+def refused(message: str, resource_class: str | None = None) -> Pending:
+    """Return what a job, of that class if it has one, waits for whose pod the API server does not accept, as under a quota."""
+    found = _refused(message)
+    by_class = resource_class is not None and "spec.resources" in found.message
+    more = f"; the job has its size by spec.resourceClass ({resource_class}), so that it is another class that it needs" if by_class else ""
+    return replace(found, message=found.message + more, restless=True)
 
 
 def counts_checks(message: str, gpu_resource: str) -> bool:

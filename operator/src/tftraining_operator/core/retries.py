@@ -45,8 +45,9 @@ def after(case: Case, found: Verdict) -> Again | str:
     used = {**used, budget: used[budget] + 1}
     words = f"retry {used[budget]} of {limit} of spec.retry.{budget}"
     if budget is Budget.OUT_OF_MEMORY and case.spec.retry.memory_growth > 1:
-        memory = case.memory_after(used[budget])
-        if amount(memory) <= amount(case.wanted.memory):
+        replica = case.current.with_pod(found.pod)
+        memory = case.memory_after(used[budget], replica)
+        if amount(memory) <= amount(case.wanted_of(replica).memory):
             name, most = case.most_memory
             return f"it is not tried again: more memory than {memory} is not to be had ({name} of the chart is {most})"
         words += f", with {memory} of memory"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from tftrainer.messages.contract import FETCH, TRAINER, Cause, FetchReport, Note, Reason
 
@@ -14,7 +15,7 @@ from tftraining_operator.core.recorded import Check, Ending, Restart
 from tftraining_operator.core.records import PodRecord
 from tftraining_operator.core.retries import Again
 
-NOT_ACCEPTED = frozenset({Reason.INVALID_SPEC, Reason.UNKNOWN_RUNTIME, Reason.NAME_CONFLICT})
+NOT_ACCEPTED = frozenset({Reason.INVALID_SPEC, Reason.UNKNOWN_RUNTIME, Reason.UNKNOWN_RESOURCE_CLASS, Reason.NAME_CONFLICT})
 """Faults of the spec, whoever finds them."""
 NOT_WRITABLE = frozenset({Reason.STORAGE_DENIED, Reason.BUCKET_NOT_FOUND, Reason.STORAGE_MISCONFIGURED})
 """Faults of storage that no waiting mends."""
@@ -27,7 +28,8 @@ class Situation:
     `ending` tells that the operator itself ends the attempt; `lost` marks one whose node does not answer. `before` is the attempt that
     has ended, suspended or failed of `verdict`, while `attempt` is the one to come; `again` is how that follows a failed one, `restart`
     that it begins. `note` is what the publisher has to say of the outputs, as it came from the pod. `notes` are what the attempt's
-    containers have told meanwhile, and `saved` is the checkpoint that is in the bucket by now, in words. `check` is what is known of the
+    containers have told meanwhile, and `saved` is the checkpoint that is in the bucket by now, in words. `reasons` are why replicas of
+    several have failed, by their pods. `check` is what is known of the
     check that is made while the job waits, `checked` what it has reported.
     """
 
@@ -46,6 +48,7 @@ class Situation:
     note: str = ""
     notes: tuple[Note, ...] = ()
     saved: str = ""
+    reasons: Mapping[str, str] = field(default_factory=dict)
     check: Check | None = None
     checked: FetchReport | None = None
 
@@ -69,7 +72,7 @@ class Situation:
 
     def _refused_by_fetch(self, found: Verdict) -> bool:
         """Whether the checks before the start said no; the same reason found while the script ran is another matter."""
-        pod = self.attempt.chief.last
+        pod = self.attempt.with_pod(found.pod).last
         fetch = pod.container(FETCH) if pod is not None else None
         refused = fetch is not None and fetch.state == "terminated" and fetch.exit_code not in {0, None}
         return refused and (found.cause in {Cause.USER_ERROR, Cause.SPEC} or found.failure.reason in NOT_WRITABLE)

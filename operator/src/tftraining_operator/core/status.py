@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Final
 
 import msgspec
 from tftrainer.messages import contract
 
 from tftraining_operator.api.status import ATTEMPTS_LIMIT, MESSAGE_LIMIT, Phase
-from tftraining_operator.core import pins, recorded
-from tftraining_operator.core.attempts import Attempt
+from tftraining_operator.core import claims, pins, recorded
+from tftraining_operator.core.attempts import Attempt, Replica
 from tftraining_operator.core.causes import Verdict
 from tftraining_operator.core.conditions import conditions, rfc3339
 from tftraining_operator.core.observe import mapping, text, timestamp
@@ -41,7 +42,7 @@ def render(situation: Situation, job: JobRecord, now: float, runtime: str, ended
         "runningTime": _time(_started(pod, contract.TRAINER), job.status, "runningTime", situation),
         "completionTime": rfc3339(min(situation.ended_at or now, now)) if situation.finished else None,
         "conditions": conditions(situation, job.status, now),
-        "pods": [_pod(replica.last) for replica in situation.attempt.replicas if replica.last is not None],
+        **_replicas(situation),
         **_tried(situation, job.status),
         "ending": _ending(situation.ending),
         "pending": _pending(situation.pending),
@@ -80,6 +81,38 @@ def _time(seen: float | None, previous: Raw, field: str, situation: Situation) -
     # Of a pod that is gone without a trace, our own earlier word is all there is.
     kept = text(previous.get(field)) if situation.attempt.chief.last is None and situation.finished else ""
     return kept if timestamp(kept) is not None and len(kept) <= 32 else None
+
+
+def _replicas(situation: Situation) -> dict[str, Any]:
+    """Return the pods of the attempt, and of several how many of each role do what."""
+    attempt = situation.attempt
+    pods = [(replica, replica.last) for replica in attempt.replicas if replica.last is not None]
+    if attempt.alone:
+        return {"pods": [_pod(pod) for _, pod in pods]}
+    over = situation.finished or situation.ending is not None
+    told = [
+        {
+            **_pod(pod),
+            **({"phase": "Ended"} if _state(each, over=over) == "ended" else {}),
+            "role": each.role,
+            "index": each.index,
+            "reason": situation.reasons.get(each.name),
+        }
+        for each, pod in pods
+    ]
+    groups: dict[str, Counter[str]] = {}
+    for each in attempt.replicas:
+        groups.setdefault(each.role, Counter())[_state(each, over=over)] += 1
+    return {"pods": told, "replicas": {role: dict(counts) for role, counts in groups.items()}}
+
+
+def _state(replica: Replica, *, over: bool) -> str:
+    """Return what a replica does, as the counts of the status name it; `over` tells that all are being ended."""
+    if replica.ended_well:
+        return "succeeded"
+    if replica.pod is not None and not claims.ended(replica.pod):
+        return "ended" if over else "active" if any(replica.stage) else "pending"
+    return "failed" if replica.existed else "pending"
 
 
 def _pod(pod: PodRecord) -> dict[str, Any]:
@@ -121,7 +154,7 @@ def _tried(situation: Situation, previous: Raw) -> dict[str, Any]:
 
 def _failed_attempt(attempt: Attempt, verdict: Verdict, ended_at: float | None) -> dict[str, Any]:
     failed = _failure(verdict, attempt.number) or {}
-    last = attempt.chief.last
+    last = attempt.with_pod(verdict.pod).last
     final = report(last.container(contract.PUBLISHER), contract.PublishReport) if last is not None else None
     return {
         **{field: failed[field] for field in ("attempt", "cause", "reason", "message", "exception", "file", "line", "exitCode", "pod")},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -36,9 +37,9 @@ def usage(case: Case, situation: Situation) -> dict[str, Any]:
         return _shown(before)
     queued, fetching, running, publishing = spans
     held = fetching + running + publishing
-    gpus, cpus = held * case.spec.resources.gpus, round(held * exact(case.wanted.cpu))
+    gpus, cpus = _of_all(case, attempt, situation.ended_at or case.now, held)
     wasted = int(situation.verdict is not None)
-    peak = max(before.peak_memory, _peak(attempt.chief.last))
+    peak = max([before.peak_memory, *(_peak(each.last) for each in attempt.replicas if each.role == attempt.chief.role)])
     return _shown(
         UsageStatus(
             attempts=attempt.number + 1,
@@ -55,6 +56,13 @@ def usage(case: Case, situation: Situation) -> dict[str, Any]:
             advice=_advice(case, situation, peak) if situation.finished else "",
         )
     )
+
+
+def _of_all(case: Case, attempt: Attempt, ended_at: float, chief: int) -> tuple[int, int]:
+    """Return for how many seconds the replicas held GPUs and CPUs; `chief` is for how long the chief did, of which nobody may know more."""
+    seen = [(case.wanted_of(each), sum(_seconds(case, each.last, ended_at)[1:])) for each in attempt.replicas if each.last is not None]
+    held = seen or [(case.wanted, chief)]
+    return sum(seconds * each.gpus for each, seconds in held), round(sum(seconds * exact(each.cpu) for each, seconds in held))
 
 
 def running_seconds(case: Case, ended_at: float) -> int:
@@ -77,7 +85,9 @@ def _sum(before: int, more: int) -> int:
 def _spans(case: Case, attempt: Attempt, ended_at: float) -> tuple[int, int, int, int] | None:
     """Return for how long an attempt was queued, fetching, running and publishing; None where nobody knows anything of it."""
     if attempt.chief.last is not None:
-        return _seconds(case, attempt.chief.last, ended_at)
+        # The script of one that waits for its peers has not begun.
+        starts = [_started(each.last) for each in attempt.replicas]
+        return _seconds(case, attempt.chief.last, ended_at, 0.0 if attempt.alone else max(starts))
     status = case.job.status
     running, ending = timestamp(status.get("runningTime")), recorded.ending(status)
     if running is None or ending is None or not recorded.attempt(status) == ending.attempt == attempt.number:
@@ -87,13 +97,25 @@ def _spans(case: Case, attempt: Attempt, ended_at: float) -> tuple[int, int, int
     return 0, 0, max(round(ending.since - running), 0), 0
 
 
-def _seconds(case: Case, pod: PodRecord, ended_at: float) -> tuple[int, int, int, int]:
-    """Return for how long an attempt was queued, fetching, running and publishing: what it did not come to has taken no time."""
+def _started(pod: PodRecord | None) -> float:
+    """Return when a replica's script could begin, never for one that has not come to that."""
+    trainer = pod.container(TRAINER) if pod is not None else None
+    if trainer is None or trainer.state == "waiting":
+        return math.inf
+    # A node that starts anew may have forgotten when a container began.
+    return trainer.started_at or 0.0
+
+
+def _seconds(case: Case, pod: PodRecord, ended_at: float, begun: float = 0.0) -> tuple[int, int, int, int]:
+    """Return for how long a pod was queued, fetching, running and publishing: what it did not come to has taken no time.
+
+    It is running from the Unix second `begun` on, and until then fetching.
+    """
     ended_at = min([ended_at, *_silences(pod)])
     fetch, trainer, publisher = (pod.container(name) for name in (FETCH, TRAINER, PUBLISHER))
     over = (publisher.finished_at if publisher is not None else None) or ended_at
     finished = (trainer.finished_at if trainer is not None else None) or over
-    started = (trainer.started_at if trainer is not None else None) or finished
+    started = min(max((trainer.started_at if trainer is not None else None) or finished, begun), finished)
     fetching = (fetch.started_at if fetch is not None else None) or started
     marks = (_waits_since(case, pod), fetching, started, finished, over)
     queued, fetched, ran, published = (max(round(end - begin), 0) for begin, end in itertools.pairwise(marks))
@@ -130,14 +152,16 @@ def _peak(pod: PodRecord | None) -> int:
 def _advice(case: Case, situation: Situation, peak: int) -> str:
     """Return what to ask for next time, in a sentence; empty where what was asked for fits, or nobody knows."""
     given = case.wanted.memory
+    # A class is chosen by its memory among other things.
+    field = "memory" if case.spec.resource_class is not None else case.wanted.field("memory")
     if situation.verdict is not None and situation.verdict.failure.reason is Reason.OUT_OF_MEMORY:
-        return f"Ask for more than {given} of spec.resources.memory: that was not enough."
+        return f"Ask for more than {given} of {field}: that was not enough."
     better = -(-round(peak * _ROOM) // _STEP) * _STEP
     used = f"the script held {_mebibytes(peak)} of {given} at the most"
     if 0 < peak < amount(given) * _LOW and better < amount(given):
-        return f"{_mebibytes(better)} of spec.resources.memory would do: {used}."
+        return f"{_mebibytes(better)} of {field} would do: {used}."
     if peak > amount(given) * _HIGH:
-        return f"Ask for {_mebibytes(better)} of spec.resources.memory: {used}, which leaves no room."
+        return f"Ask for {_mebibytes(better)} of {field}: {used}, which leaves no room."
     return ""
 
 

@@ -21,6 +21,7 @@ from tftrainer.messages.contract import Cause
 
 from tftraining_operator.api.status import ConditionType, Phase
 from tftraining_operator.core import recorded
+from tftraining_operator.core.attempts import asked_gpus
 from tftraining_operator.core.observe import integer, mapping, sequence, text, timestamp
 from tftraining_operator.core.records import JobRecord, Raw
 from tftraining_operator.runtime.compact import Compact
@@ -193,7 +194,7 @@ class _Jobs(Collector):
                 continue
             phase = text(job.status.get("phase")) or Phase.PENDING
             jobs[namespace, phase if phase in _PHASES else OTHERS, self._reason(recorded.reason(job.status))] += 1
-            asked = integer(mapping(job.spec.get("resources")).get("gpus")) or 0
+            asked = asked_gpus(job)
             if asked > 0 and phase not in _RESTING:
                 gpus[namespace, "held" if phase in _HOLDING else "wanted"] += asked
         yield _family("tftraining_jobs", "Jobs that there are, by phase and reason.", ("namespace", "phase", "reason"), jobs)

@@ -30,7 +30,7 @@ from tftraining_operator.runtime.survey import NodeSurvey
 from tftraining_operator.runtime.workqueue import WorkQueue
 
 _log = structlog.get_logger()
-_COLLECTIONS: Final[Mapping[str, tuple[str, str]]] = {"ConfigMap": paths.CONFIGMAPS, "Pod": paths.PODS}
+_COLLECTIONS: Final[Mapping[str, tuple[str, str]]] = {"ConfigMap": paths.CONFIGMAPS, "Service": paths.SERVICES, "Pod": paths.PODS}
 _EVEN_BESIDE_A_RIVAL: Final = frozenset({"being_deleted", "suspend", "stop"})
 """Rules whose deletions of pods are done whoever else works there: a rival does the same, and a forged one must not keep pods running."""
 _NOT_NOW_SECONDS = 1.0
@@ -185,8 +185,8 @@ class Reconciler:
 
     async def _create_all(self, job: JobRecord, bodies: Sequence[Raw]) -> RefusedError | None:
         """Create one after the other. A refusal is returned, so that the job's status can still tell of it."""
-        # While its pod was refused, somebody may have deleted the ConfigMap that an earlier look has made: it is made sure of afterwards.
-        earlier = [body for body in bodies if body["kind"] == "ConfigMap" and self._store.has_configmap(job.key, body["metadata"]["name"])]
+        # While a pod was refused, somebody may have deleted what an earlier look has made beside it: that is made sure of afterwards.
+        earlier = [body for body in bodies if self._store.has_beside(job.key, body["metadata"]["name"])]
         try:
             for body in bodies:
                 await self._create(job, body)
@@ -200,8 +200,8 @@ class Reconciler:
 
     async def _create(self, job: JobRecord, body: Raw) -> None:
         name, path = str(body["metadata"]["name"]), paths.collection(_COLLECTIONS[body["kind"]], job.key.namespace)
-        if body["kind"] == "ConfigMap":
-            await self._create_configmap(job, name, path, body)
+        if body["kind"] != "Pod":
+            await self._create_beside(job, name, path, body)
             return
         try:
             created = pod_record(await self._api.create(path, body))
@@ -250,17 +250,23 @@ class Reconciler:
             self._store.put_pod(created)
         return True
 
-    async def _create_configmap(self, job: JobRecord, name: str, path: str, body: Raw) -> None:
-        """Create the ConfigMap of an inline script. The text is the job's, asked for now and kept nowhere in this process."""
-        if self._store.has_configmap(job.key, name):
+    async def _create_beside(self, job: JobRecord, name: str, path: str, body: Raw) -> None:
+        """Create what pods need beside themselves: the ConfigMap of an inline script, the Service by which they find each other."""
+        if self._store.has_beside(job.key, name):
             return
+        if body["kind"] == "ConfigMap":
+            body = {**body, "data": dict.fromkeys(body["data"], await self._inline_script(job))}
+        # Its name holds the job's uid, and a pod's plan the script's digest: what is there already is an earlier look's, or of no use.
+        with suppress(AlreadyExistsError):
+            await self._api.create(path, body)
+        self._store.put_beside(job.key, name)
+
+    async def _inline_script(self, job: JobRecord) -> str:
+        """Return the text of an inline script. It is the job's, asked for now and kept nowhere in this process."""
         found, known = await self._refresh(job), self._store.observe(job.key)
         if found is None or known is None or known.job.inline != job.inline:
             raise ConflictError(409, "Conflict", f"job {job.key.name} is not the one that was decided about")
-        # Its name holds the job's uid, and the pod's plan the script's digest: what is there already is an earlier look's, or of no use.
-        with suppress(AlreadyExistsError):
-            await self._api.create(path, {**body, "data": dict.fromkeys(body["data"], inline_script(found))})
-        self._store.put_configmap(job.key, name)
+        return inline_script(found)
 
     async def _delete_pods(self, job: JobRecord, deletions: Sequence[Deletion]) -> ApiError | None:
         """Delete one after the other. The first failure is returned: one pod that a policy keeps must not keep all else from being done."""

@@ -35,7 +35,7 @@ class Store:
         self._gone_of: dict[Key, dict[str, PodRecord | Compact]] = {}
         self._refusals: dict[Key, str] = {}
         self._refused_in: dict[str, dict[Key, None]] = {}
-        self._configmaps: dict[Key, str] = {}
+        self._beside: dict[Key, set[str]] = {}
         self.checks = Checks()
         """Whose turn it is to be checked while it waits."""
         self._live: dict[Key, dict[str, LiveReport]] = {}
@@ -65,7 +65,8 @@ class Store:
     def put_job(self, job: JobRecord) -> bool:
         """Keep what was seen of a job and tell whether it is news.
 
-        It is none where as much or more is known, also of a successor of its name, or where it was deleted already.
+        It is none where as much or more is known, also of a successor of its name, or where it was deleted already. A job that another
+        controller runs is not kept, so that nobody here looks at it, counts it or writes to it: news it is only in the place of one known.
         """
         known = self._jobs.get(job.key)
         if job.uid in self._gone_jobs or (known is not None and not _newer(job.resource_version, known.resource_version)):
@@ -74,6 +75,8 @@ class Store:
             self._mark_deleted(known.uid)
             self._forget(job.key)
             self._deleted(whole_job(known))
+        if not job.ours:
+            return self._jobs.pop(job.key, None) is not None
         self._jobs[job.key] = compact_job(job)
         return True
 
@@ -142,7 +145,7 @@ class Store:
         key = self._key_of.get(pod)
         if key is None or key not in self._jobs:
             return None
-        self._live[key] = {pod: report}
+        self._live.setdefault(key, {})[pod] = report
         return key
 
     @property
@@ -167,13 +170,13 @@ class Store:
         """Return the jobs of a namespace whose pods have been refused for the longest time, `count` at most."""
         return list(islice(self._refused_in.get(namespace, ()), count))
 
-    def put_configmap(self, key: Key, name: str) -> None:
-        """Remember that the API server has the ConfigMap of that name of a job's pod that is still to be created."""
-        self._configmaps[key] = name
+    def put_beside(self, key: Key, name: str) -> None:
+        """Remember that the API server has an object of that name which pods of a job that are still to be created need."""
+        self._beside.setdefault(key, set()).add(name)
 
-    def has_configmap(self, key: Key, name: str) -> bool:
-        """Whether the API server has the ConfigMap of that name, as far as it is known."""
-        return self._configmaps.get(key) == name
+    def has_beside(self, key: Key, name: str) -> bool:
+        """Whether the API server has the object of that name, as far as it is known."""
+        return name in self._beside.get(key, ())
 
     def prune_jobs(self, present: Iterable[str], listed_at: str, namespace: str | None) -> list[Key]:
         """Drop the jobs that a list of that version did not have, and return their keys."""
@@ -241,7 +244,7 @@ class Store:
         self._live.pop(key, None)
 
     def _forget_refusal(self, key: Key) -> None:
-        self._configmaps.pop(key, None)
+        self._beside.pop(key, None)
         if self._refusals.pop(key, None) is not None:
             keys = self._refused_in[key.namespace]
             del keys[key]

@@ -26,6 +26,8 @@ def nodes(schema: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, An
         yield from nodes(child, f"{path}.{name}")
     if "items" in schema:
         yield from nodes(schema["items"], f"{path}[]")
+    if "additionalProperties" in schema:
+        yield from nodes(schema["additionalProperties"], f"{path}{{}}")
 
 
 EVERY = [entry for part in ("spec", "status") for entry in nodes(SCHEMA[part], part)]
@@ -52,9 +54,11 @@ def test_every_node_is_typed_bounded_and_described(path: str, node: dict[str, An
     if node.get("type") == "array":
         assert "maxItems" in node
         assert "x-kubernetes-list-type" in node
-    if not path.endswith("[]"):
+    if "additionalProperties" in node:
+        assert "maxProperties" in node
+    if not path.endswith(("[]", "{}")):
         assert len(node["description"]) > 10, path
-    assert not {"$ref", "anyOf", "const", "title", "additionalProperties", "x-persisted-default"} & set(node)
+    assert not {"$ref", "anyOf", "const", "title", "propertyNames", "x-persisted-default"} & set(node)
 
 
 def test_every_field_that_may_be_left_out_says_what_then_holds_or_is_explained_by_its_absence() -> None:
@@ -62,13 +66,14 @@ def test_every_field_that_may_be_left_out_says_what_then_holds_or_is_explained_b
     fields = [(path, node) for path, node in EVERY if path.startswith("spec.") and node.get("type") not in {"object", "array", "boolean"}]
     for path, node in fields:
         name = path.rpartition(".")[2]
-        if not path.endswith("[]") and name not in without and "value" not in name:
+        if not path.endswith(("[]", "{}")) and name not in without and "value" not in name:
             assert any(word in node["description"] for word in ("Default", "default", "Example", "Unique")), path
 
 
 def test_defaults_that_are_stored_are_few_and_part_of_the_api() -> None:
     defaults = {path: node["default"] for path, node in EVERY if "default" in node}
     assert defaults == {
+        **{f"spec.replicas.{role}.resources.gpus": 0 for role in ("chief", "worker", "ps")},
         "spec.resources": {},
         "spec.resources.gpus": 0,
         "spec.suspend": False,
@@ -87,17 +92,19 @@ def test_every_field_but_the_changeable_ones_has_a_rule_that_keeps_it() -> None:
 def test_no_field_exists_that_does_not_work_yet() -> None:
     assert set(SCHEMA["spec"]["properties"]) == {
         "runtime", "script", "dependencies", "args", "env", "inputs", "outputs", "model", "checkpoints", "storage", "datasets", "resources",
+        "resourceClass", "scheduling",
         "activeDeadlineSeconds", "pendingDeadlineSeconds", "inactivitySeconds", "onInactivity", "preflight", "retry", "suspend", "stop",
-        "terminationGracePeriodSeconds", "podRetentionSeconds", "ttlSecondsAfterFinished",
+        "replicas", "successPolicy",
+        "terminationGracePeriodSeconds", "podRetentionSeconds", "ttlSecondsAfterFinished", "managedBy",
     }  # fmt: skip
     assert set(SCHEMA["spec"]["properties"]["resources"]["properties"]) == {
         "cpu", "cpuLimit", "memory", "gpus", "gpuResource", "sharedMemory", "workspace",
     }  # fmt: skip
     assert set(SCHEMA["status"]["properties"]) == {
         "observedGeneration", "phase", "message", "attempt", "runtime", "startTime", "runningTime", "completionTime", "conditions", "pods",
+        "resources",
         "attempts", "retries", "restart", "ending", "resolvedArgs", "code", "fetched", "notes", "pending", "preflight", "failure", "stop",
-        "model",
-        "checkpoint", "outputs", "logs", "postMortem", "usage",
+        "model", "replicas", "checkpoint", "outputs", "logs", "postMortem", "usage",
     }  # fmt: skip
 
 

@@ -52,6 +52,8 @@ class Pod:
     """A pod as the API server would show it, one step of its life after another."""
 
     attempt: int = 0
+    role: str = names.CHIEF
+    index: int = 0
     created: float = CREATED + 1
     phase: str = "Pending"
     node: str = "node-a"
@@ -63,6 +65,11 @@ class Pod:
     checked_with: str | None = CONFIGURATION.runtimes["tf2"].image
     states: tuple[tuple[str, dict[str, Any]], ...] = ()
     conditions: tuple[dict[str, str], ...] = ()
+
+    @property
+    def uid(self) -> str:
+        """That of the pod."""
+        return POD_UID if (self.role, self.index) == (names.CHIEF, 0) else f"{POD_UID[:-12]}{self.role}-{self.index}"
 
     def container(self, container: str, **state: Any) -> Pod:
         """Return the pod with a container in that state: `waiting=`, `running=` or `terminated=`."""
@@ -117,10 +124,10 @@ class Pod:
         """Return the object."""
         owners = [] if self.owner is None else [{"kind": "TFTrainingJob", "name": JOB, "uid": self.owner, "controller": True}]
         metadata: dict[str, Any] = {
-            "name": self.name or names.pod_name(JOB, names.CHIEF, 0, self.attempt),
+            "name": self.name or names.pod_name(JOB, self.role, self.index, self.attempt),
             "namespace": NAMESPACE,
-            "uid": POD_UID,
-            "labels": names.labels(JOB, UID, names.CHIEF, 0, self.attempt),
+            "uid": self.uid,
+            "labels": names.labels(JOB, UID, self.role, self.index, self.attempt),
             "annotations": {names.JOB: JOB, names.CHECKED_WITH: self.checked_with},
             "creationTimestamp": rfc3339(self.created),
             "resourceVersion": "9",

@@ -80,11 +80,11 @@ def test_the_operator_is_remembered_to_end_the_current_attempt_by(status: dict[s
     assert found.upcoming.number == (2 if ends else 1)
 
 
-def test_an_attempt_is_over_when_nothing_of_it_runs_whether_or_not_the_pod_is_still_there() -> None:
+def test_an_attempt_is_alive_while_anything_of_a_pod_may_run() -> None:
     going_on, ended = (Pod(), Pod().running(), Pod().ran()), (Pod().ran().published(), Pod().fetched(exit_code=1))
-    assert not any(history(seen(job(), pod)).current.chief.over for pod in going_on)
-    assert all(history(seen(job(), pod)).current.chief.over for pod in ended)
-    assert history(seen(job(), gone=(Pod().running(),))).current.chief.over
+    assert all(history(seen(job(), pod)).current.alive for pod in going_on)
+    assert not any(history(seen(job(), pod)).current.alive for pod in ended)
+    assert not history(seen(job(), gone=(Pod().running(),))).current.alive
 
 
 def test_all_pods_of_the_job_are_deleted_that_are_not_on_their_way_out() -> None:

@@ -71,6 +71,7 @@ CASES = {
         Pod().fetched(FetchReport(failure=Failure(reason=Reason.OBJECT_NOT_FOUND, message="s3://bucket/x does not exist")), 1),
         Reason.OBJECT_NOT_FOUND,
     ),
+    "its peers were missing": (Pod().ran(70, told(Reason.PEERS_MISSING, 70)).published(succeeded=False), Reason.PEERS_MISSING),
     "fetch ran out of memory": (Pod().container("fetch", terminated={"exitCode": 137, "reason": "OOMKilled"}), Reason.TRAINER_ERROR),
     "fetch broke": (Pod().fetched(exit_code=2), Reason.TRAINER_ERROR),
     "fetch could not be started": (

@@ -70,6 +70,6 @@ def test_names_that_only_differ_after_the_cut_stay_apart(length: int) -> None:
     assert labels(first, "u", CHIEF, 0, 0)[JOB_NAME] != labels(second, "u", CHIEF, 0, 0)[JOB_NAME]
 
 
-@pytest.mark.parametrize("name", ["iris-chief-0-r0", "iris-chief-0-r01", "iris-worker-0", "other-chief-0", "iris-chief-0-rx", "", "iris"])
+@pytest.mark.parametrize("name", ["iris-chief-0-r0", "iris-chief-0-r01", "iris-boss-0", "other-chief-0", "iris-chief-0-rx", "", "iris"])
 def test_a_name_that_is_not_ours_says_nothing(name: str) -> None:
     assert parse("iris", name) is None

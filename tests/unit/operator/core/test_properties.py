@@ -13,15 +13,23 @@ from hypothesis import strategies as st
 from tftrainer.messages import contract
 from tftrainer.messages.contract import Failure, Reason, RunReport
 from tftraining_operator.api.status import Status
+from tftraining_operator.core.configuration import ResourceClass, Scheduling
 from tftraining_operator.core.decide import decide
-from tftraining_operator.core.names import check_name
+from tftraining_operator.core.names import RESOURCES, check_name
 from tftraining_operator.core.observe import job_record, pod_record
 from tftraining_operator.core.records import Observed, Plan
 from tftraining_operator.core.words import sentence
 
-from .given import CONFIGURATION, CREATED, JOB, NAMESPACE, POD_UID, UID, Pod, after, job, seen
+from .given import CONFIGURATION as SMALL
+from .given import CREATED, JOB, NAMESPACE, POD_UID, UID, Pod, after, job, seen
 
 NOW = CREATED + 100
+CONFIGURATION = SMALL.model_copy(
+    update={
+        "resource_classes": {"v100": ResourceClass(cpu="8", memory="1Gi", gpus=1, resource_claim_template="one")},
+        "scheduling": Scheduling(allowed_priority_classes=("high",), allowed_node_selector_keys=("zone",), allowed_toleration_keys=("x",)),
+    }
+)
 CHECK = check_name(JOB, UID)
 
 scalars = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(st.characters(), max_size=40))
@@ -87,11 +95,16 @@ owners = _mostly([{"kind": "TFTrainingJob", "name": JOB, "uid": UID, "controller
 pods = st.fixed_dictionaries(
     {
         "metadata": st.fixed_dictionaries(
-            {"name": _mostly(f"{JOB}-chief-0", f"{JOB}-chief-0-r1", CHECK), "namespace": st.just(NAMESPACE), "uid": st.just(POD_UID)},
+            {
+                "name": _mostly(f"{JOB}-chief-0", f"{JOB}-chief-0-r1", f"{JOB}-worker-0", f"{JOB}-worker-1", f"{JOB}-worker-1-r1", CHECK),
+                "namespace": st.just(NAMESPACE),
+                "uid": st.sampled_from([POD_UID, POD_UID.replace("a", "b"), POD_UID.replace("a", "c")]),
+            },
             optional={
                 "ownerReferences": owners,
                 "labels": garbage | st.just({"tftraining.dev/job-name": JOB}),
-                "annotations": garbage,
+                "annotations": garbage
+                | st.fixed_dictionaries({RESOURCES: _mostly('{"cpu":"2","memory":"1Gi","gpus":2}', '{"gpus":1e9}', "{", '{"cpu":[]}')}),
                 "creationTimestamp": times,
                 "deletionTimestamp": times,
             },
@@ -136,9 +149,21 @@ jobs = st.fixed_dictionaries(
                 "suspend": _mostly(True, False),
                 "stop": _mostly(True, False),
                 "runtime": _mostly("tf1", "tf3"),
+                "replicas": _mostly({"worker": {"count": 2}}, {"chief": {}, "worker": {"resources": {"gpus": 1}}}, {"ps": {}}),
+                "successPolicy": _mostly("Chief", "AllWorkers"),
                 "resources": garbage
                 | st.fixed_dictionaries({}, optional={"memory": _mostly("4Gi", "0"), "workspace": _mostly("1Mi"), "gpus": _mostly(1)}),
                 "preflight": _mostly("Auto", "Always", "Never"),
+                "resourceClass": _mostly("v100", "a100"),
+                "scheduling": garbage
+                | st.fixed_dictionaries(
+                    {},
+                    optional={
+                        "priorityClassName": _mostly("high"),
+                        "nodeSelector": _mostly({"zone": "a"}),
+                        "tolerations": _mostly([{"key": "x"}]),
+                    },
+                ),
                 "args": garbage,
                 "retry": garbage
                 | st.dictionaries(st.sampled_from(["userError", "infrastructure", "outOfMemory", "memoryGrowth"]), _mostly(1, 2)),
@@ -197,7 +222,7 @@ def test_garbage_is_no_object_and_raises_nothing(raw: Any) -> None:
 
 
 @pytest.mark.thorough
-@given(raw_job=jobs, raw_pods=st.lists(pods, max_size=2), raw_gone=st.lists(pods, max_size=1), refusal=st.sampled_from(["", "quota"]))
+@given(raw_job=jobs, raw_pods=st.lists(pods, max_size=3), raw_gone=st.lists(pods, max_size=2), refusal=st.sampled_from(["", "quota"]))
 @example(
     # Found: a phase that is a list.
     raw_job={

@@ -74,8 +74,15 @@ async def test_gpus_are_told_by_who_holds_them_and_who_wants_them() -> None:
         job("ended", gpus=32, phase="Succeeded"),
         job("stopped", gpus=64, phase="Stopped"),
         job("stops", "c", gpus=3, phase="Stopping"),
+        job("by-a-class", "d", phase="Running", resources={"gpus": 7}),
     )
-    assert samples(metrics, "tftraining_gpus") == {("a", "held"): 5, ("a", "wanted"): 8, ("b", "wanted"): 2, ("c", "held"): 3}
+    assert samples(metrics, "tftraining_gpus") == {
+        ("a", "held"): 5,
+        ("a", "wanted"): 8,
+        ("b", "wanted"): 2,
+        ("c", "held"): 3,
+        ("d", "held"): 7,
+    }
 
 
 async def test_what_the_process_knows_anyway_is_read_at_the_scrape() -> None:

@@ -252,7 +252,7 @@ async def test_a_pod_that_is_refused_again_and_again_costs_one_configmap() -> No
     await reconciler.reconcile(KEY)
     assert f"{PODS}/iris-chief-0" in board.objects
     assert [place for place in board.objects if place.startswith(CONFIGMAPS)], "somebody had deleted it meanwhile"
-    assert store._configmaps == {}, "nothing of it is kept"
+    assert store._beside == {}, "nothing of it is kept"
 
 
 async def test_what_it_has_written_itself_is_no_news_and_yet_looked_at_again_when_it_has_to_be() -> None:

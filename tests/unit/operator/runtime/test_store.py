@@ -46,6 +46,30 @@ def test_a_deleted_pod_is_remembered_and_no_late_event_brings_it_back() -> None:
     assert [item.resource_version for item in observed.gone] == ["5"]
 
 
+def managed_by(name: str, version: int, uid: str = "job-1") -> JobRecord:
+    return replace(job(version, uid), spec={"managedBy": name})
+
+
+def test_a_job_that_another_controller_runs_is_never_known() -> None:
+    store = Store()
+    store.put_pod(pod(3))
+    assert store.put_job(managed_by("kueue.x-k8s.io/multikueue", 1)) is False
+    assert store.put_job(managed_by("kueue.x-k8s.io/multikueue", 2)) is False
+    assert (store.observe(KEY), len(store), list(store.jobs())) == (None, 0, [])
+    assert store.put_job(managed_by("tftraining.dev/operator", 4, uid="job-2")) is True
+
+
+def test_a_job_of_another_controller_takes_the_place_of_one_that_was_known() -> None:
+    deleted: list[JobRecord] = []
+    store = Store(deleted.append)
+    store.put_job(job(1))
+    store.refuse(KEY, "quota")
+    assert store.put_job(managed_by("kueue.x-k8s.io/multikueue", 9, uid="job-2")) is True, "whoever waits for the first has to look"
+    assert (store.observe(KEY), [each.uid for each in deleted], store.refused_count) == (None, ["job-1"], 0)
+    store.put_job(job(3))
+    assert store.observe(KEY) is None, "a late event does not bring the first one back"
+
+
 def test_a_job_recreated_under_its_name_inherits_nothing() -> None:
     store = Store()
     store.put_job(job(1))

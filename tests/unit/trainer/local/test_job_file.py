@@ -39,6 +39,16 @@ MISTAKES = {
     "too few seconds": (GOOD + "  activeDeadlineSeconds: 0\n", ["spec.activeDeadlineSeconds", ">= 1"]),
     "a text for a flag": (GOOD + "  suspend: 'no'\n", ["spec.suspend", "'no'", "true or false"]),
     "a decimal size": (GOOD + "  resources: {cpu: 0.5}\n", ["spec.resources.cpu", "0.5", "quotes"]),
+    "a label that is a number": (GOOD + "  scheduling: {nodeSelector: {zone: 1}}\n", ["spec.scheduling.nodeSelector[zone]", "1", "quotes"]),
+    "a label with a bad key": (
+        GOOD + "  scheduling: {nodeSelector: {a b: c}}\n",
+        ["spec.scheduling.nodeSelector", "a b", "key of a label"],
+    ),
+    "an effect of another name": (
+        GOOD + "  scheduling: {tolerations: [{key: a, effect: NoExecut}]}\n",
+        ["spec.scheduling.tolerations[0].effect", "NoExecut", "NoSchedule, PreferNoSchedule, NoExecute", "did you mean NoExecute?"],
+    ),
+    "a class beside its own size": (GOOD + "  resourceClass: a\n  resources: {gpus: 1}\n", ["resourceClass", "workspace and sharedMemory"]),
     "a size without a unit": (GOOD + "  resources: {workspace: 10}\n", ["spec.resources.workspace", "10", "512Mi"]),
     "not a URI": (URI.replace("s3://bucket/x.py", "/home/me/x.py"), ["spec.script.uri", "s3://bucket/key"]),
     "a folder for a script": (URI.replace("x.py", "x/"), ["spec.script.uri", "not a folder"]),

@@ -20,7 +20,7 @@ from tftrainer.local.rules import RULES
 from tftraining_operator.api import API_VERSION, KIND
 from tftraining_operator.api import fields as api_fields
 from tftraining_operator.api import spec as api
-from tftraining_operator.api.rules import Matches
+from tftraining_operator.api.rules import Keys, Matches
 
 from tests.integration.api.tables import ACCEPTED, REFUSED
 
@@ -49,7 +49,8 @@ def bounds(metadata: Iterator[Any]) -> dict[str, Any]:
 
 
 def rules_of_api(metadata: list[Any]) -> list[tuple[str, str, bool]]:
-    return [(each.pattern, each.message, each.refuse) for each in metadata if isinstance(each, Matches)]
+    rules = [(each.pattern, each.message, each.refuse) for each in metadata if isinstance(each, Matches)]
+    return rules + [(each.pattern, f"a key {each.message}", False) for each in metadata if isinstance(each, Keys)]
 
 
 def described(hint: Any) -> tuple[set[Any], dict[str, Any], list[tuple[str, str, bool]], Any]:
@@ -68,6 +69,10 @@ def described(hint: Any) -> tuple[set[Any], dict[str, Any], list[tuple[str, str,
         if get_origin(plain) is tuple:
             kinds.add(tuple)
             item = get_args(plain)[0]
+        elif get_origin(plain) is dict:
+            kinds.add(dict)
+            key, item = get_args(plain)
+            rules += [(pattern, f"a key {message}", refuse) for pattern, message, refuse in described(key)[2]]
         elif get_origin(plain) is Annotated:
             inner = described(plain)
             kinds |= inner[0]

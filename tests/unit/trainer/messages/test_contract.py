@@ -127,3 +127,28 @@ def test_what_is_kept_of_a_job_lies_above_its_attempts_whatever_it_is_called(job
     plan = Plan(namespace="team", job=job, uid="u", runtime="tf2", script=Script(name="a.py"), attempt=3)
     assert manifest.job_folder(plan) == f".tftraining/team/{job}/u/"
     assert manifest.folder(plan) == f"{manifest.job_folder(plan)}attempt-3/"
+
+
+@pytest.mark.parametrize(
+    ("role", "index", "peers", "leads", "folder"),
+    [
+        ("chief", 0, {}, True, ""),
+        ("worker", 1, {}, True, ""),
+        ("chief", 0, {"chief": ("c:1",), "worker": ("w:1",)}, True, ""),
+        ("worker", 0, {"chief": ("c:1",), "worker": ("w:1",)}, False, "worker-0/"),
+        ("worker", 0, {"worker": ("w:1", "x:1")}, True, ""),
+        ("worker", 1, {"worker": ("w:1", "x:1")}, False, "worker-1/"),
+        ("ps", 0, {"ps": ("p:1",), "worker": ("w:1",)}, False, "ps-0/"),
+        ("ps", 12, {"chief": ("c:1",), "ps": ("p:1",) * 13}, False, "ps-12/"),
+    ],
+)
+def test_one_replica_leads_its_group_and_every_other_has_a_folder_of_its_own(
+    role: str, index: int, peers: dict[str, tuple[str, ...]], leads: bool, folder: str
+) -> None:
+    plan = Plan(
+        namespace="team", job="iris", uid="u", runtime="tf2", script=Script(name="t.py"), attempt=3, role=role, index=index, peers=peers
+    )
+    read = contract.decode_plan(contract.encode_plan(plan))
+    assert read == plan
+    assert read.leads is leads
+    assert manifest.folder(read) == f".tftraining/team/iris/u/attempt-3/{folder}"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import tracemalloc
 
+import msgspec
 import pytest
 from tftrainer.messages import manifest
+from tftrainer.messages.contract import Plan, Script
 from tftrainer.messages.manifest import Manifest, PublishedObject
 
 
@@ -43,3 +45,19 @@ def test_the_text_of_many_objects_is_made_in_one_piece_of_memory() -> None:
     finally:
         tracemalloc.stop()
     assert peak < 1.4 * len(text)
+
+
+def test_a_manifest_of_before_is_that_of_a_job_of_one_replica() -> None:
+    old = manifest.decode(b'{"version": 1, "namespace": "team", "job": "iris", "uid": "u", "attempt": 1, "outcome": "Succeeded"}')
+    assert old is not None
+    plan = Plan(namespace="team", job="iris", uid="u", runtime="tf2", script=Script(name="t.py"), attempt=1)
+    assert old.is_of(plan)
+    assert not old.is_of(msgspec.structs.replace(plan, role="worker", peers={"worker": ("a:1", "b:1")}))
+
+
+@pytest.mark.parametrize("others", [{"uid": "v"}, {"attempt": 2}, {"role": "ps"}, {"index": 2}])
+def test_a_manifest_is_of_one_replica_in_one_attempt(others: dict[str, object]) -> None:
+    plan = Plan(namespace="team", job="iris", uid="u", runtime="tf2", script=Script(name="t.py"), attempt=1, role="worker", index=1)
+    own = msgspec.structs.replace(of(0), role="worker", index=1)
+    assert own.is_of(plan)
+    assert not own.is_of(msgspec.structs.replace(plan, **others))

@@ -12,7 +12,7 @@ import pytest
 from tftrainer.checkpoints.snapshots import Snapshots
 from tftrainer.layout import Layout
 from tftrainer.messages import contract, handover
-from tftrainer.messages.contract import Failure, OpenFiles, Plan, Reason, RunReport, Script, WantedCheckpoints, WantedModel
+from tftrainer.messages.contract import Failure, OpenFiles, Output, Plan, Reason, RunReport, Script, WantedCheckpoints, WantedModel
 from tftrainer.messages.handover import Baseline
 from tftrainer.messages.manifest import Kept
 from tftrainer.model.loader import Answer
@@ -281,3 +281,36 @@ def test_checkpoints_within_the_model_are_published_whatever_becomes_of_it_and_a
     assert (whole.failure, set(run.holds())) == (None, {f"{folder}/weights.bin", "served/1/saved_model.pb"})
     assert whole.model is not None
     assert whole.model.uri.endswith("served/1/")
+
+
+GROUP = {"worker": ("w0:2222", "w1:2222")}
+FIRST, SECOND = (msgspec.structs.replace(SERVED, role="worker", index=index, peers=GROUP) for index in (0, 1))
+
+
+def test_only_the_leader_publishes_what_its_script_has_written_and_another_says_that_it_does_not(run: Run) -> None:
+    run.write("run/served/1/saved_model.pb", "a graph")
+    run.write("out/weights.h5", "12345")
+    run.write("beside.csv", "123", run.layout.code)
+    run.write("stdout.log", "trained", run.layout.logs)
+    found = run.published(SECOND)
+    assert run.holds() == {}
+    assert (found.objects, found.kept, found.skipped, found.model, found.failure) == ((), (), (), None, None)
+    assert [each.key for each in found.logs] == [".tftraining/team/iris/u/attempt-0/worker-1/logs/stdout.log"]
+    assert found.note == "3 files were written by this replica and not published (15 B): worker-0 publishes the outputs of the job."
+    assert because(run.published(FIRST).kept) == {"code/beside.csv": "OutsideTheBucket"}
+    assert run.holds() == {"run/served/1/saved_model.pb": "a graph", "out/weights.h5": "12345"}
+
+
+def test_a_required_model_and_declared_outputs_are_the_leaders_matter_alone(run: Run) -> None:
+    plan = msgspec.structs.replace(SECOND, outputs=(Output(path="${bucket}/out/"),))
+    found = run.published(plan)
+    assert (found.failure, found.note) == (None, "")
+    leading = run.published(msgspec.structs.replace(plan, index=0)).failure
+    assert leading is not None
+    assert leading.reason is Reason.MODEL_MISSING
+
+
+def test_how_the_script_of_another_replica_failed_is_in_what_it_publishes(run: Run) -> None:
+    failure = run.published(SECOND, KILLED).failure
+    assert failure is not None
+    assert failure.reason is Reason.OUT_OF_MEMORY

@@ -458,6 +458,26 @@ def test_only_a_cluster_of_several_processes_elsewhere_is_foreign(text: str, add
     assert surroundings.foreign({"TF_CONFIG": text}) == addresses
 
 
+DISTRIBUTED = {
+    "a fit of Keras 3 on workers": ("ValueError", "Attempt to convert a value (PerReplica:{...}) with an unsupported type", "Write a loop"),
+    "one with parameter servers": ("ValueError", "pass this dataset to ClusterCoordinator.create_per_worker_dataset.", "Write a loop"),
+    "a checkpoint of which a server has a part": (
+        "tensorflow.python.framework.errors_impl.NotFoundError",
+        "/workspace/bucket/m/model.ckpt-0_temp; No such file or directory",
+        "Have the chief write checkpoints",
+    ),
+}
+
+
+@pytest.mark.parametrize(("kind", "message", "start"), DISTRIBUTED.values(), ids=DISTRIBUTED)
+def test_what_cannot_train_on_several_replicas_is_told_with_what_can(kind: str, message: str, start: str) -> None:
+    found = given_line(kind, message)
+    peers = {"chief": ("a:2222",), "ps": ("b:2222",)}
+    group = dataclasses.replace(SETTING, plan=msgspec.structs.replace(SETTING.plan, peers=peers))
+    assert hint(found, group).startswith(start)
+    assert not hint(found, SETTING).startswith(start)
+
+
 @given(st.text(max_size=300))
 def test_any_text_of_tf_config_is_read_without_an_error(text: str) -> None:
     surroundings.foreign({"TF_CONFIG": text})

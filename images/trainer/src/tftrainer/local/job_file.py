@@ -6,9 +6,9 @@ import difflib
 import enum
 import re
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -144,7 +144,7 @@ def _broken_value(value: Any, hint: Any, path: str) -> Iterator[str]:
     if isinstance(value, str) and (half := surrogates.lone(value)):
         yield f"{path} holds {half}, half of a surrogate pair, which is no character: expected both halves, or the character itself"
         return
-    choices = [str(word) for each in _alternatives(hint) if isinstance(each, type) and issubclass(each, enum.Enum) for word in each]
+    choices = [str(word) for each in _alternatives(hint) for word in _words(each)]
     if choices and value not in choices:
         near = [each for each in choices if each.lower() == str(value).lower()] or difflib.get_close_matches(str(value), choices, 1)
         yield f"{path} is {_shown(value)}, expected one of: {', '.join(choices)}" + (f"; did you mean {near[0]}?" if near else "")
@@ -163,6 +163,13 @@ def _broken_value(value: Any, hint: Any, path: str) -> Iterator[str]:
             yield _explained(error, value, path)
 
 
+def _words(kind: Any) -> Iterable[Any]:
+    """Return the words that a type allows, none for one that is not made of words."""
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return kind
+    return get_args(kind) if get_origin(kind) is Literal else ()
+
+
 def _verb(message: str) -> str:
     return message if message.startswith(("must", "is ")) else f"has an {message}"
 
@@ -179,6 +186,11 @@ def _inside(value: Any, hint: Any, path: str) -> Iterator[tuple[Any, Any, str]]:
     if item is not None and isinstance(value, list):
         for index, each in enumerate(value):
             yield each, item, f"{path}[{index}]"
+    named = next((get_args(each) for each in _alternatives(hint) if get_origin(each) is dict), None)
+    if named is not None and isinstance(value, dict):
+        for name, each in value.items():
+            yield name, named[0], path
+            yield each, named[1], f"{path}[{name}]"
 
 
 def _alternatives(hint: Any) -> tuple[Any, ...]:

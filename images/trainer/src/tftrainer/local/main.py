@@ -20,7 +20,7 @@ from tftrainer.local.job_file import JobFileError, read
 from tftrainer.local.outlet import Outlet
 from tftrainer.local.processes import Processes, StartError
 from tftrainer.local.result import NOT_FETCHED, Result, judge, text
-from tftrainer.local.spec import JobFile
+from tftrainer.local.spec import JobFile, Scheduling
 from tftrainer.local.workspace import WorkspaceError, workspace
 from tftrainer.messages import contract, manifest
 from tftrainer.messages.contract import STORAGE_PREFIX, USAGE_ERROR
@@ -62,6 +62,9 @@ def main(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) 
     if job.spec.suspend or job.spec.stop:
         field = "stop" if job.spec.stop else "suspend"
         return _refuse(BAD_JOB_FILE, f"{options.job}: spec.{field} is true, so that the job does not run: set it to false")
+    if (replicas := job.spec.replicas.count) > 1:
+        why = f"spec.replicas asks for {replicas} replicas, and here one process runs: leave it out, or run the job on a cluster"
+        return _refuse(BAD_JOB_FILE, f"{options.job}: {why}")
     if job.spec.dependencies.requirements and not options.package_index:
         why = "spec.dependencies.requirements names packages, but no index is given: name its URL with --package-index"
         return _refuse(USAGE_ERROR, f"{why} URL, such as https://packages.example.com/simple")
@@ -144,6 +147,12 @@ def _notes(job: JobFile, plan: contract.Plan) -> None:
         _say(f"the bucket has earlier runs of job {plan.job}: this is attempt {plan.attempt}, and outputs of the same name are replaced")
     if job.spec.resources.gpus:
         _say(f"resources.gpus is {job.spec.resources.gpus}: nothing is reserved here, the script sees the GPUs that this machine has")
+    if job.spec.resource_class is not None:
+        _say(f"resourceClass is {job.spec.resource_class}: nobody here knows its size, the script sees the whole machine")
+    if job.spec.scheduling != Scheduling():
+        _say("scheduling is of no meaning without a cluster: the job runs here")
+    if job.spec.managed_by is not None:
+        _say(f"managedBy is {job.spec.managed_by}: of no meaning without a cluster, the job runs here")
     if plan.runtime == "tf1" and not alias_is_on():
         _say("runtime tf1: `import tensorflow` does not give the version-1 API here; docs/how-to/without-a-cluster.md says how it does")
 

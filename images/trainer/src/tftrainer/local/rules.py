@@ -173,6 +173,54 @@ RuntimeName = Annotated[
     str,
     _text(1, 63, Rule("[a-z0-9]([-a-z0-9.]*[a-z0-9])?", "must be a name of the operator's runtime catalogue, such as tf1 or tf2")),
 ]
+ClassName = Annotated[
+    str,
+    _text(1, 63, Rule("[a-z0-9]([-a-z0-9.]*[a-z0-9])?", "must be a name of the operator's catalogue of resource classes, such as v100-x1")),
+]
+ManagerName = Annotated[
+    str,
+    _text(
+        1,
+        63,
+        Rule(
+            r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/[-A-Za-z0-9._~/]+",
+            "must be the name of a controller with its domain before it, such as kueue.x-k8s.io/multikueue",
+        ),
+    ),
+]
+PriorityClassName = Annotated[
+    str,
+    _text(
+        1,
+        253,
+        Rule(
+            r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*",
+            "must be the name of a PriorityClass: a-z, 0-9, - and .",
+        ),
+    ),
+]
+NodeKey = Annotated[
+    str,
+    _text(
+        1,
+        317,
+        Rule(
+            r"([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?",
+            "must be the key of a label or taint, such as topology.kubernetes.io/zone",
+        ),
+    ),
+]
+NodeValue = Annotated[
+    str,
+    _text(
+        None,
+        63,
+        Rule(
+            r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?",
+            "must be the value of a label or taint: at most 63 letters, digits, -, _ and ., with a letter or digit at both ends",
+        ),
+    ),
+]
 ResourceName = Annotated[
     str,
     _text(

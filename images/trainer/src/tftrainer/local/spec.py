@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
 from tftrainer.local.rules import (
     Argument,
+    ClassName,
     CodeFolder,
     CodePath,
     Cpu,
     DnsName,
     InputName,
     InputUri,
+    ManagerName,
     ModuleName,
+    NodeKey,
+    NodeValue,
     ObjectUri,
     OutputFolder,
     OutputPath,
+    PriorityClassName,
     Requirement,
     ResourceName,
     RuntimeName,
@@ -29,11 +34,12 @@ from tftrainer.local.rules import (
     Uri,
     VariableName,
 )
-from tftrainer.messages.contract import OnConflict, OnInactivity, Preflight
+from tftrainer.messages.contract import OnConflict, OnInactivity, Preflight, SuccessPolicy
 
 API_VERSION: Final = "tftraining.dev/v1alpha1"
 KIND: Final = "TFTrainingJob"
 DAY: Final = 86_400
+REPLICAS_LIMIT: Final = 100
 TOTAL_LIMIT: Final = 48 * 1024
 """Bytes of arguments, environment and URIs together that the API takes."""
 
@@ -177,6 +183,60 @@ def _cpus(quantity: str | int) -> float:
     return float(text.removesuffix("m")) / (1000 if text.endswith("m") else 1)
 
 
+class Group(Part, frozen=True):
+    """The replicas of one role."""
+
+    count: Annotated[int, Meta(ge=1, le=REPLICAS_LIMIT)] = 1
+    resources: Resources | None = None
+
+
+class Chief(Part, frozen=True):
+    """The replica that coordinates the others."""
+
+    count: Annotated[int, Meta(ge=1, le=1)] = 1
+    resources: Resources | None = None
+
+
+class Replicas(Part, frozen=True):
+    """Several pods that train together, by role; here there is one process."""
+
+    chief: Chief | None = None
+    worker: Group | None = None
+    ps: Group | None = None
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return sum(each.count for each in (self.chief, self.worker, self.ps) if each is not None) or 1
+
+    def __post_init__(self) -> None:
+        if self.ps is not None and self.chief is None:
+            raise ValueError("ps needs chief: parameter servers do what a chief tells them, and never end by themselves")
+        if self.count > REPLICAS_LIMIT:
+            raise ValueError(f"all counts together may be {REPLICAS_LIMIT} at most")
+
+
+class Toleration(Part, frozen=True):
+    """A taint that the job's pods may be put up with."""
+
+    key: NodeKey
+    operator: Literal["Exists", "Equal"] = "Equal"
+    value: NodeValue = ""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.operator == "Exists" and self.value:
+            raise ValueError("operator Exists tolerates the taint whatever its value is: leave value out, or operator")
+
+
+class Scheduling(Part, frozen=True):
+    """Where a cluster would run the job; of no meaning without one."""
+
+    priority_class_name: PriorityClassName | None = None
+    node_selector: Annotated[dict[NodeKey, NodeValue], Meta(max_length=16)] | None = None
+    tolerations: Annotated[tuple[Toleration, ...], Meta(max_length=16)] = ()
+
+
 Times = Annotated[int, Meta(ge=0, le=100)]
 
 
@@ -206,6 +266,10 @@ class Spec(Part, frozen=True):
     storage: SecretReference = SecretReference()
     datasets: SecretReference = SecretReference()
     resources: Resources = Resources()
+    resource_class: ClassName | None = None
+    scheduling: Scheduling = Scheduling()
+    replicas: Replicas = Replicas()
+    success_policy: SuccessPolicy | None = None
     retry: Retry = Retry()
     active_deadline_seconds: Seconds | None = None
     pending_deadline_seconds: Seconds | None = None
@@ -217,6 +281,7 @@ class Spec(Part, frozen=True):
     suspend: bool = False
     stop: bool = False
     termination_grace_period_seconds: Annotated[int, Meta(ge=0, le=DAY)] | None = None
+    managed_by: ManagerName | None = None
 
     def __post_init__(self) -> None:
         for entries, field in ((self.env, "env"), (self.inputs, "inputs")):
@@ -243,6 +308,14 @@ class Spec(Part, frozen=True):
             )
         if self.on_inactivity is not None and self.inactivity_seconds is None:
             raise ValueError("onInactivity says what is done after inactivitySeconds, which is missing: add it, or leave onInactivity out")
+        if self.success_policy is SuccessPolicy.ALL_WORKERS and self.replicas.worker is None:
+            raise ValueError("successPolicy: AllWorkers asks for workers: add replicas.worker, or leave successPolicy out")
+        own = self.resources
+        if self.resource_class is not None and any((own.cpu, own.cpu_limit, own.memory, own.gpus, own.gpu_resource)):
+            raise ValueError(
+                "resourceClass is a size of its own: beside it resources may have workspace and sharedMemory alone. Leave resourceClass "
+                "out, or resources.cpu, cpuLimit, memory, gpus and gpuResource"
+            )
 
     def uris(self) -> tuple[tuple[str, str], ...]:
         """Return every URI of the job with the field that names it."""

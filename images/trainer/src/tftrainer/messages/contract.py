@@ -11,7 +11,7 @@ imports in a few milliseconds.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Final, TypeVar
 
 import msgspec
@@ -19,10 +19,10 @@ from msgspec import Meta
 
 from tftrainer.messages.excerpt import excerpt
 
-CONTRACT: Final = 4
+CONTRACT: Final = 5
 """The newest thing of a plan that this version knows: 2, code in a folder of its own (`Reference.into`), a script that the dependencies
-bring (`Script.path`, `Script.module`), all of a bucket as an input; 3, `Plan.inactivity_seconds`; 4, `Plan.check_only`. An image that does
-not know them would take them for something else, or leave out what a job asks for."""
+bring (`Script.path`, `Script.module`), all of a bucket as an input; 3, `Plan.inactivity_seconds`; 4, `Plan.check_only`; 5, `Plan.peers`. An
+image that does not know them would take them for something else, or leave out what a job asks for."""
 CHECK_CONTRACT: Final = 4
 """What an image has to know that is to check a job without running it."""
 CONTRACT_OPTION: Final = "--contract="
@@ -120,6 +120,9 @@ MANIFEST_NAME: Final = "manifest.json"
 SAVED_MODEL: Final = "saved_model.pb"
 """The graph of a SavedModel: the folder that holds it is one."""
 LOGS_FOLDER: Final = "logs/"
+CHIEF: Final = "chief"
+WORKER: Final = "worker"
+"""The roles of which one leads its group, by the names that TensorFlow has for them."""
 
 
 def run_prefix(namespace: str, job: str, uid: str, attempt: int) -> str:
@@ -162,6 +165,7 @@ class Reason(enum.StrEnum):
     # what the job names
     INVALID_SPEC = "InvalidSpec"
     UNKNOWN_RUNTIME = "UnknownRuntime"
+    UNKNOWN_RESOURCE_CLASS = "UnknownResourceClass"
     OBJECT_NOT_FOUND = "ObjectNotFound"
     INPUT_TOO_LARGE = "InputTooLarge"
     INPUT_CONFLICT = "InputConflict"
@@ -187,6 +191,8 @@ class Reason(enum.StrEnum):
     # the package index
     PACKAGE_INDEX_UNAVAILABLE = "PackageIndexUnavailable"
     # the cluster
+    PEERS_MISSING = "PeersMissing"
+    PEER_LOST = "PeerLost"
     TERMINATED = "Terminated"
     POD_DELETED = "PodDeleted"
     EVICTED = "Evicted"
@@ -222,6 +228,13 @@ class OnConflict(enum.StrEnum):
     KEEP = "Keep"
     REPLACE = "Replace"
     FAIL = "Fail"
+
+
+class SuccessPolicy(enum.StrEnum):
+    """Whose success is that of a job of several replicas: `spec.successPolicy`."""
+
+    CHIEF = "Chief"
+    ALL_WORKERS = "AllWorkers"
 
 
 class OnInactivity(enum.StrEnum):
@@ -347,6 +360,9 @@ class Plan(Message, frozen=True):
     Secrets. `inactivity_seconds` is for how long the script may give no sign of life, None for ever. `check_only` tells `fetch` that
     nothing is to run here: it fetches the code and checks the job. `checked_before` says that such a check may have been made while the
     job waited, so that the bucket may hold what it pinned.
+
+    `role` and `index` say which replica of the job this pod is. `peers` are the addresses, `host:port`, of all replicas by role, in the
+    order of their indices, its own among them; empty for a job of one. `peers_seconds` is how long it waits for their names to resolve.
     """
 
     namespace: str
@@ -355,6 +371,10 @@ class Plan(Message, frozen=True):
     runtime: str
     script: Script
     attempt: int = 0
+    role: str = "chief"
+    index: int = 0
+    peers: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    peers_seconds: int = 600
     image: str = ""
     archive: Reference | None = None
     files: tuple[Reference, ...] = ()
@@ -381,6 +401,21 @@ class Plan(Message, frozen=True):
     checkpoints: WantedCheckpoints | None = None
     check_only: bool = False
     checked_before: bool = False
+
+    @property
+    def replica(self) -> str:
+        """The replica's name: `worker-1`."""
+        return f"{self.role}-{self.index}"
+
+    @property
+    def leader(self) -> str:
+        """The name of the replica that TensorFlow calls the chief, which has the job's outputs: without a chief, the first worker."""
+        return f"{WORKER if self.peers and CHIEF not in self.peers else CHIEF}-0"
+
+    @property
+    def leads(self) -> bool:
+        """Whether the replica is its group's leader, as one is that is alone."""
+        return not self.peers or self.replica == self.leader
 
 
 class Failure(Message, frozen=True):

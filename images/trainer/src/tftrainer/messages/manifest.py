@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from tftrainer.messages.contract import Failure, Message, Pinned, Plan, PublishedModel, job_prefix, run_prefix
+from tftrainer.messages.contract import CHIEF, Failure, Message, Pinned, Plan, PublishedModel, job_prefix, run_prefix
 
 VERSION: Final = 1
 LIMIT: Final = 256 * 1024**2
@@ -74,10 +74,11 @@ class Kept(Message, frozen=True):
 
 
 class Manifest(Message, frozen=True):
-    """The published truth of one attempt. Times are Unix seconds. `lock` is what it takes to run it again, `post_mortem` why it failed.
+    """The published truth of one attempt of one replica, `role` and `index`. Times are Unix seconds.
 
-    `note` is what the user has to know of the outputs. `commit` says what makes it the only one: that it was written on the condition
-    that there was none, or, where the store knows no such condition, the digest of it in the job's status.
+    `lock` is what it takes to run it again, `post_mortem` why it failed. `note` is what the user has to know of the outputs. `commit`
+    says what makes it the only one: that it was written on the condition that there was none, or, where the store knows no such condition,
+    the digest of it in the job's status.
     """
 
     version: int
@@ -86,6 +87,8 @@ class Manifest(Message, frozen=True):
     uid: str
     attempt: int
     outcome: str
+    role: str = CHIEF
+    index: int = 0
     runtime: str = ""
     image: str = ""
     args: tuple[str, ...] = ()
@@ -111,8 +114,8 @@ class Manifest(Message, frozen=True):
     commit: Literal["", "manifest", "status"] = ""
 
     def is_of(self, plan: Plan) -> bool:
-        """Whether it is of the plan's job and attempt."""
-        return (self.uid, self.attempt) == (plan.uid, plan.attempt)
+        """Whether it is of the plan's job, attempt and replica."""
+        return (self.uid, self.attempt, self.role, self.index) == (plan.uid, plan.attempt, plan.role, plan.index)
 
     def same_run(self, other: Manifest) -> bool:
         """Whether both tell of the same run: all but times and ETags."""
@@ -126,8 +129,12 @@ class Manifest(Message, frozen=True):
 
 
 def folder(plan: Plan) -> str:
-    """Return the key prefix, below the Secret's prefix, of what the product keeps of the plan's attempt."""
-    return run_prefix(plan.namespace, plan.job, plan.uid, plan.attempt)
+    """Return the key prefix, below the Secret's prefix, of what the product keeps of the plan's attempt, and its replica.
+
+    What the leader leaves is the attempt's; every other replica has a folder of its own in there.
+    """
+    attempt = run_prefix(plan.namespace, plan.job, plan.uid, plan.attempt)
+    return attempt if plan.leads else f"{attempt}{plan.replica}/"
 
 
 def job_folder(plan: Plan) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from tftrainer.messages.contract import Failure, Message, Notes, Usage
+from tftrainer.messages.contract import CHIEF, Failure, Message, Notes, Usage
 
 NAME: Final = "post-mortem.json"
 VERSION: Final = 1
@@ -37,7 +37,7 @@ class Findings(Message, frozen=True):
 
 
 class PostMortem(Message, frozen=True):
-    """One failed attempt. Times are Unix seconds, sizes bytes.
+    """One failed attempt of the replica `role` and `index`. Times are Unix seconds, sizes bytes.
 
     `exit_code` is the script's, `killed` tells whether it is that of a signal. `evidence` is in sentences what the failure was told from.
     `usage` is the most that the script has used, `workspace_limit`, `shared_memory_limit` and `usage.memory_limit` what it had. `notes` is
@@ -51,6 +51,8 @@ class PostMortem(Message, frozen=True):
     uid: str
     attempt: int
     failure: Failure
+    role: str = CHIEF
+    index: int = 0
     runtime: str = ""
     image: str = ""
     exit_code: int | None = None

@@ -46,6 +46,8 @@ def written(
                 job=plan.job,
                 uid=plan.uid,
                 attempt=plan.attempt,
+                role=plan.role,
+                index=plan.index,
                 failure=failure,
                 runtime=plan.runtime,
                 image=plan.image,

@@ -23,11 +23,12 @@ class Facts:
     """What became of outputs, beside that they are published.
 
     `kept` files lie below `folder`, a URI; `too_much` is what there was no room or no time for, `impossible` names what cannot be kept and
-    says why, and `elsewhere` is what nothing reaches. `model` says why the promised model is not at its path. `empty` are sentences about
+    says why, and `elsewhere` is what nothing reaches. `unpublished` is what a replica has written that does not lead its group, which
+    `leader` does. `model` says why the promised model is not at its path. `empty` are sentences about
     outputs at which nothing was written.
     """
 
-    folder: str
+    folder: str = ""
     kept: Sequence[Kept] = ()
     too_much: Sequence[LocalFile] = ()
     impossible: Sequence[str] = ()
@@ -37,6 +38,8 @@ class Facts:
     left_running: int = 0
     logs_lost: bool = False
     memory_kills: int = 0
+    unpublished: Sequence[LocalFile] = ()
+    leader: str = ""
 
 
 def sentences(facts: Facts, uri: Callable[[str], str]) -> Iterator[str]:
@@ -61,6 +64,9 @@ def sentences(facts: Facts, uri: Callable[[str], str]) -> Iterator[str]:
             "a path such as ${bucket}/model, given as an argument, has a key of its own"
         )
     yield from _not_kept(facts)
+    if facts.unpublished:
+        what = f"{_were(len(facts.unpublished))} written by this replica and not published"
+        yield f"{what} ({size(sum(each.size for each in facts.unpublished))}): {facts.leader} publishes the outputs of the job"
     yield from facts.empty
     if facts.memory_kills:
         what, whose = ("process of the script", "its") if facts.memory_kills == 1 else ("processes of the script", "their")

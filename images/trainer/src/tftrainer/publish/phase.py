@@ -116,14 +116,14 @@ class _Publisher:
         baseline = handover.read(Baseline, self._layout.baseline)
         at = self._layout
         wanted = self._plan.checkpoints
-        if wanted is not None and not baseline.already_done:
+        if wanted is not None and self._plan.leads and not baseline.already_done:
             folder = saved.folder_key(wanted)
             fetched = (each for each in handover.read_files(at.baseline_files) if each.path.startswith(folder))
             untouched = [LocalFile(each.path, each.size, each.mtime_ns, each.inode, ctime_ns=each.ctime_ns) for each in fetched]
             self._snapshots = Snapshots(self._plan, wanted, at.bucket, self._store, untouched, self._uploaded, say)
         while_it_runs = (
             LiveLogs(at.logs, PUBLISHED_LOGS, self._logs_place, say, self._pauses.logs),
-            LiveEvents(at.bucket, self._store, self._uploaded, say, self._pauses.events),
+            *((LiveEvents(at.bucket, self._store, self._uploaded, say, self._pauses.events),) if self._plan.leads else ()),
             *((self._snapshots,) if self._snapshots is not None else ()),
             *live_reports(self._environment, at, lambda: self._snapshots.saved_words if self._snapshots else "", say, time.monotonic),
         )
@@ -260,6 +260,8 @@ class _Publisher:
             job=plan.job,
             uid=plan.uid,
             attempt=plan.attempt,
+            role=plan.role,
+            index=plan.index,
             outcome=manifest.SUCCEEDED if ended.succeeded and found.failure is None else manifest.FAILED,
             runtime=plan.runtime,
             image=plan.image,

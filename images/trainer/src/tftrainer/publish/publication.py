@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -67,11 +67,25 @@ class Publishing:
     hurried: Callable[[], bool] = lambda: False
 
     def run(self) -> Publication:
-        """Publish everything.
+        """Publish everything, of a replica that does not lead its group the logs alone.
 
         Raises:
             PhaseError: something of it is not in the bucket.
         """
+        return self._all() if self.plan.leads else self._only_logs()
+
+    def _only_logs(self) -> Publication:
+        logs = self._logs()
+        self.say(f"uploading {counted(len(logs), 'log')}: {self.plan.leader} publishes the outputs")
+        sent = upload_all(self.store, self.layout.logs, self._logs_prefix, logs, self.say)
+        if sent.failures:
+            raise self._incomplete(sent.failures, len(logs), len(sent.done))
+        left, _, _ = changes(self.layout.bucket, self._prefix, handover.read_files(self.layout.baseline_files))
+        away = outside(self.layout, 0)
+        facts = replace(self._facts(), unpublished=(*left, *away.too_much), leader=self.plan.leader)
+        return Publication(logs=tuple(sent.done), failure=self._of_script(), note=note(facts, self.store.uri))
+
+    def _all(self) -> Publication:
         found, skipped, unreadable = self._changes()
         smallest_first = sorted(found, key=lambda each: (each.size, each.path))
         files, too_much = placing.within(smallest_first, placing.UPLOADED_LIMIT * self.plan.workspace_bytes)
@@ -104,17 +118,15 @@ class Publishing:
         if failures:
             done = len(sent.done) + len(logged.done) + len(beside.kept) + len(beside.given_up)
             raise self._incomplete(failures, len(found) + len(unreadable) + len(logs) + len(away.kept), done)
-        facts = Facts(
-            beside.uri,
-            beside.kept,
-            [*away.too_much, *beside.given_up],
-            away.impossible,
-            elsewhere(self.layout),
+        facts = replace(
+            self._facts(),
+            folder=beside.uri,
+            kept=beside.kept,
+            too_much=[*away.too_much, *beside.given_up],
+            impossible=away.impossible,
+            elsewhere=elsewhere(self.layout),
             model=self._why_held(verdict),
             empty=list(placing.empty_outputs(self.plan, {file.path for file in files})) if self.ended.succeeded else [],
-            left_running=self.ended.result.left_running,
-            logs_lost=self.ended.result.logs_lost,
-            memory_kills=self.ended.result.memory_kills if self.ended.succeeded else 0,
         )
         return Publication(
             tuple(sent.done),
@@ -126,10 +138,20 @@ class Publishing:
             note(facts, self.store.uri),
         )
 
+    def _facts(self) -> Facts:
+        result = self.ended.result
+        return Facts(
+            left_running=result.left_running,
+            logs_lost=result.logs_lost,
+            memory_kills=result.memory_kills if self.ended.succeeded else 0,
+        )
+
     def digested(self) -> Publication:
         """Return what `run` would publish, as far as it takes to know the run again, without a word to the store."""
-        files, skipped, _ = self._changes()
         logs = self._logs()
+        if not self.plan.leads:
+            return Publication(logs=tuple(digest_all(self.layout.logs, self._logs_prefix, logs)))
+        files, skipped, _ = self._changes()
         beside = Beside(self.store, self.plan, self.layout.workspace, self.say, Outage())
         away = outside(self.layout, self.plan.kept_bytes)
         beside.keep(dict.fromkeys(away.kept, KeptBecause.OUTSIDE_THE_BUCKET), digest_only=True)
@@ -292,10 +314,8 @@ class Publishing:
         )
 
     def _failure(self, verdict: gate.Verdict, conflicts: Iterable[LocalFile]) -> Failure | None:
-        if not self.ended.succeeded:
-            code = self.ended.result.exit_code
-            ended = Failure(reason=Reason.SCRIPT_EXITED, message=f"the script ended with exit code {code}")
-            return self.ended.result.failure or ended
+        if (of_script := self._of_script()) is not None:
+            return of_script
         if verdict.failure is not None:
             return verdict.failure
         wanted = Conditions.of(self.plan, self.baseline, ())
@@ -308,6 +328,12 @@ class Publishing:
             f"{self.store.uri(refused[0])}{more} was written by somebody else while the job ran, and spec.outputs says onConflict: Fail",
             "run the job again, when nobody else writes there; this run's file is kept beside, as the manifest says",
         ).failure
+
+    def _of_script(self) -> Failure | None:
+        if self.ended.succeeded:
+            return None
+        result = self.ended.result
+        return result.failure or Failure(reason=Reason.SCRIPT_EXITED, message=f"the script ended with exit code {result.exit_code}")
 
     def _too_much(self, files: Sequence[LocalFile]) -> list[Failure]:
         if not files:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tftrainer.messages.contract import Message, Pinned, Plan
+from tftrainer.messages.contract import CHIEF, Message, Pinned, Plan
 from tftrainer.messages.handover import Baseline, Package
 from tftrainer.messages.manifest import MoreInputs
 from tftrainer.placeholders import with_attempt
@@ -19,7 +19,7 @@ VERSION: Final = 1
 
 
 class RunLock(Message, frozen=True):
-    """One run. `job` is a TFTrainingJob that can be applied: its code is pinned by digests.
+    """One run, of the replica `role` and `index`. `job` is a TFTrainingJob that can be applied: its code is pinned by digests.
 
     `image` is the trainer image by the name that the job's pod had. `code`, `inputs` and `more_inputs` are every object that was
     fetched; ETags tell inputs apart, which are not hashed. `packages` are the Python distributions of the image with their versions,
@@ -30,6 +30,8 @@ class RunLock(Message, frozen=True):
     version: int
     job: dict[str, Any]
     attempt: int
+    role: str = CHIEF
+    index: int = 0
     withheld: tuple[str, ...] = ()
     image: str = ""
     python: str = ""
@@ -58,6 +60,8 @@ def run_lock(spec: dict[str, Any], plan: Plan, baseline: Baseline, distributions
             "spec": _pinned(found, plan, baseline),
         },
         attempt=plan.attempt,
+        role=plan.role,
+        index=plan.index,
         withheld=left_out,
         image=plan.image,
         python=platform.python_version(),

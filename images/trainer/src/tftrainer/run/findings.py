@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from tftrainer.messages.contract import Plan
 from tftrainer.messages.post_mortem import LINE_LIMIT, LINES, STACKS_LIMIT, Findings, last_lines
-from tftrainer.run.outcome import Ending, signal_name
+from tftrainer.run.outcome import Ending, killed_after_all, signal_name
 
 _TEXT_LIMIT = 1024
 
@@ -35,7 +35,7 @@ def evidence(ending: Ending, plan: Plan) -> Iterator[str]:
     if ending.stop is not None:
         yield f"the launcher had told it to end because of {ending.stop.value}{f': its {ending.by}' if ending.by else ''}"
     if ending.forced:
-        yield f"it did not end within {plan.grace_seconds} s of that, and was killed"
+        yield f"it {killed_after_all(ending, plan)}"
     if ending.memory_kills:
         last = f", for the last time {ending.since_kill:.0f} s before the end was judged" if ending.since_kill is not None else ""
         yield f"the kernel counted {ending.memory_kills} processes that it killed for want of memory{last}"

@@ -93,7 +93,7 @@ def foreign_cluster(setting: Setting) -> str:
         return ""
     named = ", ".join(setting.foreign[:3]) + ", …" * (len(setting.foreign) > 3)
     return (
-        "Remove TF_CONFIG from the image, or from os.environ before TensorFlow is imported: a job runs one process, and TensorFlow "
+        "Remove TF_CONFIG from the image, or from os.environ before TensorFlow is imported: this job runs one process, and TensorFlow "
         f"waits for the others that it names ({named[:200]})."
     )
 
@@ -162,6 +162,7 @@ _NO_WAY_THERE: Final = re.compile(
     r"scheme '?\w+'? not implemented|\b(?:fsspec|s3fs|gcsfs|adlfs|boto\w*)\b|Unable to locate credentials|NoCredentials"
     r"|Could not resolve host|Error executing an HTTP request|not supported|Unsupported"
 )
+_PART_OF_CHECKPOINT: Final = re.compile(r"/[^/\s]+-\d+_temp\b")
 _SYSTEM: Final = ("/usr/", "/lib", "/etc/", "/bin/", "/sbin/", "/proc/", "/sys/", "/dev/", "/opt/venv/", "/var/lib/")
 _FOREIGN: Final = re.compile(
     r"/(?:kaggle/(?:input|working)|content/drive/(?:MyDrive|My Drive)|content|mnt/(?:data|outputs?)|gcs/[^/]+"
@@ -474,7 +475,23 @@ def _other_processes(found: Evidence, setting: Setting, _complaint: _Complaint |
     return foreign_cluster(setting) if unreached or "TF_CONFIG" in found.message or "ClusterSpec" in found.message else ""
 
 
+def _distributed(found: Evidence, setting: Setting, _complaint: _Complaint | None) -> str:
+    """Tell of what cannot train on several replicas, seen with TensorFlow 2.15 and 2.21 and Keras 3.15."""
+    if not setting.plan.peers:
+        return ""
+    keras = "Write a loop of your own, or use tf_keras with TF_USE_LEGACY_KERAS=1 in spec.env: fit of Keras 3 trains on one replica only."
+    if "(PerReplica:" in found.message or "ClusterCoordinator.create_per_worker_dataset" in found.message:
+        return keras
+    if "ps" in setting.plan.peers and found.type.endswith("NotFoundError") and _PART_OF_CHECKPOINT.search(found.message):
+        return (
+            "Have the chief write checkpoints: an Estimator's tf.train.Scaffold(saver=tf.train.Saver(sharded=False)). By default each "
+            "parameter server writes its part onto its own disk, and the chief looks for it on its own."
+        )
+    return ""
+
+
 RULES: Final[tuple[Rule, ...]] = (
+    _distributed,
     _other_store,
     _shared_memory,
     _other_processes,

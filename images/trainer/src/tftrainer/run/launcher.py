@@ -32,7 +32,7 @@ from tftrainer.messages.contract import (
     Usage,
 )
 from tftrainer.messages.handover import Resolved
-from tftrainer.run import elsewhere, evidence, last_line, leaving, memory, outcome, process, standstill, surroundings
+from tftrainer.run import elsewhere, evidence, last_line, leaving, memory, outcome, peers, process, standstill, surroundings
 from tftrainer.run.backtraces import Backtraces
 from tftrainer.run.findings import findings
 from tftrainer.run.hints import Setting
@@ -60,6 +60,7 @@ _NOT_THE_SCRIPTS = "This is not the script's fault: run the job again; if it sta
 _NO_THREAD = "can't start new thread"
 _LOCK_SECONDS = 5.0
 _LOCK_PAUSE_SECONDS = 0.005
+_PEERS_PAUSE_SECONDS = 0.05
 _SAID_SECONDS = 1.0
 _SAID_PAUSE_SECONDS = 0.01
 
@@ -155,9 +156,22 @@ def _launch(plan: Plan, layout: Layout, wakeup: Wakeup, around: Surroundings) ->
             _say("an earlier pod of this attempt has finished and published its outputs; nothing to run")
             _report(layout, RunReport(exit_code=0, started_at=now, finished_at=now))
             return 0
+        _wait_for_peers(plan, wakeup)
         return _run(plan, resolved, layout, wakeup, around)
     finally:
         os.close(lock)
+
+
+def _wait_for_peers(plan: Plan, wakeup: Wakeup) -> None:
+    if not plan.peers:
+        return
+    missing = peers.missing(plan, lambda: _refuse_if_asked_to_stop(wakeup, _PEERS_PAUSE_SECONDS), _say)
+    if missing:
+        raise LaunchError(
+            Reason.PEERS_MISSING,
+            f"The names of {len(missing)} of the job's replicas were not known within {plan.peers_seconds} s: {peers.in_words(missing)}.",
+            "A name is known once its pod has an address: look what those pods wait for, or whether the cluster's DNS works.",
+        )
 
 
 def _run(plan: Plan, resolved: Resolved, layout: Layout, wakeup: Wakeup, around: Surroundings) -> int:
@@ -171,10 +185,10 @@ def _run(plan: Plan, resolved: Resolved, layout: Layout, wakeup: Wakeup, around:
     started_at = time.time()
     sys.stdout.flush()
     sys.stderr.flush()
-    environment = script_environment(dict(os.environ), resolved, layout)
+    environment = script_environment(dict(os.environ), resolved, layout) | peers.variables(plan)
     plain = Plain.of(resolved.argv, environment, (environment.get(name, "") for name in plan.secret_variables))
     _make_folders(environment, resolved, layout)
-    foreign = surroundings.foreign(environment)
+    foreign = () if plan.peers else surroundings.foreign(environment)
     if foreign:
         _say(f"warning: TF_CONFIG names {len(foreign)} processes ({', '.join(foreign)[:200]}), which are no part of this job. {_ALONE}")
     script = process.start(
@@ -204,7 +218,9 @@ def _run(plan: Plan, resolved: Resolved, layout: Layout, wakeup: Wakeup, around:
     vigil.start([each.look for each in (lost, passed, watchdog) if each is not None], lambda line: wakeup.post(plain.without(line)))
     watch = Watch(script, layout.workspace, functools.partial(leaving.leave, layout.run_folder, contract.OPEN_NAME))
     watch.start()
-    end = Supervisor(script, streams, wakeup, watch, grace=plan.grace_seconds, deadline=plan.active_deadline_seconds).run()
+    is_lost = outcome.waits_for_peers if plan.peers else None
+    grace, deadline = plan.grace_seconds, plan.active_deadline_seconds
+    end = Supervisor(script, streams, wakeup, watch, grace=grace, deadline=deadline, is_lost=is_lost).run()
     meter.stop()
     vigil.stop()
     spent = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -235,6 +251,7 @@ def _run(plan: Plan, resolved: Resolved, layout: Layout, wakeup: Wakeup, around:
         signal=signalled,
         stop=end.stop,
         forced=end.forced,
+        lost=end.lost,
         memory_kills=seen.kills,
         record=evidence.recorded(layout.record),
         stderr=streams[1].tail,
@@ -410,8 +427,8 @@ def _take_lock(layout: Layout, wakeup: Wakeup) -> int:
             return lock
 
 
-def _refuse_if_asked_to_stop(wakeup: Wakeup) -> None:
-    number = wakeup.stop_asked()
+def _refuse_if_asked_to_stop(wakeup: Wakeup, seconds: float = 0) -> None:
+    number = wakeup.stop_asked(seconds)
     if number:
         raise LaunchError(Reason.TERMINATED, "The run was stopped before the script started.", code=128 + number)
 

@@ -27,9 +27,13 @@ _UNFLUSHED = 120
 """Python's exit code where it could not flush its output at the end, whatever it would have been otherwise."""
 _FAULT = "Fatal Python error:"
 _CURRENT = "Current thread"
+_AT_START = re.compile(r'Current thread .*\n +File ".*/tensorflow/python/eager/context\.py", line \d+ in ensure_initialized\n')
 _RECENT_SECONDS = 60.0
 _CODES_OF_A_KILLED_CHILD = frozenset({137, 247})
 """What a script ends with that passes on how a killed process of its own ended."""
+_HANDLER = "PreemptionCheckpointHandler"
+_RESTART_CODES = frozenset({42, TERMINATED_CODE})
+"""What it ends a script with by default: the second on machines of Google's cloud."""
 _LOST_PROCESS = frozenset(
     {"BrokenProcessPool", "BrokenExecutor", "TerminatedWorkerError", "WorkerLostError", "WorkerCrashedError", "ProcessExitedException"}
 )
@@ -79,7 +83,8 @@ class Ending:
     """The facts. `signal` is 0 if the process ended itself with `code`. `stderr` is the end of its standard error.
 
     `memory_kills` is how many processes the kernel killed for want of memory meanwhile, the last of them `since_kill` seconds before the
-    end, and `memory` has limit and peak. `forced`: it had to be killed because it did not end within the grace period. `by` is who of its
+    end, and `memory` has limit and peak. `forced`: it had to be killed because it did not end within the grace period, or, if `lost`, while
+    TensorFlow waited for other replicas. `by` is who of its
     own processes asked for the stop, and `waiting` who kept it alive when its last line was passed, in words. `hang` is where it waited
     when it was ended because it did nothing.
     """
@@ -88,6 +93,7 @@ class Ending:
     signal: int = 0
     stop: Stop | None = None
     forced: bool = False
+    lost: bool = False
     memory_kills: int = 0
     record: Evidence | None = None
     stderr: str = ""
@@ -115,9 +121,9 @@ def judge(ending: Ending, plan: Plan, code: Path, dependencies: Path, setting: S
     if found is not None:
         raised = _raised(found, plan, setting)
         return exit_code, raised if raised.hint else msgspec.structs.replace(raised, hint=_killed_shortly_before(ending))
-    return exit_code, _by_signal(ending, plan, code, dependencies, setting) if ending.signal else _exited(
-        ending, code, dependencies, setting
-    )
+    if ending.signal:
+        return exit_code, _by_signal(ending, plan, code, dependencies, setting)
+    return exit_code, _preempted(ending) if _saved_before_a_preemption(ending, plan) else _exited(ending, code, dependencies, setting)
 
 
 def _uncaught(ending: Ending, code: Path, dependencies: Path) -> Evidence | None:
@@ -167,8 +173,25 @@ def _lost_a_process(found: Evidence) -> bool:
     return name in _LOST_PROCESS or cut_off or bool(_LOST_WORDS.search(found.message))
 
 
+def _saved_before_a_preemption(ending: Ending, plan: Plan) -> bool:
+    """Whether the script's code for its end is TensorFlow's own for a restart.
+
+    In a group one replica hears of its preemption, and all of them save and end. Of one that is alone its words have to say so.
+    """
+    return ending.code in _RESTART_CODES and (bool(plan.peers) or _HANDLER in ending.stderr)
+
+
+def _preempted(ending: Ending) -> Failure:
+    return Failure(
+        reason=Reason.TERMINATED,
+        message=f"The script ended itself with exit code {ending.code}, as TensorFlow's {_HANDLER} does when it has saved.",
+        hint="The next attempt goes on from what was saved. If the script has chosen that code itself, let it choose another.",
+        traceback=_tail(ending.stderr),
+    )
+
+
 def _stopped(ending: Ending, stop: Stop, plan: Plan, code: Path, dependencies: Path, setting: Setting) -> Failure:
-    forced = f" It did not end within {plan.grace_seconds} s of being asked to and was killed." if ending.forced else ""
+    forced = f" It {killed_after_all(ending, plan)}." if ending.forced else ""
     tail = _tail(ending.stderr)
     if stop is Stop.DEADLINE:
         return Failure(
@@ -193,6 +216,21 @@ def _stopped(ending: Ending, stop: Stop, plan: Plan, code: Path, dependencies: P
     if stop is Stop.WORKSPACE:
         return _workspace_full(f"The script was stopped because the workspace holds more than {_size(plan.workspace_bytes)}.{forced}", tail)
     return Failure(reason=Reason.TERMINATED, message=f"The script was asked to stop before it had ended by itself.{forced}", traceback=tail)
+
+
+def killed_after_all(ending: Ending, plan: Plan) -> str:
+    """Say of a script that was asked to end why it had to be killed."""
+    if ending.lost:
+        return "was killed while TensorFlow waited for other replicas of the job, and kept the signal to itself"
+    return f"did not end within {plan.grace_seconds} s of being asked to and was killed"
+
+
+def waits_for_peers(stderr: str) -> bool:
+    """Whether the stacks that the interpreter was asked for last show that TensorFlow waits, at its start, for the whole cluster.
+
+    Meanwhile it keeps SIGTERM to itself, no line of the script can run, and nothing is trained yet that could be saved.
+    """
+    return bool(_AT_START.match(_dumped(stderr)))
 
 
 def hang(seconds: int, stacks: str, code: Path, dependencies: Path) -> Hang:

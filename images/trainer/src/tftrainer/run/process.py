@@ -91,6 +91,11 @@ def ask_for_stacks(process: int) -> bool:
     return send_to_who_hears(process, signal.SIGUSR1)
 
 
+def ask_again(process: int) -> None:
+    """Have the script's interpreter do what SIGTERM, which it was sent, means, if TensorFlow has kept it (`hook/sitecustomize`)."""
+    send_to_who_hears(process, signal.SIGURG)
+
+
 def send_to_who_hears(process: int, number: int) -> bool:
     """Send a signal to a process that has a handler for it, and tell whether it has."""
     with contextlib.suppress(OSError, ValueError):

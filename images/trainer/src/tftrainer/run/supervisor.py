@@ -26,6 +26,7 @@ _HEARD = (signal.SIGCHLD, signal.SIGUSR1)
 _POSTED = 0
 _LISTEN_SECONDS = 1.0
 _DUMP_SECONDS = 0.5
+_LOOK_SECONDS = 5.0
 _REST_SECONDS = 1.0
 _DRAIN_SECONDS = 5.0
 _INIT = 1
@@ -61,9 +62,9 @@ class Wakeup:
         self._previous = [(number, signal.signal(number, lambda *_: None)) for number in (*_STOPS, *_HEARD)]
         self._previous_writer = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
 
-    def stop_asked(self) -> int:
-        """Return the number of a signal that asks to stop, 0 if none has come. Not once this listens."""
-        heard = _wait(0)
+    def stop_asked(self, seconds: float = 0) -> int:
+        """Return the number of a signal that asks to stop, 0 if none comes within so many seconds. Not once this listens."""
+        heard = _wait(seconds)
         return heard.si_signo if heard is not None else 0
 
     def listen(self) -> None:
@@ -135,7 +136,8 @@ def _asked(heard: signal.struct_siginfo) -> Asked:
 class End:
     """How the process ended: `status` is as `os.waitpid` gives it. `left` are the commands of those that had to be killed after it.
 
-    `by` is who of the script's own processes has asked for the stop, in words.
+    `by` is who of the script's own processes has asked for the stop, in words. With `lost` it was killed before its time, because it could
+    not do anything more.
     """
 
     status: int
@@ -143,10 +145,15 @@ class End:
     forced: bool
     left: tuple[str, ...]
     by: str = ""
+    lost: bool = False
 
 
 class Supervisor:
-    """One run of the script, which is the leader of process group `script`. Times are seconds of `clock`."""
+    """One run of the script, which is the leader of process group `script`. Times are seconds of `clock`.
+
+    A script that goes on for a while after it was asked to end is asked for its stacks: `is_lost` tells from what it then has printed
+    whether it need not be waited for.
+    """
 
     def __init__(
         self,
@@ -157,8 +164,10 @@ class Supervisor:
         *,
         grace: float,
         deadline: float | None,
+        is_lost: Callable[[str], bool] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._is_lost = is_lost
         self._script = script
         self._streams = streams
         self._wakeup = wakeup
@@ -166,11 +175,14 @@ class Supervisor:
         self._grace = grace
         self._clock = clock
         self._deadline = None if deadline is None else clock() + deadline
+        self._look_at: float | None = None
+        self._judge_at: float | None = None
         self._dump_at: float | None = None
         self._kill_at: float | None = None
         self._rest_until = 0.0
         self._stop: Asked | None = None
         self._forced = False
+        self._lost = False
         self._status: int | None = None
 
     def run(self) -> End:
@@ -187,7 +199,7 @@ class Supervisor:
         process.end_all()
         self._drain()
         stop, by = (self._stop.stop, self._stop.by) if self._stop is not None else (None, "")
-        return End(self._status, stop, self._forced, left, by)
+        return End(self._status, stop, self._forced, left, by, self._lost)
 
     def _let_the_rest_end(self) -> None:
         # Python's own helpers, such as that of shared memory, end by themselves a moment after the script.
@@ -205,8 +217,8 @@ class Supervisor:
             self._turn(self._clock() + 0.1)
 
     def _next_moment(self) -> float | None:
-        moments = [moment for moment in (self._deadline, self._dump_at, self._kill_at) if moment is not None]
-        return min(moments, default=None)
+        moments = (self._deadline, self._look_at, self._judge_at, self._dump_at, self._kill_at)
+        return min((moment for moment in moments if moment is not None), default=None)
 
     def _turn(self, until: float | None) -> None:
         poll = select.poll()
@@ -250,8 +262,11 @@ class Supervisor:
             return
         self._watch.look()
         process.send(self._script, asked.number)
+        if asked.number == signal.SIGTERM:
+            process.ask_again(self._script)
         if not self._rest_until:
             self._dump_at = self._rest_until = self._clock() + self._grace
+            self._look_at = self._clock() + _LOOK_SECONDS if self._is_lost and self._grace > _LOOK_SECONDS else None
 
     def _act(self) -> None:
         now = self._clock()
@@ -260,6 +275,15 @@ class Supervisor:
         if self._deadline is not None and now >= self._deadline:
             self._deadline = None
             self._wakeup.post(Asked(Stop.DEADLINE))
+        if self._look_at is not None and now >= self._look_at:
+            self._look_at = None
+            if process.ask_for_stacks(self._script):
+                self._judge_at = now + _DUMP_SECONDS
+        if self._judge_at is not None and now >= self._judge_at:
+            self._judge_at = None
+            if self._is_lost is not None and self._is_lost(self._streams[-1].tail):
+                self._lost = True
+                self._dump_at, self._kill_at = None, now
         if self._dump_at is not None and now >= self._dump_at:
             # The script's interpreter answers with the stacks of all threads: why it does not end is in the log.
             process.ask_for_stacks(self._script)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from difflib import get_close_matches
 from typing import Final
 
@@ -9,6 +10,7 @@ from tftrainer.messages.contract import Reason
 
 from tftraining_operator.api.spec import Spec
 from tftraining_operator.core import checking
+from tftraining_operator.core.allowed import not_allowed
 from tftraining_operator.core.attempts import deletions
 from tftraining_operator.core.case import Case
 from tftraining_operator.core.causes import verdict
@@ -35,19 +37,32 @@ def impostors(case: Case) -> Finding | None:
 
 def unknown_runtime(case: Case) -> Over | None:
     """Fail a job whose runtime the catalogue does not have: no pod can be made of it; one that exists already runs on."""
-    if case.chief.pod is not None or case.runtime_name in case.configuration.runtimes:
+    if not case.history.missing or case.runtime_name in case.configuration.runtimes:
         return None
-    known = ", ".join(sorted(case.configuration.runtimes))
-    message = f"the runtime {case.runtime_name!r} of spec.runtime is not in the operator's catalogue; known are {known}"
-    close = get_close_matches(case.runtime_name, case.configuration.runtimes, 1)
+    what = f"the runtime {case.runtime_name!r} of spec.runtime"
+    return _unknown(Reason.UNKNOWN_RUNTIME, what, case.runtime_name, case.configuration.runtimes)
+
+
+def unknown_resource_class(case: Case) -> Over | None:
+    """Fail a job whose resource class the catalogue does not have: nobody knows its size; a pod that exists already runs on."""
+    name = case.spec.resource_class
+    if case.chief.pod is not None or name is None or case.size is not None:
+        return None
+    what = f"the class {name!r} of spec.resourceClass"
+    return _unknown(Reason.UNKNOWN_RESOURCE_CLASS, what, name, case.configuration.resource_classes)
+
+
+def _unknown(reason: Reason, what: str, name: str, catalogue: Collection[str]) -> Over:
+    """Fail a job that names what a catalogue does not have, with what it has."""
+    message = f"{what} is not in the operator's catalogue; known are {', '.join(sorted(catalogue)) or 'none'}"
+    close = get_close_matches(name, catalogue, 1)
     start = f"did you mean {close[0]}? Create" if close else "create"
-    hint = f"{start} the job again with one of these, or ask an admin to add it"
-    return Over(verdict(Reason.UNKNOWN_RUNTIME, message, hint))
+    return Over(verdict(reason, message, f"{start} the job again with one of these, or ask an admin to add it"))
 
 
 def no_package_index(case: Case) -> Over | None:
     """Fail a job that names packages where the admin allows no index to take them from."""
-    if case.chief.pod is not None or case.configuration.package_index.url or not case.spec.dependencies.requirements:
+    if not case.history.missing or case.configuration.package_index.url or not case.spec.dependencies.requirements:
         return None
     message = f"spec.dependencies.requirements names {case.spec.dependencies.requirements[0]!r}, but this installation has no package index"
     hint = "put the package into spec.dependencies.archive, or ask an admin to set packageIndex.url of the chart"
@@ -56,30 +71,42 @@ def no_package_index(case: Case) -> Over | None:
 
 def over_maximum(case: Case) -> Over | None:
     """Fail a job that asks for more than an admin lets one job have, before it has begun; one that has, goes on as it was admitted."""
-    if case.history.upcoming.number > 0 or case.current.existed:
-        return None
-    found = list(exceeded(case.wanted, case.configuration.maxima))
+    every = [case.wanted_of(each) for each in case.current.replicas]
+    found = [] if _has_begun(case) else list(exceeded(every, case.configuration.maxima))
     if not found:
         return None
     hint = "ask for less, or ask an admin to raise it; then create the job again"
     return Over(verdict(Reason.INVALID_SPEC, "; ".join(found), hint))
 
 
+def not_allowed_to_schedule(case: Case) -> Over | None:
+    """Fail a job that asks for nodes, or for a priority, that no admin allows jobs, before it has begun; one that has, goes on."""
+    found = [] if _has_begun(case) else list(not_allowed(case.wanted, case.size, case.configuration))
+    if not found:
+        return None
+    hint = "leave it out, or ask an admin to allow it; then create the job again"
+    return Over(verdict(Reason.INVALID_SPEC, "; ".join(found), hint))
+
+
+def _has_begun(case: Case) -> bool:
+    return case.history.upcoming.number > 0 or case.current.existed
+
+
 def name_taken(case: Case) -> Finding | Over | None:
     """Never adopt a pod that is not ours, whatever it claims: only the owner's uid counts."""
-    if case.chief.pod is not None:
-        return None
-    name = case.history.upcoming.chief.name
-    other = next((pod for pod in case.observed.pods if pod.name == name and pod.owner_uid != case.job.uid), None)
+    wanted = {each.name for each in case.history.missing}
+    other = next((pod for pod in case.observed.pods if pod.name in wanted and pod.owner_uid != case.job.uid), None)
     if other is None:
         return None
+    name = other.name
     patience = case.job.created_at + PREDECESSOR_SECONDS
     if other.deleted_at is not None:
         return _predecessor_ends(case, name, case.now + PREDECESSOR_SECONDS)
     if other.owner_uid and case.now < patience:
         return _predecessor_ends(case, name, patience)
     message = f"pod {name} exists already in namespace {case.job.key.namespace} and does not belong to this job"
-    return Over(verdict(Reason.NAME_CONFLICT, message, "delete that pod, then create the job again", pod=name))
+    found = verdict(Reason.NAME_CONFLICT, message, "delete that pod, then create the job again", pod=name)
+    return Over(found, deletions=case.history.deletions())
 
 
 def check_failed(case: Case) -> Over | None:
@@ -91,6 +118,6 @@ def check_failed(case: Case) -> Over | None:
 def _predecessor_ends(case: Case, name: str, look_again_at: float) -> Finding | Over:
     wait = Pending("PredecessorEnding", f"pod {name} of an earlier job of this name is still ending; this job starts when it is gone")
     if case.now >= case.pending_until:
-        return Over(overdue(case, wait.message))
+        return Over(overdue(case, wait.message), deletions=case.history.deletions())
     soon = min(look_again_at, case.pending_until)
     return waits(case, wait, case.history.upcoming, case.job.created_at + PASSING_SECONDS, soon)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -12,11 +12,12 @@ from tftrainer.withholding import ADVICE, arguments_without, variable_without
 
 from tftraining_operator.api.status import Phase
 from tftraining_operator.core import build, claims, placement, recorded
+from tftraining_operator.core.attempts import Replica
 from tftraining_operator.core.case import Case
 from tftraining_operator.core.causes import verdict
 from tftraining_operator.core.conditions import rfc3339
 from tftraining_operator.core.findings import PASSING_SECONDS, Finding, Over, if_it_lasts, invalid, overdue, waits
-from tftraining_operator.core.pending import steadied
+from tftraining_operator.core.pending import Pending, steadied
 from tftraining_operator.core.records import ContainerRecord, Event, PodRecord
 from tftraining_operator.core.refusals import refused
 from tftraining_operator.core.situation import Situation, shown_phase
@@ -38,10 +39,11 @@ CREDENTIAL_IN_SIGHT: Final = "CredentialInSight"
 
 def out_of_time(case: Case) -> Over | None:
     """End a job that would begin another attempt, but whose attempts have run for as long as they may."""
-    if case.chief.pod is not None or case.wanted.active_seconds_left != 0:
+    if not case.history.missing or case.wanted.active_seconds_left != 0:
         return None
     message = f"attempt {case.history.upcoming.number} does not start: nothing is left of {case.wanted.active_words}"
-    return Over(verdict(Reason.DEADLINE_EXCEEDED, message, case.wanted.more_time), ended_at=case.now)
+    found = verdict(Reason.DEADLINE_EXCEEDED, message, case.wanted.more_time)
+    return Over(found, ended_at=case.now, deletions=case.history.deletions())
 
 
 def restarting(case: Case) -> Finding | None:
@@ -73,7 +75,7 @@ def _not_gone(case: Case, alive: Sequence[PodRecord]) -> Finding:
 
 def resumed(case: Case) -> Finding | None:
     """Write down that a job is resumed, and as which attempt, before that has a pod: a number must not run twice, nor be anybody's."""
-    if case.chief.pod is not None or not (case.suspended or case.history.ending is not None):
+    if not case.history.cleared or not (case.suspended or case.history.ending is not None):
         return None
     attempt, restart = case.history.upcoming, recorded.restart(case.job.status)
     situation = Situation(
@@ -89,20 +91,38 @@ def resumed(case: Case) -> Finding | None:
 
 
 def no_pod(case: Case) -> Finding | Over | None:
-    """Give a job its pod; creating it twice is creating it once, because its name is always the same."""
-    if case.chief.pod is not None:
+    """Give a job its pods, all of them; creating one twice is creating it once, because its name is always the same.
+
+    Pods that are there while others are refused hold their places, until all are there or the job has waited for too long.
+    """
+    missing, attempt = case.history.missing, case.history.upcoming
+    if not missing:
         return None
-    attempt, refusal = case.history.upcoming, case.plain.without(case.observed.refusal)
-    wait = refused(refusal) if refusal else None
+    wait = _refused(case)
     if wait is not None and case.now >= case.pending_until:
-        return Over(overdue(case, wait.message))
+        return Over(overdue(case, wait.message), deletions=case.history.deletions())
     try:
-        creates = build.objects(case.job, case.wanted, case.configuration, attempt.number, new=not case.taken_up)
+        # Where one is refused, the next would be too.
+        pods = (
+            build.pod(case.job, case.wanted_of(each), case.configuration, attempt.number, each.index, new=not case.taken_up)
+            for each in (missing if wait is None else missing[:1])
+        )
+        creates = (*build.beside(case.job, case.spec, attempt.number), *pods)
     except ValueError as error:
-        return Over(invalid(case.plain.without(str(error))))
+        return Over(invalid(case.plain.without(str(error))), deletions=case.history.deletions())
     if wait is not None:
         return replace(waits(case, wait, attempt, case.now, case.pending_until), creates=creates)
     return Finding(creates=creates, events=_credentials_in_sight(case))
+
+
+def _refused(case: Case) -> Pending | None:
+    """Return why the API server has refused the pod that is made next, None where it has not."""
+    refusal = case.plain.without(case.observed.refusal)
+    found = refused(refusal, case.spec.resource_class) if refusal else None
+    if found is None or case.current.alone:
+        return found
+    there = f"{len(case.current.pods)} of {len(case.current.replicas)} pods are there"
+    return replace(found, message=f"{there}; {case.said_of(case.history.missing[0], found.message)}")
 
 
 def pod_going(case: Case) -> Finding | Over | None:
@@ -111,8 +131,11 @@ def pod_going(case: Case) -> Finding | Over | None:
     One that stays although its time is over is on a node that does not answer: then the job says so, and waits, because a
     script that nobody sees may still run.
     """
-    pod = case.chief.pod
-    return going(case, pod, pod.deleted_at) if pod is not None and pod.deleted_at is not None else None
+    told_to_go = [(pod.deleted_at, pod) for pod in case.current.alive if pod.deleted_at is not None]
+    if not told_to_go:
+        return None
+    deleted_at, pod = min(told_to_go, key=lambda each: each[0])
+    return going(case, pod, deleted_at)
 
 
 def going(case: Case, pod: PodRecord, deleted_at: float, then: str = "") -> Finding:
@@ -132,18 +155,14 @@ def out_of_sight(case: Case) -> Finding | Over | None:
     Where every node is away, nothing is ever deleted: all that Kubernetes does is to call the pod not ready, although by their last
     word its containers are.
     """
-    pod, trainer = case.chief.pod, case.chief.container(TRAINER)
-    if pod is None or trainer is None or trainer.state != "running":
+    silent = next((each.pod for each in case.current.replicas if each.silent), None)
+    if silent is None:
         return None
-    ready = pod.condition("Ready")
-    # A gate that somebody has put on the pod gives its reason; who marks the pods of a silent node gives none.
-    if ready[:2] != ("False", "") or pod.condition("ContainersReady").status != "True":
-        return None
-    ends_at, _ = _deadline(case, pod, trainer)
+    ends_at, _ = _deadline(case)
     if ends_at is not None and case.now >= ends_at:
         return None
-    since = f" since {rfc3339(ready.since)}" if ready.since is not None else ""
-    return Finding(_lost(case, pod, f"has not answered{since}"), look_again_at=ends_at)
+    since = f" since {rfc3339(ready)}" if (ready := silent.condition("Ready").since) is not None else ""
+    return Finding(_lost(case, silent, f"has not answered{since}"), look_again_at=ends_at)
 
 
 def _lost(case: Case, pod: PodRecord, silence: str, then: str = "") -> Situation:
@@ -158,54 +177,79 @@ def _lost(case: Case, pod: PodRecord, silence: str, then: str = "") -> Situation
 
 def hopeless(case: Case) -> Finding | Over | None:
     """End at once what cannot become right by waiting."""
-    pod = case.chief.pod
-    wait = pending(pod, case.wanted, case.observed.nodes) if pod is not None else None
-    if pod is None or wait is None or not wait.certain:
-        return None
-    found = verdict(Reason.IMAGE_UNAVAILABLE, wait.message, "then create the job again", pod=pod.name)
-    return Over(found, ended_at=case.now, deletions=case.history.deletions())
+    for each in case.current.replicas:
+        for wait in _pending(case, [each]):
+            if wait.certain and each.pod is not None and each.pod.deleted_at is None:
+                found = verdict(Reason.IMAGE_UNAVAILABLE, wait.message, "then create the job again", pod=each.name)
+                return Over(found, ended_at=case.now, deletions=case.history.deletions())
+    return None
 
 
 def publishing(case: Case) -> Finding | Over | None:
-    """Leave a publisher the time for all it may have to upload, and stop only one that is stuck."""
-    pod, trainer = case.chief.pod, case.chief.container(TRAINER)
-    if pod is None or trainer is None or trainer.state != "terminated":
-        return None
-    since = trainer.finished_at or pod.created_at
+    """Leave a publisher the time for all it may have to upload, and stop only one that is stuck.
+
+    That of a worker which ended well has nothing to publish but its log: it is ended with the job.
+    """
     patience = build.PUBLISH_SECONDS + PUBLISH_SLACK_SECONDS + case.wanted.workspace_bytes / SLOWEST_PUBLISH
-    if case.now >= since + patience:
-        message = f"the script ended, but what it wrote was not published within {int(patience)} s"
-        hint = f"look at kubectl logs {pod.name} -c {PUBLISHER}, and at the object store"
-        found = verdict(Reason.PUBLISH_FAILED, message, hint, exit_code=trainer.exit_code, pod=pod.name)
-        return Over(found, ended_at=case.now, deletions=case.history.deletions())
+    ended = [(each, pod, trainer) for each in case.current.replicas if (pod := each.pod) and (trainer := _ended(each))]
+    for each, pod, trainer in ended:
+        if case.now >= (trainer.finished_at or pod.created_at) + patience and (each is case.chief or trainer.exit_code != 0):
+            message = case.said_of(each, f"the script ended, but what it wrote was not published within {int(patience)} s")
+            hint = f"look at kubectl logs {pod.name} -c {PUBLISHER}, and at the object store"
+            found = verdict(Reason.PUBLISH_FAILED, message, hint, exit_code=trainer.exit_code, pod=pod.name)
+            return Over(found, ended_at=case.now, deletions=case.history.deletions())
+    if not ended or ended[0][0] is not case.chief:
+        return None
+    _, pod, trainer = ended[0]
+    since = trainer.finished_at or pod.created_at
     words = "succeeded" if trainer.exit_code == 0 else f"ended with exit code {trainer.exit_code}"
     situation = Situation(Phase.PUBLISHING, "Publishing", sentence(f"the script {words}; what it wrote is being published"), case.current)
     return if_it_lasts(case, situation, since + PASSING_SECONDS, since + patience)
 
 
+def _ended(replica: Replica) -> ContainerRecord | None:
+    """Return the container of a script that has ended while its pod has not."""
+    trainer = replica.container(TRAINER)
+    over = replica.pod is None or claims.ended(replica.pod) or trainer is None or trainer.state != "terminated"
+    return None if over else trainer
+
+
 def running(case: Case) -> Finding | Over | None:
-    """Say that the script runs, and what of its pod does not. Its deadline is the launcher's to keep, as far as that was told of it."""
-    pod, trainer = case.chief.pod, case.chief.container(TRAINER)
-    if pod is None or trainer is None or trainer.state != "running":
+    """Say that the script runs, and what of its pods does not. Its deadline is the launcher's to keep, as far as that was told of it."""
+    slowest = case.laggard
+    if slowest is None or not slowest.started:
         return None
-    ends_at, why = _deadline(case, pod, trainer)
+    ends_at, why = _deadline(case)
     if ends_at is not None and case.now >= ends_at:
-        found = verdict(Reason.DEADLINE_EXCEEDED, why, case.wanted.more_time, pod=pod.name)
+        found = verdict(Reason.DEADLINE_EXCEEDED, why, case.wanted.more_time, pod=case.chief.name)
         return Over(found, ended_at=case.now, deletions=case.history.deletions())
-    where = f" on node {pod.node}" if pod.node else ""
     # A publisher that cannot start, as without its Secret, would lose what the script writes.
-    lacking = pending(pod, case.wanted, case.observed.nodes)
+    lacking = next(_pending(case, case.current.replicas), None)
     wait = steadied(lacking, case.job.status, case.now)[0] if lacking is not None else None
-    message = sentence(f"the script runs in pod {pod.name}{where}", wait.message if wait is not None else "")
+    message = sentence(_where_it_runs(case, slowest), wait.message if wait is not None else "")
     return Finding(Situation(Phase.RUNNING, "Running", message, case.current, pending=wait), look_again_at=ends_at)
 
 
-def _deadline(case: Case, pod: PodRecord, trainer: ContainerRecord) -> tuple[float | None, str]:
-    """Return when the running script has to be ended from outside, and why; None for never."""
+def _where_it_runs(case: Case, slowest: Replica) -> str:
+    pods = case.current.alive
+    if case.current.alone:
+        return f"the script runs in pod {slowest.name}{f' on node {pods[0].node}' if pods and pods[0].node else ''}"
+    words = f"the script runs in {len(pods)} of {len(case.current.replicas)} pods"
+    return f"{words}; that of {case.chief.task} has succeeded" if case.chief.ended_well else words
+
+
+def _deadline(case: Case) -> tuple[float | None, str]:
+    """Return when the running script has to be ended from outside, and why; None for never.
+
+    Its time begins where that of the last replica does: before, the others wait for it.
+    """
+    pods = case.current.pods
+    pod = case.chief.pod or pods[0]
+    trainers = [(each.container(TRAINER), each.created_at) for each in pods]
+    begun = max((trainer.started_at if trainer is not None else None) or created for trainer, created in trainers)
     asked, told = case.spec.active_deadline_seconds, pod.deadline_seconds
     left = max(asked - case.wanted.ran_seconds, 0) if asked is not None else None
     too_long = f"the script ran longer than {case.wanted.active_words}"
-    begun = trainer.started_at or pod.created_at
     # A pod of a version that counted each attempt for itself has all of the job's deadline, whatever was used before.
     if asked is not None and left is not None and told is not None and told + pod.earlier_seconds > asked:
         return begun + left, f"{too_long}, which was shortened while it ran"
@@ -218,11 +262,13 @@ def _deadline(case: Case, pod: PodRecord, trainer: ContainerRecord) -> tuple[flo
 
 def fetching(case: Case) -> Finding | Over | None:
     """Say that code and data are being fetched, where that takes its time."""
-    pod, fetch = case.chief.pod, case.chief.container(FETCH)
-    if pod is None or fetch is None or fetch.state != "running":
+    slowest = case.laggard
+    pod, fetch = (slowest.pod, slowest.container(FETCH)) if slowest is not None else (None, None)
+    if slowest is None or pod is None or fetch is None or slowest.started or fetch.state != "running":
         return None
     if case.now >= case.pending_until:
-        return Over(overdue(case, "code and data were still being fetched"), ended_at=case.now, deletions=case.history.deletions())
+        why = case.said_of(slowest, "code and data were still being fetched")
+        return Over(overdue(case, why, pod.name), ended_at=case.now, deletions=case.history.deletions())
     log = f"kubectl logs -n {case.job.key.namespace} {pod.name} -c {FETCH}"
     message = sentence(f"pod {pod.name} fetches code and data ({log} says how far it is)")
     situation = Situation(Phase.FETCHING, "Fetching", message, case.current)
@@ -230,26 +276,38 @@ def fetching(case: Case) -> Finding | Over | None:
 
 
 def waiting(case: Case) -> Finding | Over | None:
-    """Say what the pod waits for: a node, an image, a Secret, or only for its containers to be made."""
-    pod = case.chief.pod
+    """Say what the pods wait for: a node, an image, a Secret, or only for their containers to be made."""
+    slow = [each for each in case.current.replicas if each.pod is not None and not each.started]
+    if not slow:
+        return None
+    waiting_for = [each for each in slow if next(_pending(case, [each]), None) is not None]
+    each = waiting_for[0] if waiting_for else min(slow, key=lambda each: each.stage)
+    pod, wait = each.pod, next(_pending(case, [each]), None)
     if pod is None:
         return None
-    wait = pending(pod, case.wanted, case.observed.nodes)
     if case.now >= case.pending_until:
-        what = wait.message if wait is not None else "its containers were not started"
-        return Over(overdue(case, what), ended_at=case.now, deletions=case.history.deletions())
+        what = wait.message if wait is not None else case.said_of(each, "its containers were not started")
+        return Over(overdue(case, what, pod.name), ended_at=case.now, deletions=case.history.deletions())
     if wait is not None:
         told = waits(case, wait, case.current, case.waiting_since + PASSING_SECONDS, case.pending_until)
         if not placement.refused_by_all(pod):
             return told
         # Words without numbers, which are put right a moment later, are not worth a write.
         told = Finding(look_again_at=case.pending_until) if case.observed.nodes_awaited else told
-        return replace(told, need=placement.need(case.wanted))
+        return replace(told, need=placement.need(case.wanted_of(each)))
     where = f" on node {pod.node}" if pod.node else ""
     situation = Situation(Phase.PENDING, "Starting", sentence(f"pod {pod.name} is being started{where}"), case.current)
     # A reason that is no longer true must not stay.
     cleared = "pending" in case.job.status
     return if_it_lasts(case, situation, case.now if cleared else case.waiting_since + STARTING_SECONDS, case.pending_until)
+
+
+def _pending(case: Case, replicas: Iterable[Replica]) -> Iterator[Pending]:
+    """Yield what keeps pods of these replicas from running, in their order."""
+    for each in replicas:
+        found = pending(each.pod, case.wanted_of(each), case.observed.nodes) if each.pod is not None else None
+        if found is not None:
+            yield replace(found, message=case.said_of(each, found.message))
 
 
 def _credentials_in_sight(case: Case) -> tuple[Event, ...]:

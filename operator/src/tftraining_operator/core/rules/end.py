@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from tftrainer.messages.contract import TRAINER, PublishReport, Reason
+from tftrainer.messages.contract import TRAINER, PublishReport, Reason, SuccessPolicy
 
 from tftraining_operator.api.status import Phase
-from tftraining_operator.core import causes, claims, names, reports, retries, stopping
-from tftraining_operator.core.attempts import deletions
+from tftraining_operator.core import causes, claims, culprit, names, recorded, reports, retries, stopping
+from tftraining_operator.core.attempts import Attempt, deletions
 from tftraining_operator.core.case import Case
 from tftraining_operator.core.causes import Verdict, verdict
 from tftraining_operator.core.conditions import rfc3339
@@ -46,6 +46,7 @@ def after_attempt(case: Case, over: Over) -> Finding:
         verdict=found,
         ended_at=ended_at,
         note=reports.note(case.history.begun.chief.last),
+        reasons=over.reasons,
     )
     return Finding(situation, deletions=over.deletions)
 
@@ -90,7 +91,7 @@ def stopped(case: Case) -> Finding:
     ended_at = claims.ended_at(case.current.chief.last) or case.now
     note = reports.note(attempt.chief.last)
     situation = Situation(Phase.STOPPED, reason, message, attempt, ended_at=ended_at, note=note)
-    return Finding(situation, deletions=(*case.history.deletions(), *deletions(case.chief.unseen)))
+    return Finding(situation, deletions=(*case.history.deletions(), *deletions(case.current.unseen)))
 
 
 def expired(case: Case) -> Finding | None:
@@ -157,40 +158,42 @@ def succeeded(case: Case) -> Finding | None:
     attempt = case.history.begun
     pod = attempt.chief.last
     final = claims.success(case.job, pod) if pod is not None else None
-    if final is None:
+    if final is None or not _is_decided(case, attempt):
         return None
     ended_at = claims.ended_at(pod) or case.now
-    return Finding(Situation(Phase.SUCCEEDED, "Published", sentence(_what_came_out(final)), attempt, ended_at=ended_at, note=final.note))
+    situation = Situation(Phase.SUCCEEDED, "Published", sentence(_what_came_out(final)), attempt, ended_at=ended_at, note=final.note)
+    # Servers of parameters, and workers under most strategies of TensorFlow, never end by themselves.
+    return Finding(situation, deletions=deletions(attempt.alive))
 
 
-def pod_gone(case: Case) -> Over | None:
-    """End an attempt whose pod is gone rather than make the pod anew: nobody knows what it has done."""
-    if case.chief.pod is not None or case.history.ending is not None or case.suspended or not case.current.existed:
-        return None
-    last = case.chief.last
-    if last is None:
-        return Over(causes.deleted(case.chief.name))
-    found = causes.failed(replace(last, deleted_at=last.deleted_at or case.now), case.wanted)
-    if found.failure.reason in {Reason.UNKNOWN, Reason.POD_DELETED}:
-        # Where nobody saw it being told to go: to a watch, a pod that loses its label looks like one that is deleted at once.
-        found = causes.deleted(last.name, f" or lost its label {names.JOB_UID}" if last.deleted_at is None else "")
-    return Over(found, deletions=tuple(Deletion(pod.name, pod.uid) for pod in case.chief.unseen))
+def _is_decided(case: Case, attempt: Attempt) -> bool:
+    """Whether all have succeeded whose success is the job's, beside the chief."""
+    if case.job.spec.get("successPolicy") != SuccessPolicy.ALL_WORKERS:
+        return True
+    return all(each.ended_well for each in attempt.replicas if each.role == names.WORKER and each is not attempt.chief)
 
 
-def failed(case: Case) -> Over | None:
-    """End an attempt whose pod has ended without the proof of success; its containers say why."""
-    pod = case.chief.pod
-    if pod is None or not claims.ended(pod):
-        return None
-    return Over(causes.failed(pod, case.wanted))
+def pod_gone(case: Case) -> Finding | Over | None:
+    """End an attempt of which a pod is gone rather than make that anew: nobody knows what it has done."""
+    gone = any(each.existed and each.pod is None for each in case.current.replicas)
+    # Of an attempt that has failed already, or that the operator ends, pods go by the operator's own hand.
+    retry = recorded.restart(case.job.status)
+    failed = retry is not None and case.current.number < retry.attempt
+    return culprit.judged(case) if gone and not (failed or case.suspended or case.history.ending is not None) else None
+
+
+def failed(case: Case) -> Finding | Over | None:
+    """End an attempt of which a pod has ended without the proof of success; its containers say why."""
+    return culprit.judged(case)
 
 
 def never_starts(case: Case) -> Over | None:
-    """Delete a pod whose trainer cannot be started: it would leave the publisher waiting."""
-    pod, trainer = case.chief.pod, case.chief.container(TRAINER)
-    if pod is None or trainer is None or trainer.state != "terminated" or trainer.reason not in causes.NOT_STARTED:
-        return None
-    return Over(causes.failed(pod, case.wanted), deletions=case.history.deletions())
+    """Delete pods of which a trainer cannot be started: it would leave the publisher waiting."""
+    for each in case.current.replicas:
+        trainer = each.container(TRAINER)
+        if each.pod is not None and trainer is not None and trainer.state == "terminated" and trainer.reason in causes.NOT_STARTED:
+            return Over(causes.failed(each.pod, case.wanted_of(each)), deletions=case.history.deletions())
+    return None
 
 
 def _what_came_out(final: PublishReport) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tftraining_operator.api.status import Because, Phase
-from tftraining_operator.core import claims, reports
-from tftraining_operator.core.attempts import deletions
+from tftraining_operator.core import reports
+from tftraining_operator.core.attempts import Attempt, deletions
 from tftraining_operator.core.case import Case
 from tftraining_operator.core.findings import Finding
 from tftraining_operator.core.recorded import Ending
@@ -28,13 +28,12 @@ def stop(case: Case) -> Finding | None:
 
     A pod that came to an end of its own before has the say: a failure that would not be tried again is a failure.
     """
-    ending, pod = case.history.ending, case.chief.pod
     if not case.spec.stop:
         return None
-    if pod is not None and not claims.ended(pod):
-        message = sentence(f"the job is being stopped: pod {pod.name} is told to stop and publishes what it has")
-        return _told_to_go(case, pod, Because.STOP, Situation(Phase.STOPPING, "Stopping", message, case.current))
-    if pod is not None and pod.deleted_at is None and ending is None:
+    if case.current.alive:
+        message = sentence(f"the job is being stopped: {_told(case.current)}")
+        return _told_to_go(case, Because.STOP, Situation(Phase.STOPPING, "Stopping", message, case.current))
+    if case.current.pods and case.history.ending is None and not _going(case.current):
         return None
     return end.stopped(case)
 
@@ -45,30 +44,44 @@ def suspend(case: Case) -> Finding | None:
     That the operator itself deletes them is written down first, so that a resume in the same moment is not taken for a pod that
     somebody else has deleted. A pod that came to an end of its own before is no longer a matter of suspending.
     """
-    ending, pod = case.history.ending, case.chief.pod
+    current, ending = case.current, case.history.ending
     if not (case.spec.suspend or ending):
         return None
-    if pod is not None:
-        if pod.deleted_at is None and (claims.ended(pod) or not case.spec.suspend):
-            return None
-        message = sentence(f"the job is being suspended: pod {pod.name} is told to stop and publishes what it has")
-        return _told_to_go(case, pod, Because.SUSPEND, Situation(shown_phase(pod), "Suspending", message, case.current))
-    if not case.spec.suspend:
+    # Of several, what is left when others have gone is of no use, also where the suspension was taken back meanwhile.
+    torn = case.history.torn
+    if _going(current) or (current.alive and (case.spec.suspend or torn)):
+        message = sentence(f"the job is being suspended: {_told(current)}")
+        phase = shown_phase(current.chief.pod or current.pods[0])
+        return _told_to_go(case, Because.SUSPEND, Situation(phase, "Suspending", message, current))
+    if (current.pods and not torn) or not case.spec.suspend:
         return None
     attempt = case.history.next if case.current.existed and not case.suspended else case.current
     message = sentence(f"the job is suspended; spec.suspend: false starts attempt {attempt.number}")
     situation = Situation(Phase.SUSPENDED, "Suspended", message, attempt, before=case.current, note=reports.note(case.chief.last))
-    return Finding(situation, deletions=deletions(case.chief.unseen))
+    return Finding(situation, deletions=deletions(case.current.unseen))
 
 
-def _told_to_go(case: Case, pod: PodRecord, because: Because, situation: Situation) -> Finding:
+def _going(attempt: Attempt) -> list[tuple[float, PodRecord]]:
+    """Return the pods of an attempt that are on their way out, that which has to be gone first at the beginning."""
+    return sorted(((pod.deleted_at, pod) for pod in attempt.pods if pod.deleted_at is not None), key=lambda each: each[0])
+
+
+def _told(attempt: Attempt) -> str:
+    pods = attempt.alive or attempt.pods
+    if len(pods) == 1:
+        return f"pod {pods[0].name} is told to stop and publishes what it has"
+    return f"{len(pods)} pods are told to stop and publish what they have"
+
+
+def _told_to_go(case: Case, because: Because, situation: Situation) -> Finding:
     """Delete the pods of an attempt, once it is written down why, and then leave them their time to go."""
     ending, told = case.history.ending, case.history.deletions()
     if ending is None or ending.because is not because:
         ending = Ending(case.current.number, because, case.now)
-    elif not told and pod.deleted_at is not None:
+    elif not told and (going := _going(case.current)):
+        deleted_at, pod = going[0]
         then = "the job is stopped" if because is Because.STOP else "the job is suspended"
-        found = course.going(case, pod, pod.deleted_at, then=then)
+        found = course.going(case, pod, deleted_at, then=then)
         lost = replace(found.situation, phase=situation.phase, ending=ending) if found.situation is not None else None
         return replace(found, situation=lost)
     return Finding(replace(situation, ending=ending), deletions=told)

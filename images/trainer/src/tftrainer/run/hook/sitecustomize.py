@@ -1,7 +1,8 @@
 """Imported by the script's interpreter before the script, because this folder leads its `PYTHONPATH`.
 
-The script itself is then run by Python alone, as by hand: this module removes its own traces and leaves three things behind: a
-record of the exception that ends the process, a word of the threads that it waits for at its end, and a stack dump at SIGUSR1.
+The script itself is then run by Python alone, as by hand: this module removes its own traces and leaves four things behind: a
+record of the exception that ends the process, a word of the threads that it waits for at its end, a stack dump at SIGUSR1, and an ear
+for a SIGTERM that TensorFlow keeps to itself.
 Then it gives way to the module of its name that Python would have imported without it. It imports nothing that Python has not
 loaded anyway until there is an exception to record: hence no `pathlib` and no `typing`.
 """
@@ -16,7 +17,7 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import typing
-    from types import TracebackType
+    from types import FrameType, TracebackType
 
 HOOK_VARIABLE = "TFTRAINING_HOOK"
 """`RECORD:CODE:DEPENDENCIES:PACKAGES`: where to write the record, the two folders of the user's own files, that of installed packages."""
@@ -27,6 +28,11 @@ TEXT_OF_LINE = 400
 LAST_LINE = "last-line"
 """Where, beside the record, is said what keeps the process alive when the main program has ended."""
 _SIGUSR1 = 10
+_SIGTERM = 15
+_SIGURG = 23
+"""Sent after SIGTERM by the launcher. Where nobody hears it, as when the interpreter is being ended, it does nothing."""
+_SAVES = f"{os.sep}failure_handling{os.sep}"
+"""In whose modules TensorFlow watches for a preemption, to save before it."""
 
 
 def _install() -> str:
@@ -64,6 +70,7 @@ def _install() -> str:
                 file.writelines(f"{kind}\t{_word(name)}\t{_word(path)}\t{line}\n" for kind, name, path, line in left)
 
     _see_the_end(at_the_end)
+    _hear_again()
     import faulthandler
 
     faulthandler.register(_SIGUSR1, file=2, all_threads=True)
@@ -85,6 +92,53 @@ def _give_way(packages: str) -> None:
     finally:
         if at is not None:
             sys.path.insert(at, packages)
+
+
+def _hear_again() -> None:
+    """Let SIGTERM do what it would without TensorFlow's own handler.
+
+    Where several workers train together, TensorFlow puts one in the place of what was there, the script's own or none, that only makes a
+    note. What watches for a preemption is left to itself.
+    """
+    import _signal  # type: ignore[import-not-found]  # not `signal`, which the script may have of its own
+
+    def heard_again(_: int, frame: FrameType | None) -> None:
+        if not _kept_by_tensorflow():
+            return
+        meant = _signal.getsignal(_SIGTERM)
+        if callable(meant):
+            meant(_SIGTERM, frame)
+        elif meant == _signal.SIG_DFL and not _saves_by_itself():
+            _signal.signal(_SIGTERM, _signal.SIG_DFL)
+            os.kill(os.getpid(), _SIGTERM)
+
+    _signal.signal(_SIGURG, heard_again)
+
+
+def _kept_by_tensorflow() -> bool:
+    """Whether the kernel gives SIGTERM to a library of TensorFlow, whatever Python knows of it."""
+    try:
+        # Nothing is imported: TensorFlow has it loaded.
+        ctypes = sys.modules["ctypes"]
+        address = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_int)(("PyOS_getsig", ctypes.pythonapi))(_SIGTERM) or 0
+        with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:
+            for line in maps:
+                first, _, end = line.split(None, 1)[0].partition("-")
+                if int(first, 16) <= address < int(end, 16):
+                    return "tensorflow" in line.rstrip().rpartition(os.sep)[2]
+    except Exception:  # noqa: S110 - then SIGTERM stays what it is
+        pass
+    return False
+
+
+def _saves_by_itself() -> bool:
+    for frame in sys._current_frames().values():  # noqa: SLF001 - documented
+        at: FrameType | None = frame
+        while at is not None:
+            if _SAVES in at.f_code.co_filename:
+                return True
+            at = at.f_back
+    return False
 
 
 def _see_the_end(tell: typing.Callable[[typing.Any], None]) -> None:

@@ -1,0 +1,39 @@
+"""An Estimator of TensorFlow 1 with train_and_evaluate: chief, worker and parameter server find each other by TF_CONFIG.
+
+Its saver is one that writes where the chief is: by default each parameter server writes its part of a checkpoint onto its own disk.
+"""
+
+import argparse
+
+import tensorflow as tf
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--model_dir", required=True)
+parser.add_argument("--export", required=True)
+arguments = parser.parse_args()
+tf.logging.set_verbosity(tf.logging.INFO)
+
+
+def data():
+    x = tf.random.uniform((32, 1))
+    return {"x": x}, 3.0 * x + 1.0
+
+
+def line(features, labels, mode):
+    predicted = tf.layers.dense(features["x"], 1, name="line")
+    if mode == tf.estimator.ModeKeys.PREDICT:
+        return tf.estimator.EstimatorSpec(mode, predictions={"y": predicted})
+    loss = tf.losses.mean_squared_error(labels, predicted)
+    step = tf.train.GradientDescentOptimizer(0.1).minimize(loss, tf.train.get_global_step())
+    scaffold = tf.train.Scaffold(saver=tf.train.Saver(sharded=False))
+    return tf.estimator.EstimatorSpec(mode, loss=loss, train_op=step, scaffold=scaffold)
+
+
+config = tf.estimator.RunConfig(model_dir=arguments.model_dir, save_checkpoints_steps=50)
+estimator = tf.estimator.Estimator(line, config=config)
+train = tf.estimator.TrainSpec(data, max_steps=150)
+tf.estimator.train_and_evaluate(estimator, train, tf.estimator.EvalSpec(data, steps=1))
+if config.is_chief:
+    example = {"x": tf.placeholder(tf.float32, (None, 1))}
+    estimator.export_saved_model(arguments.export, tf.estimator.export.build_raw_serving_input_receiver_fn(example))
+print("done as", config.task_type, config.task_id, flush=True)
