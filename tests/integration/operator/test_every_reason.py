@@ -59,6 +59,12 @@ def by_publisher(reason: Reason) -> Play:
     return play
 
 
+def by_victim(pod: Object) -> Object:
+    exception = "UnavailableError: Collective ops is aborted by: Error reported from /job:worker/task:0: stopped sending heartbeats"
+    report = RunReport(exit_code=1, failure=Failure(reason=Reason.SCRIPT_RAISED, message=exception, exception=exception))
+    return changed(ended(pod, 1), contract.TRAINER, terminated(1, report=report))
+
+
 def by_condition(reason: str) -> Play:
     condition = {"type": "DisruptionTarget", "status": "True", "reason": reason, "lastTransitionTime": STAMP}
     return lambda pod: {**ended(pod, 143), "phase": "Failed", "conditions": [condition]}
@@ -102,8 +108,12 @@ PLAYED: Mapping[Reason, Play] = {
     ),
     Reason.CONTAINER_NOT_STARTED: lambda _: {"phase": "Failed", "reason": "OutOfcpu", "message": "Node didn't have enough resource: cpu"},
     Reason.UNKNOWN: lambda _: {"phase": "Failed"},
+    Reason.PEERS_MISSING: by_launcher(Reason.PEERS_MISSING, 70),
+    Reason.PEER_LOST: by_victim,
 }
 """What is shown of the job's pod."""
+WITH_PEERS: Mapping[Reason, Object] = {Reason.PEER_LOST: {"replicas": {"chief": {}, "worker": {}}}}
+"""What the job asks for beside that."""
 SPECS: Mapping[Reason, Object] = {
     Reason.UNKNOWN_RUNTIME: {"runtime": "tf9"},
     Reason.UNKNOWN_RESOURCE_CLASS: {"resourceClass": "v100-x9"},
@@ -136,7 +146,7 @@ def told(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Itera
         stranger = {"metadata": {"name": f"{name_of(Reason.NAME_CONFLICT)}-chief-0"}, "spec": {"containers": [{"name": "c", "image": "x"}]}}
         played.call("POST", played.pods_path, {"apiVersion": "v1", "kind": "Pod", **stranger})
         for reason in (*PLAYED, *SPECS):
-            played.submit(name_of(reason), **{"retry": BUDGETS, **SPECS.get(reason, {})})
+            played.submit(name_of(reason), **{"retry": BUDGETS, **SPECS.get(reason, {}), **WITH_PEERS.get(reason, {})})
         for reason, play in PLAYED.items():
             pod = played.wait_for_pod(f"{name_of(reason)}-chief-0")
             played.show(pod, play(pod))

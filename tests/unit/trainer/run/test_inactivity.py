@@ -63,6 +63,16 @@ def test_who_prints_computes_or_writes_gives_a_sign_of_life(cpu: float, io: int,
     assert Script().goes_on(10 * ALLOWED, cpu, io, printed).is_over is over
 
 
+@pytest.mark.parametrize("allowed", [2, 10, 15])
+def test_a_hundredth_of_a_second_now_and_then_is_no_work_however_short_the_time_is(allowed: int) -> None:
+    # As of a loop that looks each moment whether a file has come: the kernel counts what it uses in hundredths.
+    state = Inactivity.begin(0.0, allowed, Signs(Work(), 0, NOW))
+    for second in range(1, 40):
+        state = state.seen(float(second), Signs(Work(round(0.01 * (second // 2), 2)), 0, NOW + second), 1.0)
+    assert state.since == 0.0
+    assert state.seen(40.0, Signs(Work(0.19 + 0.02), 0, NOW + 40), 1.0).since == 40.0
+
+
 def test_a_short_burst_of_work_in_a_long_rest_counts() -> None:
     script = Script()
     for _ in range(10):

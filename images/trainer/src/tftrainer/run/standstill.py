@@ -8,6 +8,8 @@ from typing import Self
 PATIENCE_SECONDS = 60.0
 CPU_SHARE = 0.01
 """Of one core: who only waits, and looks now and then whether something has come, uses less."""
+_LEAST_CPU_SECONDS = 0.015
+"""The kernel counts in hundredths: one more of them may have been used at any time before, two have not been used by who only waits."""
 IO_RATE = 1024
 """Bytes per second, read and written: a line like "still waiting" now and then is less."""
 _REST_SHARE = 10
@@ -30,7 +32,7 @@ class Work:
 
 def worked(before: Work, after: Work, seconds: float) -> bool:
     """Whether more was done than somebody does who only waits for so many seconds."""
-    return after.cpu - before.cpu > CPU_SHARE * seconds or after.io - before.io > IO_RATE * seconds
+    return after.cpu - before.cpu > max(CPU_SHARE * seconds, _LEAST_CPU_SECONDS) or after.io - before.io > IO_RATE * seconds
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
