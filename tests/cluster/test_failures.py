@@ -8,7 +8,6 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -243,24 +242,18 @@ def evict(jobs: Jobs, pod: str) -> None:
     jobs.cluster.kubectl("create", "--raw", f"/api/v1/namespaces/{jobs.namespace}/pods/{pod}/eviction", "-f", "-", stdin=eviction)
 
 
-def terminate(jobs: Jobs, pod: str) -> None:
-    """Tell the launcher to stop, as whoever ends containers does, though the pod is to stay."""
-    jobs.kubectl("exec", pod, "-c", "trainer", "--", "python3", "-c", "import os; os.kill(1, 15)")
-
-
-@pytest.mark.parametrize(("name", "end", "reason"), [("evicted", evict, "Evicted"), ("terminated", terminate, "Terminated")])
-def test_a_run_that_is_ended_from_outside_says_how(jobs: Jobs, name: str, end: Callable[[Jobs, str], None], reason: str) -> None:
+def test_a_run_whose_pod_is_evicted_says_so(jobs: Jobs) -> None:
     jobs.submit(
-        name,
+        "evicted",
         "import time\nprint('up', flush=True)\nwhile True:\n    time.sleep(1)\n",
         terminationGracePeriodSeconds=2,
         retry={"infrastructure": 0},
     )
-    jobs.wait_for_phase(name, "Running")
-    eventually(lambda: "up" in jobs.log(name) or None, lambda: "the script runs")
-    end(jobs, f"{name}-chief-0")
-    failure = jobs.wait(name)["failure"]
-    assert (failure["reason"], failure["cause"]) == (reason, "Infrastructure"), json.dumps(failure, indent=1)
+    jobs.wait_for_phase("evicted", "Running")
+    eventually(lambda: "up" in jobs.log("evicted") or None, lambda: "the script runs")
+    evict(jobs, "evicted-chief-0")
+    failure = jobs.wait("evicted")["failure"]
+    assert (failure["reason"], failure["cause"]) == ("Evicted", "Infrastructure"), json.dumps(failure, indent=1)
 
 
 def test_a_pod_of_somebody_else_under_the_name_of_the_jobs_is_left_alone(jobs: Jobs) -> None:

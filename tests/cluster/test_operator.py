@@ -58,9 +58,9 @@ def test_a_whole_job_costs_at_most_six_writes(jobs: Jobs, audit: Path, kind: str
     )
     status = jobs.wait(f"writes-{kind}")
     assert status["phase"] in {"Succeeded", "Failed"}
-    # A phase that lasts on a busy node is told. What the job waited for has an event, and is taken back when it has it.
-    lasted = {phase: status["usage"].get(f"{phase}Seconds", 0) for phase in ("queued", "fetching", "publishing")}
-    told = 3 * (lasted["queued"] >= 2) + 2 * (lasted["fetching"] >= 2) + (lasted["publishing"] >= 1)
+    # On a busy node each phase that lasts is told, with what it waits for, which may change; that is never more than each third second.
+    lasted = [status["usage"].get(f"{phase}Seconds", 0) for phase in ("queued", "fetching", "publishing")]
+    told = sum(seconds // 3 + 1 for seconds in lasted if seconds)
     made = writes(audit, jobs, since)
     assert 0 < len(made) <= 6 + told, (made, lasted)
 

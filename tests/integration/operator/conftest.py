@@ -7,21 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from control import Operator, Played
-from controlplane import ControlPlane, control_plane
+from control import Operator, Played, lasting_plane
+from controlplane import ControlPlane
 from faults import FaultProxy
-from localcluster.failure import ClusterError
 
 
 @pytest.fixture(scope="session")
 def plane() -> Iterator[ControlPlane]:
     """Return a control plane with the custom resource definition, in which roles are aggregated."""
-    try:
-        with control_plane(controllers="clusterrole-aggregation-controller", service_accounts=True) as started:
-            Played(started, "default").install_definition()
-            yield started
-    except ClusterError as error:
-        pytest.skip(f"the control plane's programs are not built: {error}")
+    yield from lasting_plane(controllers="clusterrole-aggregation-controller")
 
 
 @pytest.fixture

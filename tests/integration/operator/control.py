@@ -10,17 +10,20 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
+import pytest
 import urllib3
 import yaml
 import zygote
-from controlplane import ControlPlane, free_port
+from controlplane import ControlPlane, control_plane, free_port
 from faults import FaultProxy
+from localcluster.failure import ClusterError
 from played_kubelet import Object, ended, running
 from zygote import Forked
 
@@ -351,6 +354,26 @@ class Killed:
         """Wait until it was killed, and is there again."""
         self.until(self._killed.is_set, "it was killed")
         self.until(lambda: self._operator.process is not None, "it is back")
+
+
+def lasting_plane(*, controllers: str = "", scheduler: bool = False) -> Iterator[ControlPlane]:
+    """Give a control plane with the custom resource definition, for as long as a fixture lasts."""
+    try:
+        with control_plane(controllers=controllers, service_accounts=True, scheduler=scheduler) as started:
+            Played(started, "default").install_definition()
+            yield started
+    except ClusterError as error:
+        pytest.skip(f"the control plane's programs are not built: {error}")
+
+
+def remove_nodes(plane: ControlPlane) -> None:
+    """Take away the nodes that a test has made, and all pods, whatever they wait for."""
+    everything = Played(plane, "default")
+    everything.call("DELETE", "/api/v1/nodes")
+    for pod in everything.call("GET", "/api/v1/pods")["items"]:
+        path = f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}"
+        with suppress(RefusedError):
+            everything.call("DELETE", path, {"gracePeriodSeconds": 0})
 
 
 def add_node(played: Played, name: str, *, cpu: str = "4", memory: str = "16Gi", gpus: int = 0, **spec: Any) -> None:

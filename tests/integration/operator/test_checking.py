@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from control import Operator, Played, add_node, events, pending, until
-from controlplane import ControlPlane, control_plane
+from control import Operator, Played, add_node, events, lasting_plane, pending, until
+from controlplane import ControlPlane
 from faults import Fault, FaultProxy
-from localcluster.failure import ClusterError
 from played_kubelet import STAMP, Object
 from tftrainer.messages.contract import STORAGE_PREFIX
 
@@ -27,14 +26,9 @@ GPU_QUOTA = {"spec": {"hard": {"requests.nvidia.com/gpu": "0"}}}
 @pytest.fixture(scope="module")
 def plane() -> Iterator[ControlPlane]:
     """Return a control plane with the custom resource definition, a scheduler, and one node without GPUs."""
-    try:
-        with control_plane(service_accounts=True, scheduler=True) as started:
-            default = Played(started, "default")
-            default.install_definition()
-            add_node(default, "node-a")
-            yield started
-    except ClusterError as error:
-        pytest.skip(f"the control plane's programs are not built: {error}")
+    for started in lasting_plane(scheduler=True):
+        add_node(Played(started, "default"), "node-a")
+        yield started
 
 
 class Kubelet:

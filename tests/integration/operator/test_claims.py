@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from control import Operator, Played, add_node, pending, until
-from controlplane import ControlPlane, control_plane
+from control import Operator, Played, add_node, lasting_plane, pending, until
+from controlplane import ControlPlane
 from faults import FaultProxy
-from localcluster.failure import ClusterError
 from played_kubelet import Object
 
 DRIVER = "gpu.example.com"
@@ -20,12 +19,7 @@ CLASSES = {"one": {"cpu": "1", "memory": "1Gi", "gpus": 1, "resourceClaimTemplat
 @pytest.fixture(scope="module")
 def plane() -> Iterator[ControlPlane]:
     """Return a control plane with the custom resource definition, a scheduler, and the controller that makes claims for pods."""
-    try:
-        with control_plane(controllers="resourceclaim-controller", service_accounts=True, scheduler=True) as started:
-            Played(started, "default").install_definition()
-            yield started
-    except ClusterError as error:
-        pytest.skip(f"the control plane's programs are not built: {error}")
+    yield from lasting_plane(controllers="resourceclaim-controller", scheduler=True)
 
 
 @pytest.fixture

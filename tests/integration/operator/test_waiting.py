@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from chart import limited_operator
-from control import GPU, Operator, Played, RefusedError, add_node, events, pending, until
-from controlplane import ControlPlane, control_plane
+from control import GPU, Operator, Played, add_node, events, lasting_plane, pending, remove_nodes, until
+from controlplane import ControlPlane
 from faults import FaultProxy
-from localcluster.failure import ClusterError
 from played_kubelet import Object
 
 SMALL = {"cpu": "50m", "memory": "64Mi"}
@@ -20,25 +18,15 @@ SMALL = {"cpu": "50m", "memory": "64Mi"}
 
 @pytest.fixture(scope="module")
 def plane() -> Iterator[ControlPlane]:
-    """Return a control plane with the custom resource definition and a scheduler."""
-    try:
-        with control_plane(service_accounts=True, scheduler=True) as started:
-            Played(started, "default").install_definition()
-            yield started
-    except ClusterError as error:
-        pytest.skip(f"the control plane's programs are not built: {error}")
+    """Return a control plane with a scheduler."""
+    yield from lasting_plane(scheduler=True)
 
 
 @pytest.fixture(autouse=True)
 def no_nodes_are_left(plane: ControlPlane) -> Iterator[None]:
-    """Take away the nodes that a test has made, and the pods on them, whatever they wait for."""
+    """Leave no node to the next test."""
     yield
-    everything = Played(plane, "default")
-    everything.call("DELETE", "/api/v1/nodes")
-    for pod in everything.call("GET", "/api/v1/pods")["items"]:
-        path = f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}"
-        with suppress(RefusedError):
-            everything.call("DELETE", path, {"gracePeriodSeconds": 0})
+    remove_nodes(plane)
 
 
 def occupy(played: Played, name: str, **requests: str) -> Object:

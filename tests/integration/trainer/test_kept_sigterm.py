@@ -97,10 +97,19 @@ def test_what_means_to_go_on_is_left_its_grace_period(pod: launcher.Pod, script:
 
 
 BLOCKED = """
-import ctypes
+import ctypes, os, threading, time
+
+def tell_when_blocked():
+    # In the kernel for a lock at each of ten looks, between which it could go on: then it is not only waiting for the interpreter.
+    looks = 0
+    while looks < 10:
+        time.sleep(0.02)
+        with open(f"/proc/self/task/{os.getpid()}/syscall") as file:
+            looks = looks + 1 if file.read().startswith("202 ") else 0
+    print("waits", flush=True)
 
 def ensure_initialized():
-    print("waits", flush=True)
+    threading.Thread(target=tell_when_blocked, daemon=True).start()
     # With signals that interrupt it, and no line of Python between: a lock that nobody opens.
     libc = ctypes.CDLL(None)
     libc.pthread_mutex_lock(lock) or libc.pthread_mutex_lock(lock)

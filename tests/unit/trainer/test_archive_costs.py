@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.thorough
 MIB = 1024**2
 MEMORY, SECONDS = 64 * MIB, 5.0
 COUNT_MEMORY, COUNT_SECONDS = 32 * MIB, 0.1

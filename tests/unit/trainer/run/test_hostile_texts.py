@@ -14,6 +14,7 @@ from tftrainer.run.hints import Setting
 from tftrainer.run.outcome import Ending, judge
 from tftrainer.withholding import Plain, arguments_without, is_credential, variable_without
 
+pytestmark = pytest.mark.thorough
 PLAN = Plan(namespace="n", job="j", uid="u", runtime="tf2", script=Script(name="t.py"), active_deadline_seconds=9)
 CODE, DEPS = Path("/workspace/code"), Path("/workspace/deps")
 SIZE = 16 * 1024
