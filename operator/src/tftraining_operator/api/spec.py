@@ -822,10 +822,10 @@ class Spec(Model):
             raise PydanticCustomError("rule", CLASS_AND_RESOURCES)
         return self
 
-    def resources_of(self, role: str) -> Resources:
-        """Return what the script of a replica of that role gets."""
+    def own_resources(self, role: str) -> Resources | None:
+        """Return the resources that the replicas of a role have of their own, which neither those of the job nor its class are for."""
         group = self.replicas.group(role)
-        return (group.resources if group is not None else None) or self.resources
+        return group.resources if group is not None else None
 
     def stored_bytes(self) -> int:
         """Return the bytes that arguments, environment and URIs take together."""

@@ -67,6 +67,13 @@ class Replica:
         return trainer is not None and trainer.state != "waiting"
 
     @property
+    def publishing(self) -> ContainerRecord | None:
+        """The container of its script, where that has ended and the pod has not: what it wrote is on its way into the bucket."""
+        trainer = self.container(TRAINER)
+        over = self.pod is None or claims.ended(self.pod) or trainer is None or trainer.state != "terminated"
+        return None if over else trainer
+
+    @property
     def stage(self) -> tuple[bool, bool]:
         """How far it is, to be compared: whether its script has been started, and whether code and data are being fetched."""
         fetch = self.container(FETCH)

@@ -81,7 +81,7 @@ _DISRUPTIONS: Final = {
     "DeletionByPodGC": (Reason.NODE_LOST, "its node no longer exists"),
     "WorkloadEvictedDueToPreempted": (Reason.PREEMPTED, "a workload of higher priority took its place in the queue"),
 }
-_RUN_AGAIN: Final = "the job itself is not at fault: create it again"
+RUN_AGAIN: Final = "the job itself is not at fault: create it again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,9 +182,9 @@ def _disrupted(pod: PodRecord, _: Effective) -> Verdict | None:
     if not reason:
         return None
     if reason == "TerminationByKubelet":
-        return verdict(Reason.EVICTED, f"the node ended pod {pod.name}: {message or pod.message}", _RUN_AGAIN)
+        return verdict(Reason.EVICTED, f"the node ended pod {pod.name}: {message or pod.message}", RUN_AGAIN)
     known, words = _DISRUPTIONS.get(reason, (Reason.EVICTED, f"it was disrupted ({reason})"))
-    return verdict(known, f"pod {pod.name} was taken away: {words}{_detail(message)}", _RUN_AGAIN)
+    return verdict(known, f"pod {pod.name} was taken away: {words}{_detail(message)}", RUN_AGAIN)
 
 
 def _ended_by_node(pod: PodRecord, _: Effective) -> Verdict | None:
@@ -198,9 +198,9 @@ def _ended_by_node(pod: PodRecord, _: Effective) -> Verdict | None:
             "ask an admin which admission policy limits the time of pods; spec.activeDeadlineSeconds is not kept by that",
         )
     if pod.reason == "NodeLost":
-        return verdict(Reason.NODE_LOST, f"the node {pod.node} of pod {pod.name} was lost", _RUN_AGAIN)
+        return verdict(Reason.NODE_LOST, f"the node {pod.node} of pod {pod.name} was lost", RUN_AGAIN)
     if pod.reason in {"Evicted", "Preempting", "NodeShutdown", "Terminated", "Shutdown"}:
-        return verdict(Reason.EVICTED, f"the node ended pod {pod.name} ({pod.reason}){_detail(pod.message)}", _RUN_AGAIN)
+        return verdict(Reason.EVICTED, f"the node ended pod {pod.name} ({pod.reason}){_detail(pod.message)}", RUN_AGAIN)
     if not any(container.state == "terminated" for container in pod.containers):
         return verdict(
             Reason.CONTAINER_NOT_STARTED,
@@ -219,7 +219,7 @@ def _forgotten_by_node(pod: PodRecord, _: Effective) -> Verdict | None:
         Reason.NODE_LOST,
         f"node {pod.node or 'unknown'} has lost container {lost[0]} of pod {pod.name}, so that nobody knows how it ended, as when a node "
         "starts anew",
-        _RUN_AGAIN,
+        RUN_AGAIN,
     )
 
 
@@ -330,7 +330,7 @@ def by_exit_code(code: int | None) -> Verdict:
         return verdict(Reason.UNKNOWN, f"the script ended and its exit code is unknown ({code})", "look at the log")
     number = code - 128
     if number == 15:
-        return verdict(Reason.TERMINATED, "the script was told to stop from outside (exit code 143, SIGTERM)", _RUN_AGAIN)
+        return verdict(Reason.TERMINATED, "the script was told to stop from outside (exit code 143, SIGTERM)", RUN_AGAIN)
     if 0 < number <= 64:
         signal = _SIGNALS.get(number, f"signal {number}")
         if number in _CRASHES:

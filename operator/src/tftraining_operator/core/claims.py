@@ -57,9 +57,12 @@ def credible(job: JobRecord, claimed: Phase, pod: PodRecord | None) -> bool:
         return ended(pod)
     if (check := recorded.check(job.status)) is not None and check.result is CheckResult.FAILED:
         return True
-    # Where all workers have to succeed, the chief's success is not yet the job's.
-    alone = job.spec.get("successPolicy") != SuccessPolicy.ALL_WORKERS
-    return _claimed_reason(job) in OPERATORS_OWN or (ended(pod) and not (alone and success(job, pod) is not None))
+    return _claimed_reason(job) in OPERATORS_OWN or (ended(pod) and (needs_all_workers(job) or success(job, pod) is None))
+
+
+def needs_all_workers(job: JobRecord) -> bool:
+    """Whether all workers have to succeed, so that the chief's success is not yet the job's."""
+    return bool(job.spec.get("successPolicy") == SuccessPolicy.ALL_WORKERS)
 
 
 def ended(pod: PodRecord) -> bool:

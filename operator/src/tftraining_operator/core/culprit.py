@@ -23,7 +23,6 @@ from tftraining_operator.core.findings import Finding, Over
 from tftraining_operator.core.records import Deletion, PodRecord
 from tftraining_operator.core.reports import report
 
-_AGAIN: Final = "the job itself is not at fault: create it again"
 PATIENCE_SECONDS: Final = 40.0
 """How long after the end of a victim the culprit's is waited for: victims ended up to 31 s apart, and nodes report late."""
 _RAISED: Final = re.compile(r"(?:\w+\.)*(?:UnavailableError|DeadlineExceededError|AbortedError|CancelledError|InternalError)\b")
@@ -67,9 +66,8 @@ def judged(case: Case) -> Finding | Over | None:
 
 def _publishes(case: Case) -> bool:
     """Whether the chief's script has ended and what it wrote is on its way into the bucket: others are lost by its leaving, too."""
-    trainer, pod = case.chief.container(TRAINER), case.chief.pod
-    over = pod is None or claims.ended(pod) or pod.deleted_at is not None
-    return not over and trainer is not None and trainer.state == "terminated" and trainer.reason not in causes.NOT_STARTED
+    trainer, pod = case.chief.publishing, case.chief.pod
+    return trainer is not None and trainer.reason not in causes.NOT_STARTED and pod is not None and pod.deleted_at is None
 
 
 def _loss(case: Case, replica: Replica) -> Loss | None:
@@ -84,7 +82,7 @@ def _loss(case: Case, replica: Replica) -> Loss | None:
         return Loss(replica, causes.vanished(last, wanted, case.now), _at(last))
     if replica.silent:
         silence = f"node {pod.node or 'unknown'} of pod {pod.name} does not answer"
-        return Loss(replica, causes.verdict(Reason.NODE_LOST, silence, _AGAIN, pod=pod.name), pod.condition("Ready").since)
+        return Loss(replica, causes.verdict(Reason.NODE_LOST, silence, causes.RUN_AGAIN, pod=pod.name), pod.condition("Ready").since)
     trainer = pod.container(TRAINER)
     failed = trainer is not None and trainer.state == "terminated" and trainer.exit_code != 0
     if not (failed or claims.ended(pod) or pod.deleted_at is not None):

@@ -74,14 +74,14 @@ class Effective:
         """Return the field of the spec by which the job has got its `cpu`, `memory`, `gpus` or the like."""
         if self._by_class(name):
             return "spec.resourceClass"
-        return f"spec.replicas.{self.role}.resources.{name}" if own_resources(self.spec, self.role) else f"spec.resources.{name}"
+        return f"spec.resources.{name}" if self.spec.own_resources(self.role) is None else f"spec.replicas.{self.role}.resources.{name}"
 
     def more(self, name: str) -> str:
         """Return how the job gets more of it."""
         return f"name a larger {self.field(name)}" if self._by_class(name) else f"raise {self.field(name)}"
 
     def _by_class(self, name: str) -> bool:
-        return self.spec.resource_class is not None and name in _BY_CLASS and not own_resources(self.spec, self.role)
+        return self.spec.resource_class is not None and name in _BY_CLASS and self.spec.own_resources(self.role) is None
 
     @property
     def active_seconds_left(self) -> int | None:
@@ -126,7 +126,7 @@ def effective(
 
     `size` is the class that the job names, `kept` what that gave the attempt that there is, whatever the class has become meanwhile.
     """
-    if own_resources(spec, role):
+    if spec.own_resources(role) is not None:
         size = kept = None
     wanted, given = kept or _asked(spec, size, role), configuration.defaults
     cpu, cpu_limit = _cpus(wanted, given.resources)
@@ -184,12 +184,6 @@ def given(text: str) -> ResourcesWanted | None:
         return None
 
 
-def own_resources(spec: Spec, role: str) -> bool:
-    """Whether the replicas of a role have resources of their own, which neither those of the job nor its class are for."""
-    group = spec.replicas.group(role)
-    return group is not None and group.resources is not None
-
-
 class Newer(NamedTuple):
     """A field of a spec that only images know that know a `contract`."""
 
@@ -229,7 +223,7 @@ def least(*bounds: int | None) -> int | None:
 
 def _asked(spec: Spec, size: ResourceClass | None, role: str) -> ResourcesWanted:
     """Return what a replica is to have: by itself, or by the job's class, beside which that may say how much it stores."""
-    own = spec.resources_of(role)
+    own = spec.own_resources(role) or spec.resources
     if size is None:
         return own
     return ResourcesWanted(

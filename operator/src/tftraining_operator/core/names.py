@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from tftrainer.messages import contract
+
 LABEL_PREFIX: Final = "tftraining.dev/"
 JOB_NAME: Final = f"{LABEL_PREFIX}job-name"
 JOB_UID: Final = f"{LABEL_PREFIX}job-uid"
@@ -23,8 +25,8 @@ CHECKED_WITH: Final = f"{LABEL_PREFIX}checked-with"
 """Annotation of a pod that a check may be made for, and of the check's, with their image: that of a runtime may be changed meanwhile."""
 RESOURCES: Final = f"{LABEL_PREFIX}resources"
 """Annotation of a pod: what the resource class of its job gave it, for the class may be changed or removed afterwards."""
-CHIEF: Final = "chief"
-WORKER: Final = "worker"
+CHIEF: Final = contract.CHIEF
+WORKER: Final = contract.WORKER
 PS: Final = "ps"
 CHECK: Final = "check"
 """What the pod does that checks a job while it waits: it is none of an attempt's."""

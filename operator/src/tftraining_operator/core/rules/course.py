@@ -18,7 +18,7 @@ from tftraining_operator.core.causes import verdict
 from tftraining_operator.core.conditions import rfc3339
 from tftraining_operator.core.findings import PASSING_SECONDS, Finding, Over, if_it_lasts, invalid, overdue, waits
 from tftraining_operator.core.pending import Pending, steadied
-from tftraining_operator.core.records import ContainerRecord, Event, PodRecord
+from tftraining_operator.core.records import Event, PodRecord
 from tftraining_operator.core.refusals import refused
 from tftraining_operator.core.situation import Situation, shown_phase
 from tftraining_operator.core.waiting import pending
@@ -191,7 +191,7 @@ def publishing(case: Case) -> Finding | Over | None:
     That of a worker which ended well has nothing to publish but its log: it is ended with the job.
     """
     patience = build.PUBLISH_SECONDS + PUBLISH_SLACK_SECONDS + case.wanted.workspace_bytes / SLOWEST_PUBLISH
-    ended = [(each, pod, trainer) for each in case.current.replicas if (pod := each.pod) and (trainer := _ended(each))]
+    ended = [(each, pod, trainer) for each in case.current.replicas if (pod := each.pod) and (trainer := each.publishing)]
     for each, pod, trainer in ended:
         if case.now >= (trainer.finished_at or pod.created_at) + patience and (each is case.chief or trainer.exit_code != 0):
             message = case.said_of(each, f"the script ended, but what it wrote was not published within {int(patience)} s")
@@ -205,13 +205,6 @@ def publishing(case: Case) -> Finding | Over | None:
     words = "succeeded" if trainer.exit_code == 0 else f"ended with exit code {trainer.exit_code}"
     situation = Situation(Phase.PUBLISHING, "Publishing", sentence(f"the script {words}; what it wrote is being published"), case.current)
     return if_it_lasts(case, situation, since + PASSING_SECONDS, since + patience)
-
-
-def _ended(replica: Replica) -> ContainerRecord | None:
-    """Return the container of a script that has ended while its pod has not."""
-    trainer = replica.container(TRAINER)
-    over = replica.pod is None or claims.ended(replica.pod) or trainer is None or trainer.state != "terminated"
-    return None if over else trainer
 
 
 def running(case: Case) -> Finding | Over | None:

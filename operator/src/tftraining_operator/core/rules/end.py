@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from tftrainer.messages.contract import TRAINER, PublishReport, Reason, SuccessPolicy
+from tftrainer.messages.contract import TRAINER, PublishReport, Reason
 
 from tftraining_operator.api.status import Phase
 from tftraining_operator.core import causes, claims, culprit, names, recorded, reports, retries, stopping
@@ -168,7 +168,7 @@ def succeeded(case: Case) -> Finding | None:
 
 def _is_decided(case: Case, attempt: Attempt) -> bool:
     """Whether all have succeeded whose success is the job's, beside the chief."""
-    if case.job.spec.get("successPolicy") != SuccessPolicy.ALL_WORKERS:
+    if not claims.needs_all_workers(case.job):
         return True
     return all(each.ended_well for each in attempt.replicas if each.role == names.WORKER and each is not attempt.chief)
 
