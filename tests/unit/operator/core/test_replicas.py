@@ -518,3 +518,10 @@ def test_the_gpus_of_a_job_are_those_of_all_its_replicas() -> None:
     assert asked_gpus(group({"resources": {"gpus": 4}}, replicas={"worker": {"count": 2}}, resourceClass="large")) == 2 * 4
     assert asked_gpus(job(resources={"gpus": 1})) == 1
     assert asked_gpus(job(replicas={"worker": "x"}, resources={"gpus": "1"})) == 0
+
+
+@pytest.mark.parametrize("gone", [{"resourceClass": "gone"}, {"runtime": "gone"}], ids=["class", "runtime"])
+def test_what_an_admin_removes_ends_no_group_whose_chief_has_succeeded_and_whose_pod_is_gone(gone: dict[str, Any]) -> None:
+    others = (each.running() for each in (*WORKERS, PS))
+    observed = seen(group(successPolicy="AllWorkers", **gone), *others, gone=(CHIEF.ran().published(),))
+    assert decided(observed).rule == "running"

@@ -46,7 +46,7 @@ def unknown_runtime(case: Case) -> Over | None:
 def unknown_resource_class(case: Case) -> Over | None:
     """Fail a job whose resource class the catalogue does not have: nobody knows its size; a pod that exists already runs on."""
     name = case.spec.resource_class
-    if case.chief.pod is not None or name is None or case.size is not None:
+    if not case.history.missing or name is None or case.size is not None:
         return None
     what = f"the class {name!r} of spec.resourceClass"
     return _unknown(Reason.UNKNOWN_RESOURCE_CLASS, what, name, case.configuration.resource_classes)
