@@ -65,7 +65,7 @@ def down(layout: Layout, *, purge: bool) -> None:
         for name in ("kube-apiserver", "containerd", "etcd"):
             processes.stop(layout.pids / f"{name}.json", grace=3.0)
         # Shims have no record, and a process whose starter was killed may have none either.
-        processes.end(processes.marked(layout.root), grace=0)
+        processes.end_marked(layout.root)
         _end_containers(layout)
         machine.unmount(layout)
         machine.restore(layout)

@@ -98,6 +98,16 @@ def marked(owner: Path) -> dict[int, int]:
     return found
 
 
+def end_marked(owner: Path) -> None:
+    """Kill the processes that are of this state directory or inherited its mark, until a look finds none.
+
+    Raises ClusterError if one outlives even that.
+    """
+    # The kernel shows no environment of a process in the middle of its exec: once none is found another may have come to light.
+    while found := marked(owner):
+        end(found, grace=0)
+
+
 def end(processes: dict[int, int], *, grace: float) -> None:
     """Ask processes, given by number and start time, to end; kill those that have not done so after `grace` seconds.
 
