@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: venv ## a real cluster, the chart, a bucket, and the iris job from apply to a served prediction
@@ -25,6 +25,10 @@ test: venv ## static checks, unit and integration tests, and the whole product o
 .PHONY: test-all
 test-all: venv ## the same with the whole of the long matrices
 	@$(PYTHON) -m demo test-all
+
+.PHONY: test-distributed
+test-distributed: venv ## only what trains with several replicas on the cluster, killed and resumed in each role
+	@$(PYTHON) -m demo test-distributed
 
 .PHONY: check
 check: venv static ## what every commit passes, in under a minute: ruff, mypy, import contracts, generated files, unit tests but the longest

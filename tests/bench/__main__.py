@@ -38,6 +38,7 @@ ON_CLUSTER: dict[str, Callable[[Bench], Awaitable[list[Measure]]]] = {
     "latency": Bench.latency,
     "burst": Bench.burst,
     "fairness": Bench.fairness,
+    "groups": Bench.groups,
     "clients": clients.measure,
     "lives": Bench.lives,
 }

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from api import Api, Object
-from bodies import bare_pod, batch_job, training_job
+from bodies import GROUP, bare_group, bare_pod, batch_job, indexed_job, training_group, training_job
 from played_kubelet import ended, running
 
 _IN_FLIGHT = 16
@@ -18,12 +19,13 @@ _SECONDS = 240.0
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What is created: `make` gives the object for a name, `finished` tells whether one has ended."""
+    """What is created: `make` gives the objects for a name, of which `pods` pods come; `finished` tells whether one has ended."""
 
     title: str
     path: str
-    make: Callable[[str], Object]
+    make: Callable[[str], list[Object]]
     finished: Callable[[Object], bool]
+    pods: int = 1
 
 
 def _condition(*types: str) -> Callable[[Object], bool]:
@@ -34,30 +36,26 @@ def _condition(*types: str) -> Callable[[Object], bool]:
     return holds
 
 
-BARE = Kind(
-    "bare POST of the same pod",
-    "/api/v1/namespaces/{}/pods",
-    bare_pod,
-    lambda pod: pod.get("status", {}).get("phase") == "Succeeded",
-)
-JOB = Kind(
-    "batch/v1 Job",
-    "/apis/batch/v1/namespaces/{}/jobs",
-    batch_job,
-    _condition("Complete"),
-)
-TFTJ = Kind(
-    "TFTrainingJob",
-    "/apis/tftraining.dev/v1alpha1/namespaces/{}/tftrainingjobs",
-    training_job,
-    _condition("Finished"),
-)
+def _succeeded(pod: Object) -> bool:
+    return bool(pod.get("status", {}).get("phase") == "Succeeded")
+
+
+_JOBS = "/apis/batch/v1/namespaces/{}/jobs"
+_TRAINING_JOBS = "/apis/tftraining.dev/v1alpha1/namespaces/{}/tftrainingjobs"
+_COMPLETE, _FINISHED = _condition("Complete"), _condition("Finished")
+BARE = Kind("bare POST of the same pod", "/api/v1/namespaces/{}/pods", lambda name: [bare_pod(name)], _succeeded)
+JOB = Kind("batch/v1 Job", _JOBS, lambda name: [batch_job(name)], _COMPLETE)
+TFTJ = Kind("TFTrainingJob", _TRAINING_JOBS, lambda name: [training_job(name)], _FINISHED)
 KINDS = (BARE, JOB, TFTJ)
+BARE_GROUP = Kind("bare POSTs of the same pods", BARE.path, bare_group, _succeeded, GROUP)
+INDEXED = Kind("Indexed Job", _JOBS, lambda name: [indexed_job(name)], _COMPLETE, GROUP)
+TFTJ_GROUP = Kind(TFTJ.title, _TRAINING_JOBS, lambda name: [training_group(name)], _FINISHED, GROUP)
+GROUPS = (BARE_GROUP, INDEXED, TFTJ_GROUP)
 
 
 @dataclass(slots=True)
 class Times:
-    """Monotonic seconds at which each job was created, had its pod, had it ended, and was itself finished: all but the first as seen."""
+    """Monotonic seconds at which each job was created, had its pods, had all ended, and was itself finished: all but the first as seen."""
 
     created: dict[str, float] = field(default_factory=dict)
     pod: dict[str, float] = field(default_factory=dict)
@@ -107,7 +105,7 @@ async def run(api: Api, kind: Kind, place: str, count: int, *, every: float | No
     """
     times = Times()
     watching = asyncio.Event()
-    tasks = [asyncio.create_task(_watch_pods(api, place, times, watching, whole=whole))]
+    tasks = [asyncio.create_task(_watch_pods(api, place, times, watching, each=kind.pods, whole=whole))]
     if whole:
         tasks.append(asyncio.create_task(_watch_jobs(api, kind, place, times)))
     try:
@@ -135,7 +133,7 @@ async def _create(api: Api, kind: Kind, place: str, indices: range, times: Times
         name = f"job-{index}"
         async with gate:
             times.created[name] = time.monotonic()
-            await api.create(kind.path.format(place), kind.make(name))
+            await asyncio.gather(*(api.create(kind.path.format(place), made) for made in kind.make(name)))
 
     if every is None:
         await asyncio.gather(*(one(index) for index in indices))
@@ -152,9 +150,10 @@ async def _watch_jobs(api: Api, kind: Kind, place: str, times: Times) -> None:
             times.finished.setdefault(item["metadata"]["name"], time.monotonic())
 
 
-async def _watch_pods(api: Api, place: str, times: Times, watching: asyncio.Event, *, whole: bool) -> None:
-    """Note when pods appear and, for whole lives, play the kubelet."""
+async def _watch_pods(api: Api, place: str, times: Times, watching: asyncio.Event, *, each: int, whole: bool) -> None:
+    """Note when `each` pods of a job have appeared and, for whole lives, play the kubelet."""
     gate = asyncio.Semaphore(_IN_FLIGHT)
+    seen, over = defaultdict[str, set[str]](set), defaultdict[str, set[str]](set)
 
     async def play(pod: Object) -> None:
         async with gate:
@@ -167,9 +166,15 @@ async def _watch_pods(api: Api, place: str, times: Times, watching: asyncio.Even
             # The bookmark says that all that was there before has been shown.
             if event == "BOOKMARK":
                 watching.set()
-            if event == "MODIFIED" and pod["status"]["phase"] == "Succeeded":
-                times.ended.setdefault(owner(pod), time.monotonic())
-            if event == "ADDED" and watching.is_set() and owner(pod) not in times.pod:
-                times.pod[owner(pod)] = time.monotonic()
+                continue
+            job, name = owner(pod), pod["metadata"]["name"]
+            if event == "MODIFIED" and _succeeded(pod):
+                over[job].add(name)
+                if len(over[job]) == each:
+                    times.ended.setdefault(job, time.monotonic())
+            if event == "ADDED" and watching.is_set() and name not in seen[job]:
+                seen[job].add(name)
+                if len(seen[job]) == each:
+                    times.pod[job] = time.monotonic()
                 if whole:
                     players.create_task(play(pod))

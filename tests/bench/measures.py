@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 import load
 from api import Api
-from load import BARE, JOB, KINDS, TFTJ, Kind
+from bodies import GROUP
+from load import BARE, BARE_GROUP, GROUPS, INDEXED, JOB, KINDS, TFTJ, TFTJ_GROUP, Kind
 from subject import CONTROLLERS, OPERATOR, Subject, children_cpu_seconds
 
 Say = Callable[[str], None]
@@ -21,6 +22,9 @@ _LATENCY_JOBS = 50
 _LATENCY_SECONDS = 0.1
 _BURST_JOBS = 300
 _BURST_ROUNDS = 3
+_GROUP_ROUNDS = 3
+_GROUP_JOBS = 20
+_GROUP_LIVES = 100
 _CROWD = 1000
 _FEW = 20
 _OF_THE_CROWD = "theirs, created meanwhile"
@@ -139,6 +143,59 @@ class Bench:
         title = f"create to pod, p50 of {_FEW}, while another namespace creates {_CROWD}"
         return [Measure("B14", title, "ms", few, "≤ 0.5 of theirs", few <= 0.5 * crowd_ms, {_OF_THE_CROWD: crowd_ms}, ours)]
 
+    async def groups(self) -> list[Measure]:
+        """Measure B15: jobs of several pods, one after another until all its pods exist, and whole lives of many at once."""
+        pods: dict[str, list[float]] = {kind.title: [] for kind in GROUPS}
+        for turn in range(_GROUP_ROUNDS):
+            for kind in GROUPS:
+                async with self.namespace() as place:
+                    times = await load.run(self.api, kind, place, _GROUP_JOBS, every=_LATENCY_SECONDS)
+                pods[kind.title] += [1000 * seconds for seconds in times.to_pod()]
+                median = statistics.median(pods[kind.title][-_GROUP_JOBS:])
+                self.say(f"create to {GROUP} pods {turn + 1} of {_GROUP_ROUNDS}, {kind.title}: p50 {median:.1f} ms")
+        ours, theirs = _Lives(), _Lives()
+        for turn in range(_LIVES_ROUNDS):
+            for lives, kind in ((theirs, INDEXED), (ours, TFTJ_GROUP))[:: -1 if turn % 2 else 1]:
+                async with self.namespace() as place:
+                    await self._live(kind, place, lives, _GROUP_LIVES)
+                self.say(
+                    f"{_GROUP_LIVES} whole lives of {GROUP} pods {turn + 1} of {_LIVES_ROUNDS}, {kind.title}: {lives.rates[-1]:.1f} jobs/s"
+                )
+        value = {title: statistics.median(values) for title, values in pods.items()}
+        until, bare = value[TFTJ.title], value[BARE_GROUP.title]
+        rate, other, count = statistics.median(ours.rates), statistics.median(theirs.rates), _LIVES_ROUNDS * _GROUP_LIVES
+        return [
+            Measure(
+                "B15",
+                f"create to {GROUP} pods, p50 of {_GROUP_ROUNDS * _GROUP_JOBS}, one job after another",
+                "ms",
+                until,
+                "≤ 1.5 of the bare POSTs, all at once",
+                until <= 1.5 * bare,
+                _others(value),
+                {title: sorted(values) for title, values in pods.items()},
+            ),
+            Measure(
+                "B15",
+                f"{_GROUP_LIVES} whole lives of {GROUP} pods at once, median of {_LIVES_ROUNDS}",
+                "jobs/s",
+                rate,
+                "≥ 1.5 of the Indexed Job",
+                rate >= 1.5 * other,
+                {INDEXED.title: other},
+                {TFTJ.title: ours.rates, INDEXED.title: theirs.rates},
+            ),
+            Measure(
+                "B15",
+                f"writes per job of {GROUP} pods, events included",
+                "requests",
+                ours.writes / count,
+                f"≤ {GROUP + 3}",
+                ours.writes <= (GROUP + 3) * count,
+                {INDEXED.title: theirs.writes / count},
+            ),
+        ]
+
     async def lives(self) -> list[Measure]:
         """Measure B3 to B8: whole lives of many jobs, what they cost, what they leave behind, and a restart over them."""
         base, started = self.subject.memory(), list[int]()
@@ -148,7 +205,7 @@ class Bench:
             for lives, kind in ((theirs, JOB), (ours, TFTJ))[:: -1 if turn % 2 else 1]:
                 # The baseline's objects go before the next begins, ours stay: the rest is measured beside them.
                 async with self.namespace(emptied=kind is JOB) as place:
-                    await self._live(kind, place, lives)
+                    await self._live(kind, place, lives, _LIVES)
                 self.say(f"{_LIVES} whole lives {turn + 1} of {_LIVES_ROUNDS}, {kind.title}: {lives.rates[-1]:.0f} jobs/s")
             self.subject.restart()
             await asyncio.sleep(_SETTLE_SECONDS)
@@ -206,12 +263,12 @@ class Bench:
         ]
         return [*measures, *await self._idle(count), *await self._restart(count)]
 
-    async def _live(self, kind: Kind, place: str, lives: _Lives) -> None:
-        by = OPERATOR if kind is TFTJ else CONTROLLERS
+    async def _live(self, kind: Kind, place: str, lives: _Lives, count: int) -> None:
+        by = OPERATOR if kind in (TFTJ, TFTJ_GROUP) else CONTROLLERS
         start = self.subject.audited()
         before, looks = self.subject.requests(), self.subject.looks()
         begun, all_begun = self.subject.cpu_seconds(), children_cpu_seconds()
-        times = await load.run(self.api, kind, place, _LIVES, whole=True)
+        times = await load.run(self.api, kind, place, count, whole=True)
         await self._quiet(by)
         lives.rates.append(times.rate(times.finished))
         lives.to_status += times.to_status()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -39,6 +40,22 @@ class Cluster:
     def items(self, *arguments: str) -> list[Object]:
         """Return the items of a list."""
         return list(self.get(*arguments)["items"])
+
+    @contextlib.contextmanager
+    def offering(self, device: str, count: int = 1) -> Iterator[str]:
+        """Let the first node offer devices, as a device plugin would, for as long as the context lasts; returns the node's name."""
+        node = str(self.items("nodes")[0]["metadata"]["name"])
+        path = "/status/capacity/" + device.replace("/", "~1")
+
+        def patch(**operation: str) -> None:
+            self.kubectl("patch", "node", node, "--subresource=status", "--type=json", "-p", json.dumps([{"path": path, **operation}]))
+
+        patch(op="add", value=str(count))
+        try:
+            eventually(lambda: self.get("node", node)["status"]["allocatable"].get(device), lambda: f"{node} offers {device}")
+            yield node
+        finally:
+            patch(op="remove")
 
 
 @dataclass(frozen=True, slots=True)

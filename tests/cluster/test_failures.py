@@ -147,6 +147,30 @@ FAILURES: dict[str, tuple[str | None, dict[str, Any], dict[str, Any], list[str]]
         ["large.bin", "spec.resources.workspace"],
     ),
     "sideways": ("pass\n", {"storage": {"secretName": "sideways"}}, {"reason": "StorageMisconfigured"}, ["addressing", "virtual"]),
+    "unknown-class": (
+        "pass\n",
+        {"resourceClass": "no-such-size", "resources": None},
+        {"reason": "UnknownResourceClass"},
+        ["spec.resourceClass", "no-such-size"],
+    ),
+    "other-digest": (
+        None,
+        {"script": {"uri": f"${{bucket}}/{CODE}/ok.py", "sha256": "0" * 64}},
+        {"reason": "DigestMismatch"},
+        ["spec.script", "ok.py"],
+    ),
+    "store-away": (
+        "pass\n",
+        {"storage": {"secretName": "store-away"}, "retry": {"storage": 0}},
+        {"reason": "StorageUnavailable", "cause": "Storage"},
+        ["endpoint", "127.0.0.1:9"],
+    ),
+    "told-to-stop": (
+        "import os, signal, time\nos.kill(os.getppid(), signal.SIGTERM)\ntime.sleep(60)\n",
+        {"retry": {"infrastructure": 0}},
+        {"reason": "Terminated", "cause": "Infrastructure"},
+        ["from outside", "SIGTERM"],
+    ),
     # Last: all the others end while its time runs out.
     "secret-missing": (
         "pass\n",
@@ -168,6 +192,7 @@ def submitted(jobs: Jobs, store: Minio, bucket: Bucket) -> Jobs:
         "wrong-key": {"accessKey": "nobody", "secretKey": "nothing-of-value"},
         "no-bucket": {"bucket": "no-such-bucket"},
         "sideways": {"addressing": "sideways"},
+        "store-away": {"endpoint": "http://127.0.0.1:9"},
     }.items():
         data = {**secret, **{key: base64.b64encode(value.encode()).decode() for key, value in changes.items()}}
         jobs.cluster.apply(

@@ -109,6 +109,10 @@ JOBS: dict[str, tuple[str, dict[str, Any]]] = {
     "changed": (CHANGES_WITHOUT_A_TRACE, {"args": [f"{OUT}/changed/"]}),
     "shared-a": (APPENDS, {"args": [f"{OUT}/shared/board.csv", "a"]}),
     "shared-b": (APPENDS, {"args": [f"{OUT}/shared/board.csv", "b"]}),
+    "shared-c": (
+        APPENDS,
+        {"args": [f"{OUT}/shared/board.csv", "c"], "outputs": [{"path": f"{OUT}/shared/board.csv", "onConflict": "Fail"}]},
+    ),
     "served": (EXPORTS_HALF, {"args": [f"{OUT}/served"], "model": {"path": f"{OUT}/served"}, "resources": {**SMALL, "memory": "1Gi"}}),
 }
 
@@ -122,10 +126,10 @@ def ended(jobs: Jobs, store: Minio, bucket: Bucket) -> dict[str, Object]:
         store.put_object(bucket.bucket, f"{PLACE}/{key}", io.BytesIO(text.encode()), len(text))
     for name, (script, spec) in JOBS.items():
         jobs.submit(name, script, **spec)
-    # Both have begun with the same board when the first of them comes to its end.
-    for name in ("shared-a", "shared-b"):
+    # All have begun with the same board when the first of them comes to its end.
+    for name in ("shared-a", "shared-b", "shared-c"):
         jobs.wait(name, "Running", seconds=300)
-    for name in ("shared-a", "shared-b"):
+    for name in ("shared-a", "shared-b", "shared-c"):
         jobs.kubectl("exec", f"{name}-chief-0", "-c", "trainer", "--", "python3", "-c", "open('/tmp/go', 'w')")
         jobs.wait(name, seconds=300)
     return {name: jobs.wait(name, seconds=300) for name in JOBS}
@@ -192,6 +196,8 @@ def test_of_two_jobs_that_append_to_one_file_the_second_says_that_it_did_not_rep
     assert f"omebody else wrote s3://{status['outputs']['manifest'].split('/')[2]}/{PLACE}/shared/board.csv" in status["message"]
     place = status["outputs"]["manifest"].removesuffix("manifest.json")
     assert read(f"{place}kept/bucket/{PLACE}/shared/board.csv") == "run,accuracy\nb 0.9\n"
+    failure = ended["shared-c"]["failure"]
+    assert (failure["reason"], f"{PLACE}/shared/board.csv" in failure["message"]) == ("OutputConflict", True)
 
 
 def test_a_broken_model_does_not_take_the_place_of_the_served_one(ended: dict[str, Object], read: Any) -> None:

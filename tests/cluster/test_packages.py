@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from cluster_client import Cluster, Jobs
@@ -21,7 +22,7 @@ print("helper", tftraining_helper.VERSION)
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def index(cluster: Cluster, jobs: Jobs) -> Iterator[None]:
     """Serve an index of one package, which depends on TensorFlow, and have the admin allow it for as long as the test runs."""
     data = wheel("tftraining_helper", "1.0", requires=("tensorflow>=2",))
@@ -71,6 +72,19 @@ def test_a_job_installs_packages_where_the_admin_allows_an_index(jobs: Jobs, ind
     assert status["phase"] == "Succeeded", json.dumps(status, indent=1)
     assert jobs.log("packages") == "helper 1.0\n"
     assert "packages: tftraining-helper 1.0;" in jobs.kubectl("logs", "packages-chief-0", "-c", "fetch")
+
+
+def test_a_package_that_is_not_there_is_told_apart_from_an_index_that_is_away(jobs: Jobs, index: None) -> None:
+    once: dict[str, Any] = {"runtime": "tf2", "retry": {"infrastructure": 0}}
+    jobs.submit("no-such-package", SCRIPT, dependencies={"requirements": ["no-such-package==1.0"]}, **once)
+    status = jobs.wait("no-such-package", "Failed")
+    assert status["failure"]["reason"] == "RequirementsUnsatisfiable"
+    assert "no-such-package==1.0" in status["message"]
+    jobs.kubectl("delete", "pod", "packages", "--wait=true")
+    jobs.submit("no-index", SCRIPT, dependencies={"requirements": ["tftraining-helper"]}, **once)
+    status = jobs.wait("no-index", "Failed")
+    assert (status["failure"]["reason"], status["failure"]["cause"]) == ("PackageIndexUnavailable", "Infrastructure")
+    assert f"packages.{jobs.namespace}.svc" in status["message"]
 
 
 def test_a_job_that_names_packages_is_refused_where_none_is_allowed(jobs: Jobs) -> None:

@@ -46,8 +46,7 @@ def test_an_input_that_is_not_there_is_told_and_ends_nothing(jobs: Jobs) -> None
 def test_a_job_in_order_says_so_and_is_held_to_the_code_that_was_checked(
     cluster: Cluster, jobs: Jobs, store: Minio, bucket: Bucket
 ) -> None:
-    device, node = "tftraining.test/checked", cluster.items("nodes")[0]["metadata"]["name"]
-    path = "/status/capacity/" + device.replace("/", "~1")
+    device = "tftraining.test/checked"
 
     def put(text: bytes) -> None:
         store.put_object(bucket.bucket, "checked/train.py", io.BytesIO(text), len(text))
@@ -66,17 +65,13 @@ def test_a_job_in_order_says_so_and_is_held_to_the_code_that_was_checked(
     put(b"print('second')\n")
     jobs.patch("same", {"suspend": True})
     jobs.wait_for_phase("same", "Suspended")
-    place = [{"op": "add", "path": path, "value": "1"}]
-    cluster.kubectl("patch", "node", node, "--subresource=status", "--type=json", "-p", json.dumps(place))
-    try:
+    with cluster.offering(device):
         failure = jobs.wait("changed")["failure"]
         assert failure["reason"] == "CodeChanged", json.dumps(failure, indent=1)
         assert "what was checked while this job waited had" in failure["message"]
         put(b"print('first')\n")
         jobs.patch("same", {"suspend": False})
         assert jobs.wait("same", seconds=180)["phase"] == "Succeeded"
-    finally:
-        cluster.kubectl("patch", "node", node, "--subresource=status", "--type=json", "-p", json.dumps([{"op": "remove", "path": path}]))
 
 
 def test_a_secret_that_is_missing_is_told_before_a_node_holds_gpus_for_want_of_it(jobs: Jobs) -> None:

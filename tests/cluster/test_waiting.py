@@ -42,20 +42,10 @@ def test_a_job_that_asks_for_a_gpu_where_there_is_none_is_told_so(jobs: Jobs) ->
 
 
 @pytest.fixture
-def device(cluster: Cluster, node: Object) -> Iterator[str]:
+def device(cluster: Cluster) -> Iterator[str]:
     """Let the node offer one device, which no other test asks for, and return its name."""
-    name, device = node["metadata"]["name"], "tftraining.test/device"
-    path = "/status/capacity/" + device.replace("/", "~1")
-
-    def patch(operation: dict[str, str]) -> None:
-        cluster.kubectl("patch", "node", name, "--subresource=status", "--type=json", "-p", json.dumps([{"path": path, **operation}]))
-
-    patch({"op": "add", "value": "1"})
-    try:
-        eventually(lambda: cluster.get("node", name)["status"]["allocatable"].get(device), lambda: f"{name} offers {device}")
-        yield device
-    finally:
-        patch({"op": "remove"})
+    with cluster.offering("tftraining.test/device"):
+        yield "tftraining.test/device"
 
 
 def test_a_device_that_another_pod_has_is_told_with_what_is_free_and_starts_the_job_when_it_is(

@@ -1,4 +1,4 @@
-"""`python -m demo run | install | env | test | test-all`."""
+"""`python -m demo run | install | env | test | test-all | test-distributed`."""
 
 from __future__ import annotations
 
@@ -77,7 +77,20 @@ def _test_all(console: Console) -> int:
     return run_tests(console, select_target(), whole=True)
 
 
-_COMMANDS = {"run": _run, "install": _install, "env": _env, "test": _test, "test-all": _test_all}
+def _test_distributed(console: Console) -> int:
+    from demo.session import DISTRIBUTED, run_tests
+
+    return run_tests(console, select_target(), whole=True, only=DISTRIBUTED)
+
+
+_COMMANDS = {
+    "run": _run,
+    "install": _install,
+    "env": _env,
+    "test": _test,
+    "test-all": _test_all,
+    "test-distributed": _test_distributed,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 
 from localcluster import binaries
 
@@ -18,8 +19,12 @@ WAITING = 4
 """Tests at once beside one for each core: one for each group of tests of the cluster, and one more: all tests wait at times."""
 
 
-def run_tests(console: Console, target: Target, *, whole: bool = False) -> int:
-    """Run all tests against the target, the long matrices in part unless `whole`, and return pytest's exit code.
+DISTRIBUTED = ("tests/cluster/test_distributed.py", "tests/cluster/test_groups.py")
+"""The tests that train with several replicas on the cluster."""
+
+
+def run_tests(console: Console, target: Target, *, whole: bool = False, only: Sequence[str] = ("tests",)) -> int:
+    """Run the tests of these places against the target, long matrices in part unless `whole`, and return pytest's exit code.
 
     A local cluster that was not running before is ended afterwards.
 
@@ -33,8 +38,8 @@ def run_tests(console: Console, target: Target, *, whole: bool = False) -> int:
         workers = WAITING + len(os.sched_getaffinity(0))
         tests = [sys.executable, "-m", "pytest", f"--numprocesses={workers}", "--dist=loadgroup", *(["--whole"] if whole else [])]
         environment = {**target.environment, "TFTRAINING_TEST_KUBECONFIG": target.environment["KUBECONFIG"]}
-        console.line(f"\n$ {shlex.join([*tests, 'tests'])}")
-        return subprocess.run([*tests, "tests"], cwd=REPOSITORY, env=environment, stdin=subprocess.DEVNULL, check=False).returncode
+        console.line(f"\n$ {shlex.join([*tests, *only])}")
+        return subprocess.run([*tests, *only], cwd=REPOSITORY, env=environment, stdin=subprocess.DEVNULL, check=False).returncode
     finally:
         if target.local and not was_running:
             quiet(cluster_tool("down"), os.environ, check=False)

@@ -4,12 +4,14 @@ Its saver is one that writes where the chief is: by default each parameter serve
 """
 
 import argparse
+import time
 
 import tensorflow as tf
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--model_dir", required=True)
 parser.add_argument("--export", required=True)
+parser.add_argument("--pause", action="store_true", help="wait after the first checkpoint for an end from outside")
 arguments = parser.parse_args()
 tf.logging.set_verbosity(tf.logging.INFO)
 
@@ -29,9 +31,17 @@ def line(features, labels, mode):
     return tf.estimator.EstimatorSpec(mode, loss=loss, train_op=step, scaffold=scaffold)
 
 
+class Pause(tf.train.CheckpointSaverListener):
+    def after_save(self, session, global_step_value):
+        while global_step_value > 0:
+            time.sleep(1)
+
+
 config = tf.estimator.RunConfig(model_dir=arguments.model_dir, save_checkpoints_steps=50)
 estimator = tf.estimator.Estimator(line, config=config)
-train = tf.estimator.TrainSpec(data, max_steps=150)
+found = estimator.latest_checkpoint()
+print("goes on from", found, flush=True)
+train = tf.estimator.TrainSpec(data, max_steps=150, saving_listeners=[Pause()] if arguments.pause and not found else [])
 tf.estimator.train_and_evaluate(estimator, train, tf.estimator.EvalSpec(data, steps=1))
 if config.is_chief:
     example = {"x": tf.placeholder(tf.float32, (None, 1))}

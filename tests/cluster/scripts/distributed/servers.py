@@ -1,13 +1,19 @@
-"""ParameterServerStrategy: the chief coordinates, workers and parameter servers serve it, and never end by themselves."""
+"""ParameterServerStrategy: the chief coordinates, workers and parameter servers serve it, and never end by themselves.
+
+A checkpoint is written where the chief is: by default each parameter server writes its part onto its own disk.
+"""
 
 import argparse
 import json
 import os
+import time
 
 import tensorflow as tf
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--out", required=True)
+parser.add_argument("--checkpoints")
+parser.add_argument("--pause", action="store_true", help="wait after the checkpoint for an end from outside")
 arguments = parser.parse_args()
 
 resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
@@ -21,6 +27,7 @@ coordinator = tf.distribute.coordinator.ClusterCoordinator(strategy)
 with strategy.scope():
     weight = tf.Variable(0.0)
     bias = tf.Variable(0.0)
+    done = tf.Variable(0)
 
 
 @tf.function
@@ -34,9 +41,23 @@ def step():
     return loss
 
 
-for _ in range(200):
-    coordinator.schedule(step)
-coordinator.join()
+checkpoint = tf.train.Checkpoint(weight=weight, bias=bias, done=done)
+here = tf.train.CheckpointOptions(experimental_io_device="/job:chief")
+manager = None
+if arguments.checkpoints:
+    manager = tf.train.CheckpointManager(checkpoint, arguments.checkpoints, max_to_keep=2)
+    checkpoint.restore(manager.latest_checkpoint, options=here)
+    print("goes on from", int(done.read_value()), flush=True)
+
+while (reached := int(done.read_value())) < 200:
+    for _ in range(100):
+        coordinator.schedule(step)
+    coordinator.join()
+    done.assign(reached + 100)
+    if manager:
+        print("saved", manager.save(options=here), flush=True)
+    while arguments.pause and reached == 0:
+        time.sleep(1)
 print("done", float(weight.read_value()), float(bias.read_value()), flush=True)
 os.makedirs(arguments.out, exist_ok=True)
 with open(os.path.join(arguments.out, "line.json"), "w") as file:
