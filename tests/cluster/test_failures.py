@@ -165,11 +165,17 @@ FAILURES: dict[str, tuple[str | None, dict[str, Any], dict[str, Any], list[str]]
         {"reason": "StorageUnavailable", "cause": "Storage"},
         ["endpoint", "127.0.0.1:9"],
     ),
-    "told-to-stop": (
-        "import os, signal, time\nos.kill(os.getppid(), signal.SIGTERM)\ntime.sleep(60)\n",
+    "ends-for-a-restart": (
+        "import sys\nprint('PreemptionCheckpointHandler: saved', file=sys.stderr)\nsys.exit(42)\n",
         {"retry": {"infrastructure": 0}},
-        {"reason": "Terminated", "cause": "Infrastructure"},
-        ["from outside", "SIGTERM"],
+        {"reason": "Terminated", "cause": "Infrastructure", "exitCode": 42},
+        ["exit code 42", "PreemptionCheckpointHandler"],
+    ),
+    "stops-itself": (
+        "import os, signal, time\nos.kill(os.getppid(), signal.SIGTERM)\ntime.sleep(60)\n",
+        {},
+        {"reason": "ScriptExited", "cause": "UserError"},
+        ["sent a signal to the process that has started it", "sys.exit"],
     ),
     # Last: all the others end while its time runs out.
     "secret-missing": (

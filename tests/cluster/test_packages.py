@@ -66,6 +66,14 @@ def encoded(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
+def test_a_job_that_names_packages_is_refused_where_none_is_allowed(jobs: Jobs) -> None:
+    jobs.submit("no-packages", SCRIPT, dependencies={"requirements": ["tftraining-helper"]})
+    status = jobs.wait("no-packages", "Failed")
+    assert status["failure"]["reason"] == "InvalidSpec"
+    assert "packageIndex.url" in status["message"]
+    assert jobs.pods("no-packages") == []
+
+
 def test_a_job_installs_packages_where_the_admin_allows_an_index(jobs: Jobs, index: None) -> None:
     jobs.submit("packages", SCRIPT, runtime="tf2", dependencies={"requirements": ["tftraining-helper"]})
     status = jobs.wait("packages")
@@ -85,11 +93,3 @@ def test_a_package_that_is_not_there_is_told_apart_from_an_index_that_is_away(jo
     status = jobs.wait("no-index", "Failed")
     assert (status["failure"]["reason"], status["failure"]["cause"]) == ("PackageIndexUnavailable", "Infrastructure")
     assert f"packages.{jobs.namespace}.svc" in status["message"]
-
-
-def test_a_job_that_names_packages_is_refused_where_none_is_allowed(jobs: Jobs) -> None:
-    jobs.submit("no-packages", SCRIPT, dependencies={"requirements": ["tftraining-helper"]})
-    status = jobs.wait("no-packages", "Failed")
-    assert status["failure"]["reason"] == "InvalidSpec"
-    assert "packageIndex.url" in status["message"]
-    assert jobs.pods("no-packages") == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -102,3 +103,29 @@ def test_the_service_by_which_replicas_find_each_other_is_made_once_and_before_t
     for pod in played.pods():
         assert pod["spec"]["subdomain"] == service["metadata"]["name"]
         assert service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+
+
+@pytest.mark.parametrize(("length", "count"), [(63, 2), (253, 100)])
+def test_a_job_may_have_a_name_of_any_length_and_a_hundred_replicas(operator: Operator, played: Played, length: int, count: int) -> None:
+    name = "n" * length
+    played.submit(name, replicas={"worker": {"count": count}}, successPolicy="AllWorkers")
+    pods = until(lambda: found if len(found := by_name(played)) == count else None, "all pods exist", 60)
+    assert max(map(len, pods)) <= 63
+    config = json.loads(environment(pods.popitem()[1])["TF_CONFIG"])
+    addresses = config["cluster"]["worker"]
+    hosts = {pod["spec"]["hostname"] for pod in by_name(played).values()}
+    assert {address.partition(".")[0] for address in addresses} == hosts
+    assert len(hosts) == count
+    for pod in by_name(played).values():
+        played.run(pod)
+    played.wait_for_phase(name, "Running")
+    for pod in by_name(played).values():
+        played.end(pod)
+    status = played.wait_for_phase(name, "Succeeded")
+    assert status["replicas"] == {"worker": {"succeeded": count}}
+    assert len(json.dumps(status)) < 64 * 1024
+
+
+def environment(pod: Object) -> dict[str, str]:
+    trainer = next(container for container in pod["spec"]["containers"] if container["name"] == "trainer")
+    return {item["name"]: item.get("value", "") for item in trainer["env"]}

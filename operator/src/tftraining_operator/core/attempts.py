@@ -82,7 +82,8 @@ class Replica:
     @property
     def unseen(self) -> tuple[PodRecord, ...]:
         """The pod that only looks gone, perhaps: one whose labels somebody removed must not run on unseen."""
-        return (self.last,) if self.pod is None and self.last is not None and not claims.ended(self.last) else ()
+        last = self.last
+        return (last,) if self.pod is None and last is not None and not last.absent and not claims.ended(last) else ()
 
     def container(self, name: str) -> ContainerRecord | None:
         """Return a container of the pod that there is."""
@@ -126,6 +127,10 @@ class Attempt:
         """The pods that only look gone, perhaps."""
         return tuple(pod for replica in self.replicas for pod in replica.unseen)
 
+    def lost(self) -> tuple[Deletion, ...]:
+        """Return the deletions of the pods that only look gone, perhaps: repeated until the API server says that there is none."""
+        return tuple(Deletion(pod.name, pod.uid) for pod in self.unseen)
+
     def with_pod(self, name: str) -> Replica:
         """Return the replica whose pod has that name, the chief where none has."""
         return next((each for each in self.replicas if each.name == name), self.chief)
@@ -163,8 +168,16 @@ class History:
 
     @property
     def cleared(self) -> bool:
-        """Whether no pod of the current attempt is in the way of another attempt, where the operator has ended that."""
-        return not self.current.alive and (self.torn or not self.current.pods)
+        """Whether no pod of the current attempt is in the way of another attempt, where the operator has ended that.
+
+        One that has ended and is deleted may stay as long as another's finalizer wants it to.
+        """
+        left = [pod for pod in self.current.pods if self.ending is None or pod.deleted_at is None]
+        return not self.current.alive and not self.current.unseen and (self.torn or not left)
+
+    def posing(self, attempt: Attempt) -> tuple[PodRecord, ...]:
+        """Return the impostors that have the names of an attempt's pods: it does not begin while one of them is there."""
+        return tuple(pod for pod in self.impostors if pod.name in {each.name for each in attempt.replicas})
 
     @property
     def missing(self) -> tuple[Replica, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from tftrainer.messages.contract import FETCH, PUBLISHER, TRAINER, PublishReport, Reason, SuccessPolicy
@@ -47,8 +48,14 @@ def end(job: JobRecord) -> Phase | None:
 
 
 def credible(job: JobRecord, claimed: Phase, pod: PodRecord | None) -> bool:
-    """Tell whether the current pod, as far as there still is one, does not contradict the claimed end."""
-    if pod is None or pod.deleted_at is not None:
+    """Tell whether the current pod, as far as there still is one, does not contradict the claimed end.
+
+    One that came after the end somebody else has made. Of several, the pod of the one that coordinates them is asked, which may live on
+    for a while where another has failed.
+    """
+    if pod is None or pod.deleted_at is not None or pod.created_at > (timestamp(job.status.get("completionTime")) or math.inf):
+        return True
+    if claimed is Phase.FAILED and job.spec.get("replicas") is not None and _claimed_pod(job) not in {"", pod.name}:
         return True
     if claimed is Phase.SUCCEEDED:
         return all(container is not None and container.exit_code == 0 for container in map(pod.container, (TRAINER, PUBLISHER)))
@@ -98,6 +105,10 @@ def success(job: JobRecord, pod: PodRecord) -> PublishReport | None:
         return None
     final = published(pod, job.key.namespace, job.key.name, job.uid)
     return final if final is not None and final.succeeded and final.failure is None else None
+
+
+def _claimed_pod(job: JobRecord) -> str:
+    return text(mapping(job.status.get("failure")).get("pod"))
 
 
 def _claimed_reason(job: JobRecord) -> str:

@@ -15,6 +15,8 @@ from tftraining_operator.core.records import Raw
 from tftraining_operator.core.situation import Situation
 
 _ON_ITS_WAY: Final = frozenset({Phase.PENDING, Phase.FETCHING, Phase.RESTARTING, Phase.STOPPING})
+RESUMED: Final = "Resumed"
+"""Reason of Suspended once the job goes on."""
 _LATEST: Final = 253_402_300_799.0
 
 
@@ -76,7 +78,7 @@ def _willed(situation: Situation, before: Mapping[str, Any]) -> Iterator[Fact]:
     elif situation.ending is not None:
         yield Fact(ConditionType.SUSPENDED, "False", recorded.SUSPENDING, message)
     elif ConditionType.SUSPENDED in before and not situation.finished:
-        yield Fact(ConditionType.SUSPENDED, "False", "Resumed")
+        yield Fact(ConditionType.SUSPENDED, "False", RESUMED)
 
 
 def _scheduled(situation: Situation) -> Fact:
@@ -100,7 +102,9 @@ def _running(situation: Situation) -> Fact:
 
 def _dated(fact: Fact, before: Mapping[str, Any], now: float) -> dict[str, Any]:
     happened = now if fact.at is None else min(fact.at, now)
-    since = before["lastTransitionTime"] if before.get("status") == fact.status else rfc3339(happened)
+    # Kubernetes has one word, False, for a suspension that is on its way and for one that was taken back.
+    resumed = before.get("reason") == recorded.SUSPENDING and fact.reason == RESUMED
+    since = before["lastTransitionTime"] if before.get("status") == fact.status and not resumed else rfc3339(happened)
     condition = {
         "type": fact.type.value,
         "status": fact.status,

@@ -20,16 +20,18 @@ from tftraining_operator.core.attempts import Replica
 from tftraining_operator.core.case import Case
 from tftraining_operator.core.causes import Verdict
 from tftraining_operator.core.findings import Finding, Over
-from tftraining_operator.core.records import Deletion, PodRecord
+from tftraining_operator.core.records import PodRecord
 from tftraining_operator.core.reports import report
 
 PATIENCE_SECONDS: Final = 40.0
 """How long after the end of a victim the culprit's is waited for: victims ended up to 31 s apart, and nodes report late."""
-_RAISED: Final = re.compile(r"(?:\w+\.)*(?:UnavailableError|DeadlineExceededError|AbortedError|CancelledError|InternalError)\b")
+_RAISED: Final = re.compile(r"\w*(?:Unavailable|DeadlineExceeded|Aborted|Cancelled|Internal)Error\b")
 _WORDS: Final = re.compile(
     r"Collective ops is aborted by|unhealthy \(stopped sending heartbeats\)|heartbeat timeout|Failed to send RPC to coordination service"
     r"|CoordinationService/|Socket closed|Connection reset by peer|failed to connect to all addresses|Connection refused"
 )
+_BY_ITSELF: Final = frozenset({Reason.SCRIPT_RAISED, Reason.SCRIPT_EXITED, Reason.SCRIPT_CRASHED})
+"""How a script ends that has lost a peer: scripts print what they catch and exit, or raise another exception from it."""
 _PEER: Final = r"/job:(\w{1,16})(?:/replica:\d+)?/task:(\d{1,4})"
 _NAMED: Final = (re.compile(rf"(?:Error reported from|remote target) {_PEER}"), re.compile(_PEER))
 """How a victim names the peer that it lost: in words that mean just that, else in any; TensorFlow names its own devices too."""
@@ -90,7 +92,7 @@ def _loss(case: Case, replica: Replica) -> Loss | None:
     ran = report(trainer, RunReport)
     told = ran.failure if ran is not None else None
     words = " ".join((told.exception, told.message, told.traceback)) if told is not None else ""
-    victim = told is not None and told.reason is Reason.SCRIPT_RAISED and bool(_RAISED.match(told.exception)) and bool(_WORDS.search(words))
+    victim = told is not None and told.reason in _BY_ITSELF and bool(_RAISED.search(words)) and bool(_WORDS.search(words))
     return Loss(replica, causes.failed(pod, wanted), _at(pod), victim, _named(replica, words) if victim else None)
 
 
@@ -115,16 +117,15 @@ def _at(pod: PodRecord) -> float | None:
 
 def _over(case: Case, first: Loss, losses: Sequence[Loss]) -> Over:
     """Return the end of the attempt by one loss, in whose words the others are named."""
-    unseen = tuple(Deletion(pod.name, pod.uid) for pod in case.current.unseen)
     if case.current.alone:
-        return Over(first.verdict, deletions=unseen)
+        return Over(first.verdict, deletions=case.current.lost())
     found = _of_victim(case, first) if first.victim else first.verdict
     others = [loss.replica.task for loss in losses if loss is not first]
     how, followed = ("failed first", f"; {_listed(others)} followed") if others and not first.victim else ("failed", "")
     words = f"{first.replica.task} {how}: {found.failure.message.rstrip('. ')}{followed}"
     failure = msgspec.structs.replace(found.failure, message=words[:1024])
     ended_at = claims.ended_at(first.replica.last) or first.at or case.now
-    deletions = (*case.history.deletions(), *unseen)
+    deletions = (*case.history.deletions(), *case.current.lost())
     reasons = {loss.replica.name: loss.verdict.failure.reason.value for loss in losses}
     return Over(replace(found, failure=failure, pod=first.replica.name), ended_at, deletions, reasons)
 
@@ -137,7 +138,8 @@ def _of_victim(case: Case, first: Loss) -> Verdict:
         why = f"{peer.task} had ended with exit code 0 before: not all replicas do the same number of steps"
         return replace(first.verdict, failure=msgspec.structs.replace(failure, message=f"{failure.message.rstrip('. ')}; {why}"))
     who = f"it lost {peer.task}" if peer is not None else "it lost a peer that it does not name, mostly the one that coordinates the others"
-    message = f"{who}, and nothing else shows why: that may have hung, or its node or the network was away ({failure.exception[:300]})"
+    said = (failure.exception or failure.message)[:300]
+    message = f"{who}, and nothing else shows why: that may have hung, or its node or the network was away ({said})"
     hint = f"look at kubectl logs {peer.name if peer is not None else case.chief.name}"
     return replace(causes.verdict(Reason.PEER_LOST, message, hint), exit_code=first.verdict.exit_code)
 

@@ -33,7 +33,6 @@ RULES: Final[tuple[Rule, ...]] = (
     end.expired,
     end.finished,
     admission.invalid_spec,
-    admission.impostors,
     end.succeeded,
     will.stop,
     will.suspend,

@@ -139,8 +139,9 @@ def _tried(situation: Situation, previous: Raw) -> dict[str, Any]:
     if restart is not None and restart.attempt != situation.attempt.number:
         restart = None
     used = again.used if again is not None else recorded.retries(previous)
-    # A node that is silent meanwhile is not why the attempt failed.
-    why = text(mapping(previous.get("restart")).get("reason")) if situation.lost else situation.reason
+    # A node that is silent meanwhile is not why the attempt failed, nor is a suspension.
+    kept = situation.lost or situation.ending is not None
+    why = text(mapping(previous.get("restart")).get("reason")) if kept else situation.reason
     why = why if situation.phase is Phase.RESTARTING else ""
     told = (
         {"attempt": restart.attempt, "at": rfc3339(restart.at), "begun": restart.begun or None, "reason": why or None} if restart else None

@@ -130,6 +130,10 @@ class Store:
         known = self._pods.get(key, {}).get(name)
         if known is not None and known.uid == uid:
             self.drop_pod(whole_pod(known))
+        if (gone := self._gone.get(uid)) is not None:
+            self._gone[uid] = record = compact_pod(replace(whole_pod(gone), absent=True))
+            if uid in self._gone_of.get(key, {}):
+                self._gone_of[key][uid] = record
 
     def has_pod(self, uid: str) -> bool:
         """Whether a pod with that uid is known."""

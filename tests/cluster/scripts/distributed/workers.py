@@ -60,10 +60,10 @@ if arguments.checkpoints:
     checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, done=done)
     manager = tf.train.CheckpointManager(checkpoint, arguments.checkpoints, max_to_keep=2)
     checkpoint.restore(manager.latest_checkpoint)
-    print("goes on from", int(done), flush=True)
+    print("goes on from", int(done.read_value()), flush=True)
 
 batches = iter(data)
-first = int(done)
+first = int(done.read_value())
 for number in range(first, arguments.steps):
     if manager and number == arguments.steps // 2 > first:
         save()

@@ -150,10 +150,10 @@ class Pod:
         }
 
     def record(self) -> PodRecord:
-        """Return the record that is made of it."""
+        """Return the record that is made of it. Of one that goes as it was told to, the server has been asked before it counts as gone."""
         record = pod_record(self.raw())
         assert record is not None
-        return record
+        return replace(record, absent=self.deleted is not None)
 
 
 def seen(of: JobRecord, *pods: Pod, gone: tuple[Pod, ...] = (), refusal: str = "", live: contract.LiveReport | None = None) -> Observed:

@@ -116,15 +116,21 @@ class TestAPodThatSomebodyHasGivenOurOwner:
     def test_neither_supersedes_the_attempt_that_runs_nor_succeeds_for_it_and_goes(self) -> None:
         observed = seen(job({"attempt": 0}), Pod().running(), self.FORGED)
         found = decide(observed, CONFIGURATION, NOW)
-        assert (found.rule, [item.name for item in found.deletions], found.status) == ("impostors", ["iris-chief-0-r9"], None)
+        assert (found.rule, [item.name for item in found.deletions]) == ("running", ["iris-chief-0-r9"])
+        observed = after(observed, found)
         going = replace(self.FORGED, deleted=NOW)
-        later = decide(seen(job({"attempt": 0}), Pod().running(), going), CONFIGURATION, NOW)
-        assert (later.rule, later.deletions) == ("running", ())
+        later = decide(replace(observed, pods=(Pod().running().record(), going.record())), CONFIGURATION, NOW)
+        assert (later.rule, later.deletions, later.status) == ("running", (), None)
 
     def test_is_no_success_of_a_job_that_is_suspended(self) -> None:
         forged = Pod().ran().published()
         found = decide(seen(job({"attempt": 0, "conditions": SUSPENDED}, suspend=True), forged), CONFIGURATION, NOW)
-        assert (found.rule, [item.name for item in found.deletions]) == ("impostors", ["iris-chief-0"])
+        assert ([item.name for item in found.deletions], (found.status or {})["phase"]) == (["iris-chief-0"], "Suspended")
+
+    @pytest.mark.parametrize("will", ["stop", "suspend"])
+    def test_keeps_nobody_from_ending_the_job_however_long_it_stays(self, will: str) -> None:
+        observed = seen(job({"attempt": 0}, **{will: True}), replace(self.FORGED, deleted=NOW))
+        assert (decide(observed, CONFIGURATION, NOW).status or {})["phase"] == {"stop": "Stopped", "suspend": "Suspended"}[will]
 
     def test_counts_for_nothing_when_it_is_gone(self) -> None:
         assert history(seen(job({"attempt": 0}), gone=(self.FORGED,))).current.number == 0

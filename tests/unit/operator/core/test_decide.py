@@ -510,7 +510,8 @@ class TestSuspend:
     def test_a_resumed_job_runs_as_the_next_attempt(self) -> None:
         stopped = replace(Pod().ran(143).published(succeeded=False, kept=1, note="best.bin may be cut short"), deleted=NOW + 60)
         observed = done(seen(job(suspend=True), Pod().running()))
-        assert plan(replace(observed, pods=(stopped.record(),))).status is None
+        held = done(replace(observed, pods=(stopped.record(),)))
+        assert held.job.status["phase"] == "Suspended", "a finalizer of somebody else's may keep what has ended for as long as it likes"
         observed = replace(observed, pods=(), gone=(stopped.record(),))
         assert [(note.type, note.reason) for note in plan(observed).events] == [("Normal", "Suspended"), ("Warning", "OutputsIncomplete")]
         observed = done(observed)
@@ -531,11 +532,21 @@ class TestSuspend:
         observed = done(seen(job(suspend=True), Pod().running()))
         stopped = replace(Pod().ran(143).published(succeeded=False), deleted=NOW + 60).record()
         back = replace(observed, job=replace(observed.job, spec={**observed.job.spec, "suspend": False}), pods=(stopped,))
-        assert plan(back).status is None
+        assert status(plan(back))["attempt"] == 1
         gone = replace(back, pods=(), gone=(stopped,))
         found = plan(gone)
         assert (status(found)["attempt"], found.creates) == (1, ())
         assert [pod["metadata"]["name"] for pod in pods(plan(after(gone, found)))] == ["iris-chief-0-r1"]
+
+    def test_a_resume_has_the_whole_time_to_start_also_where_the_suspension_was_taken_back_midway(self) -> None:
+        observed = done(seen(job(suspend=True, pendingDeadlineSeconds=60), Pod().running()))
+        going = replace(Pod().running(), deleted=NOW + 600)
+        back = replace(observed, job=replace(observed.job, spec={**observed.job.spec, "suspend": False}), pods=(going.record(),))
+        gone = replace(back, pods=(), gone=(going.record(),))
+        resumed = after(gone, plan(gone, NOW + 500))
+        pending = replace(resumed, pods=(Pod(attempt=1, created=NOW + 501, node="").record(),), gone=())
+        assert plan(pending, NOW + 558).deletions == ()
+        assert status(plan(pending, NOW + 562))["failure"]["reason"] == "PendingDeadlineExceeded"
 
     def test_a_script_that_had_ended_before_it_was_suspended_has_ended(self) -> None:
         assert status(plan(seen(job(suspend=True), Pod().ran().published())))["phase"] == "Succeeded"

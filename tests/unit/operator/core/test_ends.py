@@ -51,6 +51,12 @@ def test_a_pod_that_runs_on_contradicts_it(end: dict[str, Any]) -> None:
     assert found.status["phase"] == "Running"
 
 
+def test_a_pod_that_was_made_after_it_is_somebody_elses_and_contradicts_nothing(end: dict[str, Any]) -> None:
+    late = Pod(attempt=end.get("attempt", 0), created=NOW - 60)
+    for pod in (late.running(), late.ran().published(), late.ran(exit_code=1).published(succeeded=False)):
+        assert decide(seen(job(end), pod), CONFIGURATION, NOW).status is None
+
+
 def test_a_pod_that_failed_contradicts_a_success_and_one_that_succeeded_a_failure_and_none_that_ended_a_stop(end: dict[str, Any]) -> None:
     attempt = end.get("attempt", 0)
     failed, succeeded = Pod(attempt=attempt).ran(exit_code=1).published(succeeded=False), Pod(attempt=attempt).ran().published()

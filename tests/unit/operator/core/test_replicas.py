@@ -283,6 +283,15 @@ def test_the_culprit_is(everyone: tuple[Pod, ...], pod: str, reason: str, messag
     }
 
 
+def test_an_end_by_one_replica_is_not_contradicted_by_the_chief_that_still_runs() -> None:
+    observed = seen(group(retry={"infrastructure": 3}), CHIEF.running(), raised(WORKERS[1], "ValueError: bad batch"), WORKERS[0], PS)
+    ended = after(observed, decided(observed))
+    assert ended.job.status["phase"] == "Failed"
+    left = replace(ended, pods=(CHIEF.running().record(),))
+    found = decided(left)
+    assert (found.rule, found.status, [each.name for each in found.deletions]) == ("finished", None, ["iris-chief-0"])
+
+
 class TestWhereOnlyAVictimHasEnded:
     victim = raised(CHIEF, COLLECTIVE.format(1))
     others = (WORKERS[0].running(), WORKERS[1].running(), PS.running())
@@ -306,6 +315,30 @@ class TestWhereOnlyAVictimHasEnded:
         assert plan.status is not None
         assert plan.status["failure"]["reason"] == "ScriptRaised"
         assert "worker 1 had ended with exit code 0 before: not all replicas do the same number of steps" in plan.status["message"]
+
+    @pytest.mark.parametrize(
+        "failure",
+        [
+            Failure(reason=Reason.SCRIPT_EXITED, message="exit code 1", traceback=COLLECTIVE.format(1)),
+            Failure(reason=Reason.SCRIPT_CRASHED, message="SIGABRT", traceback=COLLECTIVE.format(1)),
+            Failure(
+                reason=Reason.SCRIPT_RAISED,
+                message="the script raised RuntimeError: step failed",
+                exception="RuntimeError: step failed",
+                traceback=f"{COLLECTIVE.format(1)}\nThe above exception was the direct cause of:\nRuntimeError: step failed",
+            ),
+            Failure(
+                reason=Reason.SCRIPT_RAISED,
+                message="the script raised PSUnavailableError",
+                exception=f"PSUnavailableError: {COLLECTIVE.format(1).partition(': ')[2]}",
+            ),
+        ],
+        ids=["printed, and exited", "aborted", "raised another from it", "as ClusterCoordinator calls it"],
+    )
+    def test_it_is_one_too_where_its_script_wraps_what_tensorflow_says(self, failure: Failure) -> None:
+        victim = CHIEF.ran(1, RunReport(exit_code=1, failure=failure), at=CREATED + 60).published(succeeded=False)
+        plan = decided(seen(group(), victim, *self.others), CREATED + 65)
+        assert (plan.status, plan.deletions) == (None, ())
 
     @pytest.mark.parametrize("words", [NAMELESS, COLLECTIVE.format(4711), COLLECTIVE.format(0)], ids=["nobody", "no replica", "itself"])
     def test_one_that_names_nobody_else_has_mostly_lost_the_coordinator(self, words: str) -> None:
@@ -450,7 +483,7 @@ class TestWhatIsWantedOfIt:
             told, pods=tuple(pod.record() for pod in (replace(CHIEF.running(), deleted=NOW + 60), WORKERS[1].ran().published()))
         )
         assert decided(going, NOW + 5).status is None
-        left = replace(told, pods=(WORKERS[1].ran().published().record(),), gone=(CHIEF.running().record(),))
+        left = replace(told, pods=(WORKERS[1].ran().published().record(),), gone=(replace(CHIEF.running(), deleted=NOW + 60).record(),))
         assert phase(decided(left, NOW + 6)) == end
 
     def test_a_resume_is_an_attempt_of_all(self) -> None:

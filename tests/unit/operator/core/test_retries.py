@@ -268,7 +268,9 @@ class TestTheNextAttempt:
         observed = self.restarting()
         planted = replace(observed, pods=(*observed.pods, Pod(attempt=1).ran().published().record()))
         found = plan(planted)
-        assert (found.rule, [item.name for item in found.deletions]) == ("impostors", ["iris-chief-0-r1"])
+        assert (found.status, [item.name for item in found.deletions]) == (None, ["iris-chief-0-r1"])
+        going = replace(planted, pods=(*observed.pods, replace(Pod(attempt=1).running(), deleted=NOW + 60).record()))
+        assert plan(going, self.at(observed) + 1).status is None, "it does not begin while that is there"
 
     def test_succeeds_as_any_other(self) -> None:
         observed = self.restarting()
@@ -287,13 +289,27 @@ class TestTheNextAttempt:
         resumed = after(looks, plan(looks, NOW + 1))
         assert [pod["metadata"]["name"] for pod in pods(plan(resumed, NOW + 1))] == ["iris-chief-0-r1"]
 
+    def test_stays_the_one_that_comes_where_the_job_is_suspended_before_the_last_one_has_gone(self) -> None:
+        observed = self.restarting()
+        left = replace(observed, job=replace(observed.job, spec={**observed.job.spec, "suspend": True}), pods=(Pod().running().record(),))
+        found = plan(left)
+        assert (status(found)["phase"], status(found)["attempt"], [each.name for each in found.deletions]) == (
+            *("Restarting", 1),
+            ["iris-chief-0"],
+        )
+        going = replace(after(left, found), pods=(replace(Pod().running(), deleted=NOW + 60).record(),))
+        assert plan(going, NOW + 5).status is None
+        suspended = status(plan(replace(going, pods=()), NOW + 9))
+        assert (suspended["phase"], suspended["attempt"], suspended["restart"]["at"]) == ("Suspended", 1, rfc3339(self.at(observed)))
+
     def test_has_the_whole_time_to_start_again(self) -> None:
         observed = self.restarting()
         spec = {**observed.job.spec, "pendingDeadlineSeconds": 60}
-        begun = after(observed, plan(observed, NOW + 5000))
-        begun = replace(begun, job=replace(begun.job, spec=spec), pods=(Pod(attempt=1, created=self.at(observed) + 1, node="").record(),))
-        assert plan(begun, self.at(observed) + 58).deletions == ()
-        assert status(plan(begun, self.at(observed) + 61))["failure"]["reason"] == "PendingDeadlineExceeded"
+        for start in (self.at(observed), NOW + 5000):
+            begun = after(observed, plan(observed, start))
+            begun = replace(begun, job=replace(begun.job, spec=spec), pods=(Pod(attempt=1, created=start + 1, node="").record(),))
+            assert plan(begun, start + 58).deletions == ()
+            assert status(plan(begun, start + 61))["failure"]["reason"] == "PendingDeadlineExceeded"
 
     def test_comes_later_each_time_but_within_minutes(self) -> None:
         pauses = []

@@ -151,12 +151,25 @@ def test_a_pod_that_only_lost_its_label_is_told_to_go_by_its_uid(will: str) -> N
     hidden = willed(replace(observed, pods=(), gone=(Pod().running().record(),)), **{will: True})
     found = plan(hidden)
     assert found.status is not None
+    its = [("iris-chief-0", POD_UID)]
     assert (found.status["phase"], [(item.name, item.uid) for item in found.deletions]) == (
-        "Stopped" if will == "stop" else "Suspended",
-        [("iris-chief-0", POD_UID)],
+        "Stopping" if will == "stop" else "Running",
+        its,
     )
-    going = replace(hidden, gone=(replace(Pod().running(), deleted=NOW + 60).record(),))
-    assert plan(going).deletions == (), "it is on its way out"
+    told = after(hidden, found)
+    again = plan(told, NOW + 5)
+    assert ([(item.name, item.uid) for item in again.deletions], again.status) == (its, None), "until the server says that it is gone"
+    gone = replace(told, gone=(replace(told.gone[0], absent=True),))
+    ended = plan(gone, NOW + 9).status
+    assert ended is not None
+    assert ended["phase"] == ("Stopped" if will == "stop" else "Suspended")
+
+
+def test_a_pod_that_only_lost_its_label_does_not_outlive_the_end_of_its_job() -> None:
+    failed = done(seen(job(retry={"infrastructure": 0}), gone=(Pod().running(),)))
+    assert failed.job.status["phase"] == "Failed"
+    assert [item.name for item in plan(failed, NOW + 60).deletions] == ["iris-chief-0"]
+    assert plan(replace(failed, gone=(replace(failed.gone[0], absent=True),)), NOW + 60).deletions == ()
 
 
 @pytest.mark.parametrize(("pod", "reason", "message"), ENDS.values(), ids=ENDS)

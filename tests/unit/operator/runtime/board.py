@@ -55,7 +55,8 @@ class Board:
         await self._begin("delete", path)
         if resource_version and path in self.objects and self.objects[path]["metadata"]["resourceVersion"] != resource_version:
             raise ConflictError(409, "Conflict", path)
-        self.objects.pop(path, None)
+        if self.objects.pop(path, None) is None:
+            raise NotFoundError(404, "NotFound", path)
 
     async def pages(self, path: str, selector: str = "", *, fields: str = "") -> AsyncIterator[tuple[str, list[Raw]]]:
         await self._begin("list", path)

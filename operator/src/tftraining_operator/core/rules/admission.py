@@ -11,7 +11,6 @@ from tftrainer.messages.contract import Reason
 from tftraining_operator.api.spec import Spec
 from tftraining_operator.core import checking
 from tftraining_operator.core.allowed import not_allowed
-from tftraining_operator.core.attempts import deletions
 from tftraining_operator.core.case import Case
 from tftraining_operator.core.causes import verdict
 from tftraining_operator.core.findings import PASSING_SECONDS, Finding, Over, invalid, overdue, waits
@@ -27,12 +26,6 @@ def invalid_spec(case: Case) -> Over | None:
     if isinstance(case.parsed, Spec):
         return None
     return Over(invalid(case.parsed), deletions=case.history.deletions())
-
-
-def impostors(case: Case) -> Finding | None:
-    """Delete pods that claim to be of attempts which have not begun: who may create pods can give them any owner, but no success."""
-    found = deletions(case.history.impostors)
-    return Finding(deletions=found) if found else None
 
 
 def unknown_runtime(case: Case) -> Over | None:

@@ -15,7 +15,7 @@ from tftraining_operator.core import build, claims, placement, recorded
 from tftraining_operator.core.attempts import Replica
 from tftraining_operator.core.case import Case
 from tftraining_operator.core.causes import verdict
-from tftraining_operator.core.conditions import rfc3339
+from tftraining_operator.core.conditions import RESUMED, rfc3339
 from tftraining_operator.core.findings import PASSING_SECONDS, Finding, Over, if_it_lasts, invalid, overdue, waits
 from tftraining_operator.core.pending import Pending, steadied
 from tftraining_operator.core.records import Event, PodRecord
@@ -51,13 +51,15 @@ def restarting(case: Case) -> Finding | None:
     restart = recorded.restart(case.job.status)
     if case.suspended or restart is None or restart.begun:
         return None
-    alive = [pod for pod in case.history.pods if not claims.ended(pod)]
+    alive = [pod for pod in (*case.history.pods, *case.history.posing(case.history.told)) if not claims.ended(pod)]
     if alive:
         return _not_gone(case, alive)
     if case.now < restart.at:
         return Finding(look_again_at=restart.at)
     message = sentence(f"attempt {restart.attempt} starts")
-    situation = Situation(Phase.PENDING, "Restarted", message, case.current, restart=replace(restart, begun=True))
+    # It may have waited for the last one's pods far longer than that: its own time to start begins now.
+    begun = replace(restart, begun=True, at=max(restart.at, case.now))
+    situation = Situation(Phase.PENDING, "Restarted", message, case.current, restart=begun)
     return Finding(situation, look_again_at=case.now)
 
 
@@ -80,12 +82,12 @@ def resumed(case: Case) -> Finding | None:
     attempt, restart = case.history.upcoming, recorded.restart(case.job.status)
     situation = Situation(
         Phase.PENDING,
-        "Resumed",
+        RESUMED,
         sentence(f"the job is resumed: attempt {attempt.number} starts"),
         attempt,
         # A suspension that was taken back midway has ended an attempt too.
         before=None if case.suspended else case.current,
-        restart=replace(restart, begun=True) if restart is not None else None,
+        restart=replace(restart, begun=True, at=max(restart.at, case.now)) if restart is not None else None,
     )
     return Finding(situation, look_again_at=case.now)
 

@@ -91,7 +91,7 @@ def stopped(case: Case) -> Finding:
     ended_at = claims.ended_at(case.current.chief.last) or case.now
     note = reports.note(attempt.chief.last)
     situation = Situation(Phase.STOPPED, reason, message, attempt, ended_at=ended_at, note=note)
-    return Finding(situation, deletions=(*case.history.deletions(), *deletions(case.current.unseen)))
+    return Finding(situation, deletions=case.history.deletions())
 
 
 def expired(case: Case) -> Finding | None:
@@ -112,14 +112,20 @@ def finished(case: Case) -> Finding | None:
     pods = [*case.history.pods, *([] if case.history.check is None else [case.history.check])]
     due = [*_outdated_at(case, pods), *([] if (at := _expires_at(case)) is None else [at])]
     soon = [at for at in due if case.now < at < case.now + _SWEPT_SECONDS]
-    running = deletions(each for each in pods if not claims.ended(each))
+    running = (*deletions(each for each in pods if not claims.ended(each)), *case.current.lost())
     return Finding(deletions=(*running, *_outdated(case, pods)), amends=amends, look_again_at=min(soon, default=None))
 
 
 def outlived(case: Case) -> tuple[Deletion, ...]:
-    """Return the deletions of what earlier attempts have left: of two only the later may live, and ended pods are kept for their logs."""
-    pods = [pod for attempt in case.history.past for pod in attempt.pods] if case.job.deleted_at is None else []
-    return (*deletions(pod for pod in pods if not claims.ended(pod)), *_outdated(case, pods))
+    """Return the deletions of what is of no attempt that is wanted.
+
+    Of two attempts only the later may live, and what has ended of earlier ones is kept for its logs. Pods that claim to be of attempts
+    which have not begun somebody else has made: who may create pods can give them any owner.
+    """
+    if case.job.deleted_at is not None:
+        return ()
+    pods = [pod for attempt in case.history.past for pod in attempt.pods]
+    return (*deletions(pod for pod in pods if not claims.ended(pod)), *_outdated(case, pods), *deletions(case.history.impostors))
 
 
 def _outdated(case: Case, pods: Sequence[PodRecord]) -> tuple[Deletion, ...]:

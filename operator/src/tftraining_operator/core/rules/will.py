@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tftraining_operator.api.status import Because, Phase
 from tftraining_operator.core import reports
-from tftraining_operator.core.attempts import Attempt, deletions
+from tftraining_operator.core.attempts import Attempt
 from tftraining_operator.core.case import Case
 from tftraining_operator.core.findings import Finding
 from tftraining_operator.core.recorded import Ending
@@ -30,10 +30,10 @@ def stop(case: Case) -> Finding | None:
     """
     if not case.spec.stop:
         return None
-    if case.current.alive:
+    if case.current.alive or case.current.unseen:
         message = sentence(f"the job is being stopped: {_told(case.current)}")
         return _told_to_go(case, Because.STOP, Situation(Phase.STOPPING, "Stopping", message, case.current))
-    if case.current.pods and case.history.ending is None and not _going(case.current):
+    if case.history.ending is None and any(pod.deleted_at is None for pod in case.current.pods):
         return None
     return end.stopped(case)
 
@@ -49,25 +49,29 @@ def suspend(case: Case) -> Finding | None:
         return None
     # Of several, what is left when others have gone is of no use, also where the suspension was taken back meanwhile.
     torn = case.history.torn
-    if _going(current) or (current.alive and (case.spec.suspend or torn)):
+    if _going(current) or current.unseen or (current.alive and (case.spec.suspend or torn)):
         message = sentence(f"the job is being suspended: {_told(current)}")
-        phase = shown_phase(current.chief.pod or current.pods[0])
+        told = case.history.told
+        if told.number > current.number:
+            # It waits for its next attempt already while pods of the last one still go.
+            return _told_to_go(case, Because.SUSPEND, Situation(Phase.RESTARTING, "Suspending", message, told))
+        phase = shown_phase(next(each.last for each in current.replicas if each.last is not None))
         return _told_to_go(case, Because.SUSPEND, Situation(phase, "Suspending", message, current))
-    if (current.pods and not torn) or not case.spec.suspend:
+    if not case.history.cleared or not case.spec.suspend:
         return None
     attempt = case.history.next if case.current.existed and not case.suspended else case.current
     message = sentence(f"the job is suspended; spec.suspend: false starts attempt {attempt.number}")
     situation = Situation(Phase.SUSPENDED, "Suspended", message, attempt, before=case.current, note=reports.note(case.chief.last))
-    return Finding(situation, deletions=deletions(case.current.unseen))
+    return Finding(situation)
 
 
 def _going(attempt: Attempt) -> list[tuple[float, PodRecord]]:
-    """Return the pods of an attempt that are on their way out, that which has to be gone first at the beginning."""
-    return sorted(((pod.deleted_at, pod) for pod in attempt.pods if pod.deleted_at is not None), key=lambda each: each[0])
+    """Return the pods of an attempt that run and are on their way out, that which has to be gone first at the beginning."""
+    return sorted(((pod.deleted_at, pod) for pod in attempt.alive if pod.deleted_at is not None), key=lambda each: each[0])
 
 
 def _told(attempt: Attempt) -> str:
-    pods = attempt.alive or attempt.pods
+    pods = (*attempt.alive, *attempt.unseen) or attempt.pods
     if len(pods) == 1:
         return f"pod {pods[0].name} is told to stop and publishes what it has"
     return f"{len(pods)} pods are told to stop and publish what they have"
@@ -75,7 +79,7 @@ def _told(attempt: Attempt) -> str:
 
 def _told_to_go(case: Case, because: Because, situation: Situation) -> Finding:
     """Delete the pods of an attempt, once it is written down why, and then leave them their time to go."""
-    ending, told = case.history.ending, case.history.deletions()
+    ending, told = case.history.ending, (*case.history.deletions(), *case.current.lost())
     if ending is None or ending.because is not because:
         ending = Ending(case.current.number, because, case.now)
     elif not told and (going := _going(case.current)):
