@@ -20,7 +20,7 @@ from minio.error import S3Error
 from tftrainer.checkpoints import saved
 from tftrainer.checkpoints.saved import SavedState
 from tftrainer.messages import contract
-from tftrainer.messages.contract import FetchReport, Plan, RunReport, WantedCheckpoints
+from tftrainer.messages.contract import FetchReport, Plan, PublishReport, RunReport, WantedCheckpoints
 from tftrainer.outputs.events import LiveEvents
 from tftrainer.outputs.settled import SETTLED_SECONDS
 from tftrainer.outputs.upload import Uploaded
@@ -99,6 +99,30 @@ def test_a_pod_that_vanishes_leaves_its_last_checkpoint_to_the_next_attempt(pod:
     assert found["checkpoint"] == 'model_checkpoint_path: "model-200"\n'
     assert report.restored == "model-200 (5 files), saved by attempt 0 of team/iris"
     assert "spec.checkpoints.path: restoring model-200" in output
+
+
+def test_a_pod_that_was_given_up_and_lives_on_writes_nothing_over_what_the_next_attempt_has(pod: Pod, plan: Plan, tmp_path: Path) -> None:
+    fetched(pod, plan)
+    with publishing(pod, plan, QUICK) as publisher:
+        trainer = Trainer(pod)
+        trainer.save(100)
+        until(lists(pod, "checkpoint", *parts(100)), "the first checkpoint")
+        restored(pod, plan, tmp_path / "next")
+        before = {key: pod.server.get(pod.bucket, key) for key in pod.server.keys(pod.bucket, FOLDER)}
+        trainer.save(200)
+        trainer.write("board/events.out.tfevents.1", "late")
+        trainer.write("result.txt", "late")
+        assert publisher.stdout is not None
+        said = [str(publisher.stdout.readline()) for _ in range(3)]
+        assert sum("ttempt 1 of the job has begun: nothing of attempt 0 is written any more" in line for line in said) == 2, said
+        trainer.end()
+        ended = pod.end(publisher)
+    report = ended.report(PublishReport)
+    assert (ended.code, report.manifest_uri) == (1, "")
+    assert report.failure is not None
+    assert "attempt 1 of the job has begun" in report.failure.message
+    assert {key: pod.server.get(pod.bucket, key) for key in pod.server.keys(pod.bucket, FOLDER)} == before
+    assert [key for key in pod.server.keys(pod.bucket) if key in {"result.txt", "board/events.out.tfevents.1"}] == []
 
 
 def test_the_first_attempt_starts_from_the_beginning_and_finds_its_folder(pod: Pod, plan: Plan, tmp_path: Path) -> None:

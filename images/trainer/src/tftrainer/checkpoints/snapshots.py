@@ -29,6 +29,7 @@ from tftrainer.outputs import tree
 from tftrainer.outputs.events import MARK, SHARE
 from tftrainer.outputs.repeating import Repeating
 from tftrainer.outputs.settled import settle
+from tftrainer.outputs.succession import ensure_last
 from tftrainer.outputs.tree import LocalFile
 from tftrainer.phase_error import PhaseError, sentence
 
@@ -251,6 +252,8 @@ class Snapshots:
         changed = {path: file for path, file in state.files.items() if file not in known}
         settled = {path for path in changed if settle(self._root, changed[path], self._clock)}
         found = {path: uploaded[file] for path, file in state.files.items() if file in uploaded}
+        if changed:
+            ensure_last(self._plan, self._opened())
         with taken(self._root, changed, state.rewritten, lambda: self._is_there(state), self._clock) as sources:
             if sources is None:
                 return False

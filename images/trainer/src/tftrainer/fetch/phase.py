@@ -49,7 +49,6 @@ TERMINATED: Final = 143
 FAILED: Final = 1
 ARGUMENT_LIMIT: Final = 1200
 STAGING: Final = ".fetch"
-ATTEMPT_NAME: Final = "attempt.json"
 
 
 def main(plan: Plan, layout: Layout | None = None, environment: Mapping[str, str] = os.environ) -> int:
@@ -314,7 +313,7 @@ class _Fetch:
             checked.leave(self._plan, store, self._plan.pins)
             return
         note = {"job": f"{self._plan.namespace}/{self._plan.job}", "uid": self._plan.uid, "attempt": self._plan.attempt}
-        key, data = store.credentials.key(manifest.folder(self._plan) + ATTEMPT_NAME), msgspec.json.encode(note)
+        key, data = store.credentials.key(manifest.folder(self._plan) + manifest.ATTEMPT_NAME), msgspec.json.encode(note)
         store.write(key, data)
         self._conditional_writes = store.keeps_conditions(key, data)
 

@@ -128,6 +128,10 @@ class Manifest(Message, frozen=True):
         return (self.version, self.uid, self.attempt, self.exit_code, self.started_at, self.finished_at, sorted(written), self.skipped)
 
 
+ATTEMPT_NAME: Final = "attempt.json"
+"""The note in the folder of an attempt that it has begun."""
+
+
 def folder(plan: Plan) -> str:
     """Return the key prefix, below the Secret's prefix, of what the product keeps of the plan's attempt, and its replica.
 

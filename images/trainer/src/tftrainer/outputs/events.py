@@ -30,7 +30,10 @@ def is_event_file(path: str) -> bool:
 
 
 class LiveEvents:
-    """Uploads event files below `root`, in a thread of its own. What is `uploaded` and does not change any more is noted there."""
+    """Uploads event files below `root`, in a thread of its own. What is `uploaded` and does not change any more is noted there.
+
+    `ensure_last` raises PhaseError where nothing is to be written any more.
+    """
 
     def __init__(
         self,
@@ -38,6 +41,7 @@ class LiveEvents:
         open_store: Callable[[], Store],
         uploaded: Uploaded,
         say: Callable[[str], None],
+        ensure_last: Callable[[Store], None] = lambda _: None,
         pause: float = PAUSE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -45,6 +49,7 @@ class LiveEvents:
         self._root = root
         self._open_store = open_store
         self._uploaded = uploaded
+        self._ensure_last = ensure_last
         self._pause = pause
         self._wait = pause
         self._store: Store | None = None
@@ -73,10 +78,13 @@ class LiveEvents:
         old = {each: now - each.ctime_ns / 1e9 > SETTLED_SECONDS for each in found}
         # One that was young when it was uploaded is uploaded once more, so that the end need not do it.
         changed = [each for each in found if each not in self._seen or (old[each] and not self._seen[each])]
+        if not changed or self._repeating.ended:
+            return
+        store = self._store = self._store or self._open_store()
+        self._ensure_last(store)
         for file in changed:
             if self._repeating.ended:
                 return
-            store = self._store = self._store or self._open_store()
             settled = settle(self._root, file, time.time)
             written = upload_file(store, self._root, store.credentials.prefix, file, self._repeating.go_on)
             self._seen[file] = old[file]

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +28,7 @@ from tftrainer.messages.manifest import Manifest, PublishedObject
 from tftrainer.model import gate
 from tftrainer.outputs import events
 from tftrainer.outputs.events import LiveEvents
+from tftrainer.outputs.succession import ensure_last
 from tftrainer.outputs.tree import LocalFile
 from tftrainer.phase_error import PhaseError, clip, sentence
 from tftrainer.progress import counted, size
@@ -123,7 +125,11 @@ class _Publisher:
             self._snapshots = Snapshots(self._plan, wanted, at.bucket, self._store, untouched, self._uploaded, say)
         while_it_runs = (
             LiveLogs(at.logs, PUBLISHED_LOGS, self._logs_place, say, self._pauses.logs),
-            *((LiveEvents(at.bucket, self._store, self._uploaded, say, self._pauses.events),) if self._plan.leads else ()),
+            *(
+                (LiveEvents(at.bucket, self._store, self._uploaded, say, partial(ensure_last, self._plan), self._pauses.events),)
+                if self._plan.leads
+                else ()
+            ),
             *((self._snapshots,) if self._snapshots is not None else ()),
             *live_reports(self._environment, at, lambda: self._snapshots.saved_words if self._snapshots else "", say, time.monotonic),
         )
@@ -197,6 +203,7 @@ class _Publisher:
         if earlier is not None:
             # Somebody has published this attempt: nothing of theirs is overwritten, it is only compared.
             return self._commit.compare(self._manifest(baseline, ended, publishing.digested()), earlier)
+        ensure_last(self._plan, store)
         try:
             found = publishing.run()
         except PhaseError as error:
