@@ -172,7 +172,7 @@ class History:
 
         One that has ended and is deleted may stay as long as another's finalizer wants it to.
         """
-        left = [pod for pod in self.current.pods if self.ending is None or pod.deleted_at is None]
+        left = [pod for pod in self.current.pods if self.ending is None or pod.deleted_at is None or not pod.held]
         return not self.current.alive and not self.current.unseen and (self.torn or not left)
 
     def posing(self, attempt: Attempt) -> tuple[PodRecord, ...]:

@@ -218,9 +218,10 @@ def _plan(job: JobRecord, wanted: Effective, configuration: Configuration, attem
 def _place(job: JobRecord, wanted: Effective, attempt: int, index: int) -> dict[str, Any]:
     """Return the fields of a plan that say which of several replicas a pod is, and where the others are; none where it is alone.
 
-    Each attempt has names of its own: no address of an earlier one is ever taken for that of a peer.
+    Each attempt has names of its own: no address of an earlier one is ever taken for that of a peer. They are as short as the first of
+    a pod's search domains takes them: with `.NAMESPACE.svc`, every look for one would ask two others before it.
     """
-    expected, domain = members(job.spec), f"{names.service_name(job.key.name, job.uid)}.{job.key.namespace}.svc"
+    expected, domain = members(job.spec), names.service_name(job.key.name, job.uid)
     if len(expected) == 1:
         return {}
     hosts = [(role, f"{names.pod_name(job.key.name, role, each, attempt)}.{domain}:{PORT}") for role, each in expected]

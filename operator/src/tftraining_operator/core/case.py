@@ -145,6 +145,9 @@ class Case:
         times = recorded.retries(self.job.status)[Budget.OUT_OF_MEMORY]
         # What is full may be /dev/shm, which has a size of its own and is part of memory.
         memory, shared_memory = self._grown(found.memory, times), self._grown(found.shared_memory, times)
+        if last is not None and last.memory:
+            # What an admin allows may have changed since it was made.
+            memory = last.memory
         return replace(found, memory=memory, shared_memory=shared_memory, ran_seconds=recorded.usage(self.job.status).running_seconds)
 
     def memory_after(self, retries: int, replica: Replica) -> str:

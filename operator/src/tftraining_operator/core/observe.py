@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from tftrainer.messages.contract import MESSAGE_LIMIT
+from tftrainer.messages.contract import MESSAGE_LIMIT, TRAINER
 
 from tftraining_operator.core import names
 from tftraining_operator.core.records import ContainerRecord, InlineScript, JobRecord, Key, PodCondition, PodRecord
@@ -92,7 +92,15 @@ def pod_record(raw: Any) -> PodRecord | None:
         earlier_seconds=_seconds(annotations.get(names.EARLIER)) or 0.0,
         checked_with=text(annotations.get(names.CHECKED_WITH)),
         resources=text(annotations.get(names.RESOURCES)),
+        memory=_memory(mapping(raw).get("spec")),
+        held=bool(sequence(metadata.get("finalizers"))),
     )
+
+
+def _memory(spec: Any) -> str:
+    every = map(mapping, sequence(mapping(spec).get("containers")))
+    limits = [mapping(mapping(each.get("resources")).get("limits")) for each in every if each.get("name") == TRAINER]
+    return text(limits[0].get("memory"), 32) if limits else ""
 
 
 def mapping(value: Any) -> Mapping[str, Any]:

@@ -58,7 +58,8 @@ class PodRecord:
     script, infinite for never, None where it does not say; `earlier_seconds` is what of the job's deadline had been used before.
     `checked_with` is the image with which a job that waits with this pod may be checked, or with which this one checks it; empty for
     none, as in pods of operators that made no checks. `resources` is what a resource class has given it, as `effective.told` writes it.
-    `absent` tells that the API server itself has said that it is gone: a watch says so too of one that has lost its label.
+    `memory` is the limit of its script. `held` tells that a finalizer keeps it when it is deleted, `absent` that the
+    API server itself has said that it is gone: a watch says so too of one that has lost its label.
     """
 
     key: Key
@@ -80,6 +81,8 @@ class PodRecord:
     earlier_seconds: float = 0.0
     checked_with: str = ""
     resources: str = ""
+    memory: str = ""
+    held: bool = False
     absent: bool = False
 
     @property

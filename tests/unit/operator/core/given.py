@@ -62,6 +62,8 @@ class Pod:
     reason: str = ""
     message: str = ""
     deleted: float | None = None
+    held: bool = False
+    memory: str = ""
     checked_with: str | None = CONFIGURATION.runtimes["tf2"].image
     states: tuple[tuple[str, dict[str, Any]], ...] = ()
     conditions: tuple[dict[str, str], ...] = ()
@@ -133,12 +135,17 @@ class Pod:
             "resourceVersion": "9",
             "ownerReferences": owners,
         }
+        if self.held:
+            metadata["finalizers"] = ["example.org/keeps"]
         if self.deleted is not None:
             metadata["deletionTimestamp"] = rfc3339(self.deleted)
         states = [{"name": name, "state": state} for name, state in self.states]
         return {
             "metadata": metadata,
-            "spec": {"nodeName": self.node},
+            "spec": {
+                "nodeName": self.node,
+                "containers": [{"name": contract.TRAINER, "resources": {"limits": {"memory": self.memory} if self.memory else {}}}],
+            },
             "status": {
                 "phase": self.phase,
                 "reason": self.reason,

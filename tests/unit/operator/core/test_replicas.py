@@ -74,7 +74,7 @@ class TestWhatIsMade:
     def test_knows_where_the_others_are_by_names_that_the_service_gives(self) -> None:
         plan = decided(seen(group()))
         service = plan.creates[0]
-        domain = f"{service['metadata']['name']}.{NAMESPACE}.svc:2222"
+        domain = f"{service['metadata']['name']}:2222"
         for body, role, index in zip(pods(plan), ("chief", "worker", "worker", "ps"), (0, 0, 1, 0), strict=True):
             of = plan_of(body)
             assert (of.role, of.index) == (role, index)

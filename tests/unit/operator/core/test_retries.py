@@ -361,6 +361,12 @@ class TestMemoryGrowth:
         [pod] = pods(found)
         return str(pod["spec"]["containers"][0]["resources"]["limits"]["memory"])
 
+    def test_the_limit_that_was_too_little_is_told_as_the_pod_had_it_whatever_an_admin_allows_since_then(self) -> None:
+        pod = replace(Pod().fetched().ran(137, reason="OOMKilled").published(succeeded=False), memory="4Gi")
+        least = CONFIGURATION.model_copy(update={"maxima": CONFIGURATION.maxima.model_copy(update={"memory": "3Gi"})})
+        found = decide(seen(job(resources={"memory": "4Gi"}), pod), least, NOW)
+        assert "spec.resources.memory (4Gi)" in status(found)["message"]
+
     def next_memory(self, retries: int, most: str = "", **retry: Any) -> str:
         admin = CONFIGURATION.model_copy(update={"retries": Retries(max_memory=most)})
         recorded = {"attempt": retries, "retries": {"outOfMemory": retries}}

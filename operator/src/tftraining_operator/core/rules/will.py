@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tftraining_operator.api.status import Because, Phase
-from tftraining_operator.core import reports
+from tftraining_operator.core import claims, reports
 from tftraining_operator.core.attempts import Attempt
 from tftraining_operator.core.case import Case
 from tftraining_operator.core.findings import Finding
@@ -66,8 +66,12 @@ def suspend(case: Case) -> Finding | None:
 
 
 def _going(attempt: Attempt) -> list[tuple[float, PodRecord]]:
-    """Return the pods of an attempt that run and are on their way out, that which has to be gone first at the beginning."""
-    return sorted(((pod.deleted_at, pod) for pod in attempt.alive if pod.deleted_at is not None), key=lambda each: each[0])
+    """Return the pods of an attempt that are on their way out, that which has to be gone first at the beginning.
+
+    What has ended goes in a moment, unless somebody's finalizer keeps it, and then nobody has to wait for it.
+    """
+    going = ((pod.deleted_at, pod) for pod in attempt.pods if pod.deleted_at is not None and not (pod.held and claims.ended(pod)))
+    return sorted(going, key=lambda each: each[0])
 
 
 def _told(attempt: Attempt) -> str:
