@@ -14,6 +14,9 @@ from tftraining_operator.core.records import Raw
 RESTLESS_SECONDS: Final = 30.0
 """How long the words about one and the same wait stay, however often a scheduler, a quota or a registry says it otherwise."""
 
+QUOTAS: Final = frozenset({"QuotaUsedUp", "QuotaTooSmall"})
+"""Reasons of a wait for which a quota is why."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pending:
@@ -34,18 +37,20 @@ class Pending:
 def steadied(found: Pending, status: Raw, now: float) -> tuple[Pending, float | None]:
     """Return what is to be told of a wait, given what the status tells already, and when there will be more to tell, None for never.
 
-    Another reason is told at once.
+    Another reason is told at once, but for those of quotas: which of several it is that refuses is chance, and may change at every try.
     """
     before, check = mapping(status.get("pending")), recorded.check(status)
     kept, told_at = text(before.get("message"), MESSAGE_LIMIT), timestamp(before.get("lastUpdateTime"))
     kept = kept.removesuffix(_words(check)) if check is not None else kept
     new = replace(found, message=text(found.message, MESSAGE_LIMIT), told_at=now)
-    if text(before.get("reason")) != found.reason or not kept or told_at is None or told_at > now:
+    told = text(before.get("reason"))
+    if (told != found.reason and not {told, found.reason} <= QUOTAS) or not kept or told_at is None or told_at > now:
         return new, None
+    as_told = replace(found, reason=told, message=kept, told_at=told_at)
     if found.partial or kept == new.message:
-        return replace(found, message=kept, told_at=told_at), None
+        return as_told, None
     if found.restless and now < told_at + RESTLESS_SECONDS:
-        return replace(found, message=kept, told_at=told_at), told_at + RESTLESS_SECONDS
+        return as_told, told_at + RESTLESS_SECONDS
     return new, None
 
 

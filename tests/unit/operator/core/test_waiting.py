@@ -196,3 +196,16 @@ def test_a_status_of_before_this_version_is_written_anew_once() -> None:
     found = plan(replace(observed, job=replace(observed.job, status=old)), NOW + 5)
     assert found.status is not None
     assert found.events == ()
+
+
+def test_of_two_quotas_that_refuse_by_turns_the_status_tells_of_one_at_a_time() -> None:
+    small = 'pods "iris-chief-0" is forbidden: exceeded quota: small, requested: requests.cpu=4, used: requests.cpu=0, limited: requests.cpu=2'
+    full = 'pods "iris-chief-0" is forbidden: exceeded quota: full, requested: pods=1, used: pods=4, limited: pods=4'
+    observed = seen(job(), refusal=full)
+    observed = after(observed, plan(observed, NOW))
+    assert observed.job.status["pending"]["reason"] == "QuotaUsedUp"
+    written = [plan(replace(observed, refusal=(small, full)[second % 2]), NOW + second).status for second in range(1, 30)]
+    assert written == [None] * 29
+    later = plan(replace(observed, refusal=small), NOW + 31).status
+    assert later is not None
+    assert later["pending"]["reason"] == "QuotaTooSmall"
