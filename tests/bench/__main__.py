@@ -41,6 +41,7 @@ ON_CLUSTER: dict[str, Callable[[Bench], Awaitable[list[Measure]]]] = {
     "groups": Bench.groups,
     "clients": clients.measure,
     "lives": Bench.lives,
+    "standing": Bench.standing,
 }
 """The parts that need the control plane and the operator."""
 ALONE: dict[str, Callable[[], dict[str, Any]]] = {

@@ -30,6 +30,11 @@ class Api:
         async with self.session.post(self.url + path, json=body, raise_for_status=True) as response:
             return dict(await response.json())
 
+    async def get(self, path: str) -> Object:
+        """Return an object."""
+        async with self.session.get(self.url + path, raise_for_status=True) as response:
+            return dict(await response.json())
+
     async def merge(self, path: str, body: Object) -> None:
         """Merge-patch an object; raises aiohttp.ClientResponseError when it is refused."""
         async with self.session.patch(self.url + path, data=json.dumps(body), headers=MERGE, raise_for_status=True) as response:

@@ -98,6 +98,19 @@ async def _empty(api: Api, name: str) -> None:
             await asyncio.sleep(0.2)
 
 
+async def finished(api: Api, place: str, model: str, count: int) -> None:
+    """Create so many jobs that have ended as the job `model` of that namespace has, while no operator runs."""
+    gate, path = asyncio.Semaphore(_IN_FLIGHT), TFTJ.path.format(place)
+    status = (await api.get(f"{path}/{model}"))["status"]
+
+    async def one(index: int) -> None:
+        async with gate:
+            await api.create(path, training_job(f"ended-{index}"))
+            await api.merge(f"{path}/ended-{index}/status", {"status": status})
+
+    await asyncio.gather(*(one(index) for index in range(count)))
+
+
 async def run(api: Api, kind: Kind, place: str, count: int, *, every: float | None = None, whole: bool = False, first: int = 0) -> Times:
     """Create `count` jobs, as fast as 16 creators can or one each `every` seconds once the pod before it exists, and wait for all pods.
 

@@ -199,7 +199,9 @@ def test_a_status_of_before_this_version_is_written_anew_once() -> None:
 
 
 def test_of_two_quotas_that_refuse_by_turns_the_status_tells_of_one_at_a_time() -> None:
-    small = 'pods "iris-chief-0" is forbidden: exceeded quota: small, requested: requests.cpu=4, used: requests.cpu=0, limited: requests.cpu=2'
+    small = (
+        'pods "iris-chief-0" is forbidden: exceeded quota: small, requested: requests.cpu=4, used: requests.cpu=0, limited: requests.cpu=2'
+    )
     full = 'pods "iris-chief-0" is forbidden: exceeded quota: full, requested: pods=1, used: pods=4, limited: pods=4'
     observed = seen(job(), refusal=full)
     observed = after(observed, plan(observed, NOW))
