@@ -111,8 +111,8 @@ async def _run(settings: Settings, kubeconfig: Path | None) -> int:
     health = Health(settings.http_address, settings.http_port, queue, state, metrics, reports, watches)
     process = Process(lease, sweep, queue, reconciler, recorder, health, state, survey)
     registry = kopf.OperatorRegistry()
-    handlers.register(registry, process, Informer(store, queue, watches), rivals, credentials, metrics)
-    namespaces = settings.watch_namespaces
+    handlers.register(registry, process, credentials)
+    chosen, namespaces, informer = handlers.settings(), settings.watch_namespaces, Informer(store, queue, watches)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(client.close)
         stack.push_async_callback(health.stop)
@@ -121,11 +121,12 @@ async def _run(settings: Settings, kubeconfig: Path | None) -> int:
         try:
             tasks = await kopf.spawn_tasks(
                 registry=registry,
-                settings=handlers.settings(),
-                memories=handlers.NoMemories(),
+                settings=chosen,
                 clusterwide=not namespaces,
                 namespaces=list(namespaces),
                 standalone=True,
+                # In the place of its own way of each event to handlers: docs/design/0001-kopf-as-event-source.md.
+                _command=handlers.watch(chosen, namespaces, informer, rivals, metrics),
             )
             _cancel_when_told_to_stop()
             await kopf.run_tasks(tasks)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import secrets
-from typing import Any
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 import kopf
-from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
+import structlog
+from kopf._cogs.clients.watching import Bookmark, infinite_watch
+from kopf._cogs.structs.references import Namespace, NamespaceName, Resource
 
 from tftraining_operator.core.observe import job_record, pod_record
 from tftraining_operator.kube.backoff import EndlessBackoff
@@ -18,78 +21,29 @@ from tftraining_operator.runtime.process import Process
 from tftraining_operator.runtime.rivals import Rivals
 from tftraining_operator.runtime.sweep import POD_SELECTOR
 
+_log = structlog.get_logger()
+_JOBS: Final = Resource("tftraining.dev", "v1alpha1", "tftrainingjobs", namespaced=True)
+_PODS: Final = Resource("", "v1", "pods", namespaced=True)
 
-def _nothing(*_: Any, **__: Any) -> None: ...
-
-
-class NoDiffBase(kopf.DiffBaseStorage):
-    """Keeps no last-handled state: no handler here is told of differences, and computing them is half of an event's cost."""
-
-    def build(self, **_: Any) -> Any:
-        return {}
-
-    fetch = store = _nothing
-
-
-class NoProgress(kopf.ProgressStorage):
-    """Keeps no progress: no handler here has any."""
-
-    def clear(self, *, essence: Any) -> Any:
-        return essence
-
-    fetch = store = purge = touch = _nothing
-
-
-class NoMemories(ResourceMemories):
-    """Keeps nothing about any object between its events: a kilobyte each that no handler here has a use for."""
-
-    async def recall(self, raw_body: Any, **options: Any) -> ResourceMemory:
-        """Return a memory that is new with each event."""
-        return await super().recall(raw_body, **options | {"ephemeral": True})
+Take = Callable[[Any, str | None], None]
+"""Takes an object, and what a watch says has happened to it: None of one in the list that a watch begins with."""
 
 
 def settings() -> kopf.OperatorSettings:
-    """Return kopf's settings: no writes of its own, lists in pages, and what it still asks for, lists and watches, asked for ever."""
+    """Return kopf's settings: lists in pages, and what is asked for, lists and watches, asked for ever."""
     chosen = kopf.OperatorSettings()
     chosen.scanning.disabled = True
-    chosen.posting.enabled = False
-    chosen.persistence.diffbase_storage = NoDiffBase()
-    chosen.persistence.progress_storage = NoProgress()
-    # kopf takes its own finalizer off wherever it finds it, which we may not write; this one nobody can have put on.
-    chosen.persistence.finalizer = f"tftraining.dev/{secrets.token_hex(8)}"
     chosen.watching.chunk_size = PAGE
     chosen.watching.connect_timeout = 10
     chosen.watching.label_selectors["pods"] = POD_SELECTOR
-    # A worker keeps the last event of its object as long as it is idle.
-    chosen.queueing.idle_timeout = 0.02
-    chosen.queueing.exit_timeout = 0.5
     chosen.networking.request_timeout = 60
     chosen.networking.error_backoffs = EndlessBackoff()
     chosen.process.ultimate_exiting_timeout = 25
     return chosen
 
 
-def register(
-    registry: kopf.OperatorRegistry, process: Process, informer: Informer, rivals: Rivals, credentials: Credentials, metrics: Metrics
-) -> None:
-    """Register the handlers: each projects and hands on. An event without a type is of kopf's first list."""
-
-    @kopf.on.event("tftraining.dev", "v1alpha1", "tftrainingjobs", id="jobs", registry=registry)
-    async def job_event(event: Any, **_: Any) -> None:
-        rivals.see(event["object"], event["type"])
-        job = job_record(event["object"])
-        if job is None:
-            metrics.bad_objects.labels("job").inc()
-            return
-        informer.job(job, deleted=event["type"] == "DELETED", listed=event["type"] is None)
-
-    @kopf.on.event("", "v1", "pods", id="pods", registry=registry)
-    async def pod_event(event: Any, **_: Any) -> None:
-        pod = pod_record(event["object"])
-        if pod is None:
-            metrics.bad_objects.labels("pod").inc()
-            return
-        informer.pod(pod, deleted=event["type"] == "DELETED", listed=event["type"] is None)
+def register(registry: kopf.OperatorRegistry, process: Process, credentials: Credentials) -> None:
+    """Register what begins and ends with kopf, and how it is known to the API server."""
 
     @kopf.on.login(registry=registry)
     async def login(**_: Any) -> kopf.ConnectionInfo:
@@ -111,3 +65,43 @@ def register(
     @kopf.on.cleanup(registry=registry)
     async def stop(**_: Any) -> None:
         await process.stop()
+
+
+async def watch(chosen: kopf.OperatorSettings, namespaces: Sequence[str], informer: Informer, rivals: Rivals, metrics: Metrics) -> None:
+    """Project and hand on what kopf's watches tell of jobs and pods, in these namespaces or in all, until cancelled or a watch fails."""
+
+    def take_job(raw: Any, event: str | None) -> None:
+        rivals.see(raw, event)
+        job = job_record(raw)
+        if job is None:
+            metrics.bad_objects.labels("job").inc()
+        else:
+            informer.job(job, deleted=event == "DELETED", listed=event is None)
+
+    def take_pod(raw: Any, event: str | None) -> None:
+        pod = pod_record(raw)
+        if pod is None:
+            metrics.bad_objects.labels("pod").inc()
+        else:
+            informer.pod(pod, deleted=event == "DELETED", listed=event is None)
+
+    places: Sequence[Namespace] = [NamespaceName(each) for each in namespaces] or [None]
+    await asyncio.gather(
+        *(_follow(chosen, _JOBS, place, take_job) for place in places), *(_follow(chosen, _PODS, place, take_pod) for place in places)
+    )
+
+
+async def _follow(chosen: kopf.OperatorSettings, kind: Resource, place: Namespace, take: Take) -> None:
+    async for event in infinite_watch(settings=chosen, resource=kind, namespace=place):
+        if not isinstance(event, Bookmark):
+            hand_on(event, take)
+
+
+def hand_on(event: Any, take: Take) -> None:
+    """Hand on one event. An object that nobody has thought of is told in the log, and does not make the process deaf to all others."""
+    if event["type"] == "BOOKMARK":
+        return
+    try:
+        take(event["object"], event["type"])
+    except Exception:
+        _log.exception("event not taken")

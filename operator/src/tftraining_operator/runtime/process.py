@@ -54,7 +54,7 @@ class Process:
     async def start(self) -> None:
         """Begin with everything in the background, and return once all jobs and pods have been listed.
 
-        Then their kinds are served for certain: watches look for that only once, and what is not there then is never watched.
+        Then their kinds are served for certain: a watch of one that is not would end the process.
         """
         self._tasks += _spawn(self._health.measure(), self._lead(), *(self._recorder.run() for _ in range(POSTERS)))
         await self._listed.wait()

@@ -138,6 +138,9 @@ class Reconciler:
             plan = self._decide(observed)
             if plan.creates or plan.status is not None or plan.deletions or plan.expires or plan.check is not None:
                 self._queue.add(key)
+            elif not (attempts.ahead(observed) or attempts.doubtful(observed)):
+                # A watch tells of what was written before the server's answer does.
+                self._queue.settle(key)
         if plan.deletions:
             self._queue.add_after(key, _DELETED_SECONDS)
         self._expect(key, plan)

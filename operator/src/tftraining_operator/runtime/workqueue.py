@@ -171,6 +171,11 @@ class WorkQueue:
         self._processing.add(key)
         return key
 
+    def settle(self, key: Key) -> None:
+        """Tell that what has come for a key while it is being looked at was seen by this very look."""
+        if key in self._processing and key in self._dirty:
+            del self._dirty[key], self._priority[key]
+
     def done(self, key: Key) -> None:
         """Tell that a key has been looked at."""
         self._processing.discard(key)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tftraining_operator.core.configuration import Configuration, Runtime
 from tftraining_operator.core.observe import job_record, pod_record
-from tftraining_operator.core.records import ContainerRecord, JobRecord, Key, PodRecord
+from tftraining_operator.core.records import ContainerRecord, JobRecord, Key, PodRecord, Raw
 from tftraining_operator.kube.client import KubeApi
 from tftraining_operator.kube.errors import ApiError, ConflictError, NotFoundError, RefusedError
 from tftraining_operator.runtime.guard import Guard
@@ -266,6 +266,37 @@ async def test_what_it_has_written_itself_is_no_news_and_yet_looked_at_again_whe
     informer.pod(created, deleted=False, listed=False)
     assert len(queue) == 0
     assert queue._due[KEY] - asyncio.get_running_loop().time() <= 7, "its pod may never be heard of again"
+
+
+class Talkative(Board):
+    """A server whose watch tells of a pod before its answer does, if it likes as of one that runs already."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__()
+        self._store = store
+        self.told: dict[str, Any] = {}
+        self.queue: WorkQueue | None = None
+
+    async def create(self, path: str, body: Raw) -> Raw:
+        made = await super().create(path, body)
+        record = pod_record({**made, **self.told})
+        assert record is not None
+        assert self.queue is not None
+        Informer(self._store, self.queue, Watches()).pod(replace(record, resource_version="1000"), deleted=False, listed=False)
+        return made
+
+
+@pytest.mark.parametrize(("told", "looks"), [({}, 0), ({"status": {"phase": "Failed"}}, 1)])
+async def test_what_a_watch_tells_during_a_look_brings_another_only_if_there_is_something_to_do(told: dict[str, Any], looks: int) -> None:
+    store = Store()
+    board = Talkative(store)
+    reconciler, queue = loop_with(board, store)
+    board.queue, board.told = queue, told
+    store.put_job(stored(board, script={"uri": "${bucket}/a.py"}))
+    queue.add(KEY)
+    await reconciler.reconcile(await queue.get())
+    queue.done(KEY)
+    assert len(queue) == looks
 
 
 async def test_a_job_that_expires_with_its_end_is_deleted_though_no_watch_brings_it_back() -> None:

@@ -55,6 +55,19 @@ async def test_a_key_that_changes_while_it_is_looked_at_comes_again_afterwards_a
     assert await taken(queue) == A
 
 
+async def test_what_a_look_has_seen_itself_brings_no_other_and_what_comes_after_that_does() -> None:
+    queue = queue_with(Clock())
+    queue.add(A)
+    assert await taken(queue) == A
+    queue.add(A)
+    queue.settle(A)
+    assert len(queue) == 0
+    queue.add(A)
+    queue.done(A)
+    queue.settle(A)
+    assert await taken(queue) == A, "settled is only what comes during the look"
+
+
 async def test_live_events_come_before_the_sweep() -> None:
     queue = queue_with(Clock())
     queue.add(A, Priority.BACKGROUND)
