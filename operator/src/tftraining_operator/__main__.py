@@ -67,6 +67,7 @@ async def _run(settings: Settings, kubeconfig: Path | None) -> int:
     from tftraining_operator.runtime.lease import Lease
     from tftraining_operator.runtime.metrics import Metrics
     from tftraining_operator.runtime.process import Process
+    from tftraining_operator.runtime.queues import Queues
     from tftraining_operator.runtime.reconciler import Reconciler
     from tftraining_operator.runtime.recorder import Recorder
     from tftraining_operator.runtime.reports import Reports
@@ -104,12 +105,13 @@ async def _run(settings: Settings, kubeconfig: Path | None) -> int:
     metrics.follow(store, queue, rivals, lambda: lease.valid, lambda: state.lag_seconds)
     survey = NodeSurvey(client, queue, settings.node_labels, clock)
     guarded = Guard(client, may_write)
+    queues = Queues(guarded, queue, settings.watch_namespaces, clock, server_clock, enabled=settings.kueue.enabled)
     recorder = Recorder(guarded, identity, server_clock, metrics)
-    reconciler = Reconciler(guarded, store, queue, recorder, settings, server_clock, metrics, may_act, survey, rivals)
+    reconciler = Reconciler(guarded, store, queue, recorder, settings, server_clock, metrics, may_act, survey, rivals, queues)
     sweep = Sweep(client, store, queue, settings.watch_namespaces, jitter, metrics, watches, server_clock)
     reports = Reports(client, store, clock, queue.add)
     health = Health(settings.http_address, settings.http_port, queue, state, metrics, reports, watches)
-    process = Process(lease, sweep, queue, reconciler, recorder, health, state, survey)
+    process = Process(lease, sweep, queue, reconciler, recorder, health, state, survey, queues)
     registry = kopf.OperatorRegistry()
     handlers.register(registry, process, credentials)
     chosen, namespaces, informer = handlers.settings(), settings.watch_namespaces, Informer(store, queue, watches)

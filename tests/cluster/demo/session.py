@@ -34,7 +34,7 @@ def run_tests(console: Console, target: Target, *, whole: bool = False, only: Se
     """
     was_running = target.local and _is_running()
     try:
-        side_by_side(lambda: _check(console), lambda: bring_up(console, target), _build_stores)
+        side_by_side(lambda: _check(console), lambda: bring_up(console, target), _build_others)
         workers = WAITING + len(os.sched_getaffinity(0))
         tests = [sys.executable, "-m", "pytest", f"--numprocesses={workers}", "--dist=loadgroup", *(["--whole"] if whole else [])]
         environment = {**target.environment, "TFTRAINING_TEST_KUBECONFIG": target.environment["KUBECONFIG"]}
@@ -50,10 +50,10 @@ def _check(console: Console) -> None:
         console.stream(["make", "--no-print-directory", "static"], os.environ, "checks ")
 
 
-def _build_stores() -> None:
-    # Here rather than in the test that needs it: a first build takes a minute, and should be seen.
+def _build_others() -> None:
+    # Here rather than in the tests that need them: a first build takes minutes, and should be seen.
     if shutil.which("go") is not None:
-        binaries.build([binaries.STORE])
+        binaries.build([binaries.STORE, binaries.QUEUE])
 
 
 def _is_running() -> bool:

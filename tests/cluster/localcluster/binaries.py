@@ -22,11 +22,15 @@ _TAIL_LINES = 25
 
 @dataclass(frozen=True)
 class Module:
-    """A Go module, the packages of it that are built, and the versions that are written into the programs."""
+    """A Go module, the packages of it that are built, and the versions that are written into the programs.
+
+    `manifests` are folders of YAML, each with the module that it is taken from: what a program cannot be used without.
+    """
 
     name: str
     packages: tuple[str, ...]
     stamps: tuple[tuple[str, str], ...] = ()
+    manifests: tuple[tuple[str, str], ...] = ()
 
     @property
     def sources(self) -> Path:
@@ -55,6 +59,14 @@ MODULES = (
 
 STORE = Module("versitygw", ("tool",))
 """Not of the cluster: the S3 server of the demo store, and the second one of the trainer's tests."""
+_KUEUE = "sigs.k8s.io/kueue"
+QUEUE = Module(
+    "kueue",
+    ("tool",),
+    (("sigs.k8s.io/kueue/pkg/version.GitVersion", "v0.17.0"),),
+    ((_KUEUE, "config/components/crd/bases"), (_KUEUE, "config/components/webhook")),
+)
+"""Not of the cluster: the controller of queues that the operator's tests run beside it, with its definitions and webhooks."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +82,15 @@ class Binaries:
                 return str(folder / program)
         raise ClusterError(f"The program `{program}` is in none of the built modules; run the command `build` again.")
 
+    def manifests(self, folder: str) -> list[Path]:
+        """Give the YAML files of a folder that a module carries, in the order of their names."""
+        return sorted(file for built in self.folders for file in (built / "manifests" / folder).glob("*.yaml"))
+
 
 def key(module: Module) -> str:
     """Name the programs that exactly these sources and this recipe give."""
-    digest = hashlib.sha256(repr((RECIPE, module.packages, module.stamps)).encode())
+    recipe = (RECIPE, module.packages, module.stamps, *([module.manifests] if module.manifests else []))
+    digest = hashlib.sha256(repr(recipe).encode())
     for source in sorted(module.sources.rglob("*")):
         if source.name in {"go.mod", "go.sum"} or source.suffix == ".go":
             digest.update(f"\0{source.relative_to(module.sources)}\0".encode())
@@ -124,6 +141,8 @@ def _build(module: Module, started: float) -> None:
     log = target.parent / f"{module.name}.log"
     try:
         _compile(module, unfinished, log, started)
+        for source, folder in module.manifests:
+            _carry(module, source, folder, unfinished / "manifests" / Path(folder).name)
         unfinished.chmod(0o755)
         # The rename is what makes a build count: one that was interrupted never bears the final name.
         if not target.is_dir():
@@ -148,6 +167,20 @@ def _compile(module: Module, target: Path, log: Path, started: float) -> None:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-_TAIL_LINES:])
         raise ClusterError(f"The module `{module.name}` did not build (whole log: {log}); its log ends so:\n{tail}")
     _tell(started, f"built {module.name}")
+
+
+def _carry(module: Module, source: str, folder: str, target: Path) -> None:
+    found = subprocess.run(
+        ["go", "list", "-m", "-f", "{{.Dir}}", source],
+        cwd=module.sources,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    target.mkdir(parents=True)
+    for file in Path(found.stdout.strip(), folder).glob("*.yaml"):
+        shutil.copyfile(file, target / file.name)
 
 
 def _tell(started: float, what: str) -> None:

@@ -17,6 +17,7 @@ from tftraining_operator.kube import paths
 from tftraining_operator.kube.client import KubeApi, Raw
 from tftraining_operator.kube.errors import AlreadyExistsError, ConflictError
 from tftraining_operator.runtime.metrics import Metrics
+from tftraining_operator.runtime.queues import Queues
 from tftraining_operator.runtime.reconciler import Reconciler
 from tftraining_operator.runtime.recorder import Recorder
 from tftraining_operator.runtime.rivals import Rivals
@@ -46,6 +47,9 @@ class Mortal:
 
     def pages(self, path: str, selector: str = "", *, fields: str = "") -> AsyncIterator[tuple[str, list[Raw]]]:
         return self._api.pages(path, selector, fields=fields)
+
+    def watch(self, path: str, selector: str, version: str) -> AsyncIterator[tuple[str, Raw]]:
+        return self._api.watch(path, selector, version)
 
     async def create(self, path: str, body: Raw) -> Raw:
         return await self._write(lambda: self._api.create(path, body))
@@ -83,8 +87,9 @@ class Operator:
         self._queue.start()
         recorder, rivals = Recorder(self.api, "test", clock, _METRICS), Rivals("test", clock)
         survey = NodeSurvey(self.api, self._queue, set(), clock)
+        queues = Queues(self.api, self._queue, (), clock, clock, enabled=configuration.kueue.enabled)
         self._reconciler = Reconciler(
-            self.api, self._store, self._queue, recorder, configuration, clock, _METRICS, lambda: True, survey, rivals
+            self.api, self._store, self._queue, recorder, configuration, clock, _METRICS, lambda: True, survey, rivals, queues
         )
 
     async def sees_all(self) -> None:

@@ -73,6 +73,22 @@ def test_operator_and_pods_have_the_rights_of_the_golden_file_and_no_more(plane:
     assert said == GOLDEN.read_text(), "a right that is meant to be stands in the golden file and in docs/explanation/security.md"
 
 
+def test_with_queues_the_operator_may_have_workloads_and_read_what_they_refer_to_and_no_more(played: Played) -> None:
+    found = []
+    for values in ({}, {"kueue": {"enabled": True}}):
+        release = Played(played.plane, f"{played.namespace}-{'queues' if values else 'none'}")
+        release.create_namespace()
+        give_rights(release, **values)
+        rights = told_rights(release, account(release.namespace), played.namespace)
+        found.append({line.replace(release.namespace, "RELEASE") for line in rights})
+    assert found[1] - found[0] == {
+        "priorityclasses.scheduling.k8s.io  []  []  [list]",
+        "resourceflavors.kueue.x-k8s.io  []  []  [list]",
+        "workloads.kueue.x-k8s.io  []  []  [get list watch create delete]",
+        "workloads.kueue.x-k8s.io/status  []  []  [patch]",
+    }
+
+
 def bind(played: Played, user: str, role: str, kind: str = "ClusterRole") -> None:
     """Give a user a role in the namespace."""
     body = {

@@ -212,3 +212,30 @@ def test_a_node_that_falls_silent_is_told_of_at_once_and_nobody_claims_that_the_
     played.run(pod)
     until(lambda: "runs in pod iris-chief-0" in played.status("iris")["message"], "the node is back")
     assert [each["metadata"]["uid"] for each in played.pods()] == [pod["metadata"]["uid"]]
+
+
+def test_of_two_groups_that_each_hold_what_the_other_waits_for_one_gives_way_and_comes_again(operator: Operator, played: Played) -> None:
+    def worker(group: str) -> Object:
+        return played.wait_for_pod(f"{group}-worker-0")
+
+    def placed(group: str) -> int:
+        for pod in played.pods():
+            if pod["metadata"].get("deletionTimestamp"):
+                played.remove(pod)
+        return len([pod for pod in played.pods() if pod["metadata"]["name"].startswith(group) and pod["spec"].get("nodeName")])
+
+    spec = {"replicas": {"worker": {"count": 2}}, "resources": {"cpu": "1", "memory": "1Gi"}, "pendingDeadlineSeconds": 40}
+    add_node(played, "node-a", cpu="1500m")
+    played.submit("one", **spec)
+    until(lambda: placed("one") == 1, "one has half of its places")
+    add_node(played, "node-b", cpu="1500m", taints=[{"key": "kept", "effect": "NoSchedule"}])
+    played.submit("two", **spec)
+    target = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": worker("two")["metadata"]["name"]}}
+    played.call("POST", f"{played.pods_path}/two-worker-0/binding", {**target, "target": {"kind": "Node", "name": "node-b"}})
+    played.call("PATCH", "/api/v1/nodes/node-b", {"spec": {"taints": None}}, "application/merge-patch+json")
+    first = until(lambda: next((group for group in ("one", "two") if placed(group) == 2), None), "one of them has all places")
+    other = {"one": "two", "two": "one"}[first]
+    until(lambda: placed(other) == 0 and played.status(other).get("attempt") == 1, "the other one has freed its own")
+    status = played.status(other)
+    assert "retries" not in status
+    assert status["restart"]["waitingSince"]

@@ -165,6 +165,7 @@ def test_every_value_of_the_configuration_reaches_the_operator(tmp_path: Path) -
             "allowedNodeSelectorKeys": ["topology.kubernetes.io/zone", "disk"],
             "allowedTolerationKeys": ["nvidia.com/gpu"],
         },
+        "kueue": {"enabled": True},
         "packageIndex": {"url": "https://packages.example.com/simple"},
         "logFormat": "console",
         "logLevel": "debug",
@@ -178,6 +179,7 @@ def test_every_value_of_the_configuration_reaches_the_operator(tmp_path: Path) -
 def test_nothing_is_bounded_and_nothing_of_nodes_and_priority_allowed_as_installed(tmp_path: Path) -> None:
     settings = settings_of(render(), tmp_path)
     assert (settings.maxima, settings.scheduling, settings.resource_classes) == (Maxima(), Scheduling(), {})
+    assert not settings.kueue.enabled
 
 
 @pytest.mark.parametrize(("bound", "default"), [({"memory": "2Gi"}, "2560Mi"), ({"cpu": "900m"}, "1"), ({"workspace": "9Gi"}, "10Gi")])
@@ -265,6 +267,7 @@ def test_a_default_runtime_outside_of_the_catalogue_is_refused_before_anything_i
         ({"scheduling": {"allowedTolerationKeys": [""]}}, "allowedTolerationKeys"),
         ({"scheduling": {"allowedPriorityClasses": "high"}}, "allowedPriorityClasses"),
         ({"scheduling": {"priorityClasses": []}}, "priorityClasses"),
+        ({"kueue": {"enabled": "yes"}}, "enabled"),
         ({"resourceClasses": {"a": {"cpu": "1", "memory": "2Gi", "gpu": 1}}}, "gpu"),
         ({"resourceClasses": {"a": {"cpu": "1Gi", "memory": "2Gi"}}}, "cpu"),
         ({"resourceClasses": {"a": {"cpu": "1", "memory": "2Gi", "gpuResource": "gpu"}}}, "gpuResource"),

@@ -214,6 +214,15 @@ PriorityClassName = Annotated[
     ),
 ]
 
+QueueName = Annotated[
+    str,
+    Field(min_length=1, max_length=253),
+    Matches(
+        r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*",
+        "must be the name of a LocalQueue in the job's namespace: a-z, 0-9, - and .",
+    ),
+]
+
 _KEY_OF_NODES: Final = r"([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 _NO_KEY: Final = "must be the key of a label or taint, such as topology.kubernetes.io/zone"
 

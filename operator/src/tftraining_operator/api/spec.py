@@ -31,6 +31,7 @@ from tftraining_operator.api.fields import (
     OutputFolder,
     OutputPath,
     PriorityClassName,
+    QueueName,
     Requirement,
     ResourceName,
     RuntimeName,
@@ -531,8 +532,16 @@ EXISTS_VALUE = "operator Exists tolerates the taint whatever its value is: leave
 
 
 class Scheduling(Model):
-    """Where, and before whom, the job's pods are put, within what the admin allows."""
+    """Where, when, and before whom, the job's pods are put, within what the admin allows."""
 
+    queue: QueueName | None = Field(
+        default=None,
+        description=(
+            "LocalQueue of Kueue, in the job's namespace, in which each attempt waits until all of its pods have quota at once; "
+            "pendingDeadlineSeconds begins only then. The admin has to switch queues on (kueue.enabled of the chart). Default: none, the "
+            "pods wait for nodes alone. Example: team-a"
+        ),
+    )
     priority_class_name: PriorityClassName | None = Field(
         default=None,
         description=(

@@ -23,6 +23,7 @@ class Phase(enum.StrEnum):
     """Where a job stands, in one word, for people: no logic reads it."""
 
     PENDING = "Pending"
+    QUEUED = "Queued"
     FETCHING = "Fetching"
     RUNNING = "Running"
     PUBLISHING = "Publishing"
@@ -39,6 +40,8 @@ class Because(enum.StrEnum):
 
     SUSPEND = "Suspend"
     STOP = "Stop"
+    EVICT = "Evict"
+    REGROUP = "Regroup"
 
 
 class Stop(enum.StrEnum):
@@ -135,7 +138,9 @@ class EndingStatus(Model):
     """That the operator itself ends an attempt: written before its pods are deleted, so that no process takes that for somebody else's."""
 
     attempt: Count = Field(description="The attempt that is ended.")
-    because: Word = Field(description="Why: Suspend or Stop.")
+    because: Word = Field(
+        description="Why: Suspend, Stop, Evict (a queue takes its place back) or Regroup (only some of its pods had a node)."
+    )
     since: Time = Field(description="When it began.")
 
 
@@ -317,6 +322,9 @@ class RestartStatus(Model):
     at: Time = Field(description="When it may start.")
     begun: bool = Field(default=False, description="Whether it has started; written before its pod is made.")
     reason: Word = Field(default="", description="Why the attempt before it failed, until it starts.")
+    waiting_since: Time | None = Field(
+        default=None, description="Since when the job waits, where the attempt before it had no place for all of its pods."
+    )
 
 
 class NoteStatus(Model):
@@ -329,9 +337,7 @@ class NoteStatus(Model):
 class PendingStatus(Model):
     """What a job is waiting for."""
 
-    reason: Word = Field(
-        description="What it waits for, in one word: Unschedulable, TooLargeForAnyNode, ImageUnavailable, SecretNotFound, …"
-    )
+    reason: Word = Field(description="What it waits for, in one word: Unschedulable, TooLargeForAnyNode, QueueFull, ImageUnavailable, …")
     message: Sentence = Field(default="", description="What it waits for and the remedy, in one sentence.")
     last_update_time: Time | None = Field(
         default=None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -115,8 +116,8 @@ def pod(job: JobRecord, wanted: Effective, configuration: Configuration, attempt
     return _made(
         job,
         name,
-        wanted.runtime.labels | names.labels(job.key.name, job.uid, wanted.role, index, attempt),
-        wanted.runtime.annotations
+        {**wanted.runtime.labels, **wanted.place.labels, **names.labels(job.key.name, job.uid, wanted.role, index, attempt)},
+        {**wanted.runtime.annotations, **wanted.place.annotations}
         | {
             "kubectl.kubernetes.io/default-container": contract.TRAINER,
             names.DEADLINE: str(wanted.active_seconds_left or "none"),
@@ -135,6 +136,60 @@ def pod(job: JobRecord, wanted: Effective, configuration: Configuration, attempt
             "volumes": [*_volumes(job, wanted, attempt), *([_reports_token()] if configuration.reports_url else [])],
         },
     )
+
+
+def workload(
+    job: JobRecord,
+    replicas: Sequence[tuple[str, Effective]],
+    configuration: Configuration,
+    attempt: int,
+    *,
+    priority: int,
+    active: bool,
+    new: bool,
+) -> Raw:
+    """Return the Workload of Kueue by which an attempt waits for its place: the pods of each role with what they ask for, all or none.
+
+    What queues do not count, as variables and volumes, is left out: whoever may read Workloads need not read a job's plan.
+
+    Raises:
+        BuildError: no pod can be made of the spec.
+
+    """
+    counts = Counter(role for role, _ in replicas)
+    named = replicas[0][1].spec.scheduling
+    reference = {"group": "scheduling.k8s.io", "kind": "PriorityClass", "name": named.priority_class_name}
+    return {
+        "apiVersion": "kueue.x-k8s.io/v1beta2",
+        "kind": "Workload",
+        "metadata": {
+            "name": names.workload_name(job.key.name, job.uid, attempt),
+            "namespace": job.key.namespace,
+            "labels": names.workload_labels(job.key.name, job.uid, attempt),
+            "ownerReferences": _owner(job),
+        },
+        "spec": {
+            "active": active,
+            "queueName": named.queue,
+            "priority": priority,
+            **({"priorityClassRef": reference} if named.priority_class_name is not None else {}),
+            "podSets": [
+                {"name": role, "count": counts[role], "template": _counted(pod(job, wanted, configuration, attempt, new=new))}
+                for role, wanted in dict(replicas).items()
+            ],
+        },
+    }
+
+
+def _counted(pod: Raw) -> dict[str, Any]:
+    """Return of a pod what a queue counts and what decides where it can run."""
+    spec = pod["spec"]
+    containers = {
+        kind: [{field: each[field] for field in ("name", "image", "resources")} for each in spec[kind]]
+        for kind in ("initContainers", "containers")
+    }
+    rest = ("nodeSelector", "tolerations", "priorityClassName", "resourceClaims", "restartPolicy")
+    return {"spec": {**containers, **{field: spec[field] for field in rest if field in spec}}}
 
 
 def check(job: JobRecord, wanted: Effective, configuration: Configuration, attempt: int, *, new: bool = True) -> Raw:

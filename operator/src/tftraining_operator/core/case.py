@@ -12,12 +12,12 @@ from tftraining_operator.api.fields import ARGUMENT_LIMIT, INLINE_LIMIT
 from tftraining_operator.api.quantities import amount, exact
 from tftraining_operator.api.spec import Budget, Spec
 from tftraining_operator.api.status import ConditionType
-from tftraining_operator.core import attempts, recorded
+from tftraining_operator.core import attempts, places, recorded
 from tftraining_operator.core.attempts import Attempt, History, Replica
 from tftraining_operator.core.configuration import Configuration, ResourceClass, Runtime
 from tftraining_operator.core.effective import Effective, effective, given, grown
 from tftraining_operator.core.observe import integer, mapping, sequence, text
-from tftraining_operator.core.records import JobRecord, Observed
+from tftraining_operator.core.records import JobRecord, Observed, WorkloadRecord
 
 
 @dataclass(frozen=True)
@@ -77,13 +77,32 @@ class Case:
         taken_up = [since[ConditionType.ACCEPTED]] if ConditionType.ACCEPTED in since else []
         taken_up += [pod.created_at for pod in self.current.pods]
         resumed, restart = since.get(ConditionType.SUSPENDED, 0.0), recorded.restart(self.job.status)
-        restarted = restart.at if restart is not None else 0.0
+        restarted = (restart.at if restart.waiting_since is None else restart.waiting_since) if restart is not None else 0.0
         return min(max(self.job.created_at, resumed, restarted, min(taken_up, default=self.now)), self.now)
 
     @property
     def pending_until(self) -> float:
-        """When the job has waited too long to run."""
-        return self.waiting_since + self.wanted.pending_seconds
+        """When the job has waited too long to run. As long as it is queued, that is never now."""
+        return self.pending_since + self.wanted.pending_seconds
+
+    @cached_property
+    def pending_since(self) -> float:
+        """Since when the attempt could run: since it waits, or in a queue since it has its place there."""
+        if self.queued:
+            return self.now
+        admitted = self.workload.condition("Admitted").since if self.workload is not None else None
+        return max(self.waiting_since, min(admitted or 0.0, self.now))
+
+    @cached_property
+    def workload(self) -> WorkloadRecord | None:
+        """The place in a queue of the attempt that a pod created now belongs to, None where it has none."""
+        return places.of_attempt(self.observed, self.history.upcoming.number)
+
+    @cached_property
+    def queued(self) -> bool:
+        """Whether the attempt has no pod because it has no place in its queue yet."""
+        named = mapping(self.job.spec.get("scheduling")).get("queue") is not None
+        return named and not self.history.upcoming.existed and not places.is_taken(self.workload)
 
     @cached_property
     def parsed(self) -> Spec | str:
@@ -148,7 +167,8 @@ class Case:
         if last is not None and last.memory:
             # What an admin allows may have changed since it was made.
             memory = last.memory
-        return replace(found, memory=memory, shared_memory=shared_memory, ran_seconds=recorded.usage(self.job.status).running_seconds)
+        ran = recorded.usage(self.job.status).running_seconds
+        return places.with_place(replace(found, memory=memory, shared_memory=shared_memory, ran_seconds=ran), self.observed, self.workload)
 
     def memory_after(self, retries: int, replica: Replica) -> str:
         """Return a replica's memory in an attempt before which so many had too little."""

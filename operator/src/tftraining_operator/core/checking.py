@@ -57,6 +57,7 @@ TOLD: Final = frozenset(
     }
 )
 """What the start would end it with as things are: an input may still arrive, a Secret be put right, a node's clock be set."""
+_WAITING: Final = frozenset({Phase.PENDING, Phase.QUEUED})
 _OF_CODE: Final = re.compile(r"\(named by spec\.(?:script|dependencies)\.|^spec\.script\.")
 """How `fetch` says that what is not there is code."""
 _ALSO: Final = "; also: "
@@ -85,7 +86,7 @@ def with_what_is_known(case: Case, situation: Situation) -> Situation:
     check, report = _known(case)
     if check is None:
         return situation
-    if check.words and situation.phase is Phase.PENDING and _waits(case):
+    if check.words and situation.phase in _WAITING and _waits(case):
         pending = with_check(situation.pending, check) if situation.pending is not None else None
         situation = replace(situation, message=sentence(situation.message, check.words), pending=pending)
     return replace(situation, check=check, checked=report)
@@ -108,7 +109,7 @@ def beside(case: Case, found: Finding) -> Finding:
     at = _due_at(case)
     if at is None or case.now < at:
         return _looked_at_again(case, found, at)
-    over = found.situation is not None and found.situation.phase is not Phase.PENDING
+    over = found.situation is not None and found.situation.phase not in _WAITING
     return found if over else replace(found, check=_pod(case))
 
 
@@ -161,7 +162,7 @@ def _is_in_the_way(case: Case) -> bool:
 def _due_at(case: Case) -> float | None:
     """Return the Unix second from which on the job is to be checked, None for never. It is checked once, and not after a first start."""
     job, waiting = case.job, case.chief.pod
-    if not _waits(case) or (waiting is None and not case.observed.refusal):
+    if not _waits(case) or (waiting is None and not case.observed.refusal and not case.queued):
         return None
     if not _is_to_be_checked(case) or _is_in_the_way(case) or not _is_of_image(waiting, case):
         return None

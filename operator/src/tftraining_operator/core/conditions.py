@@ -9,12 +9,12 @@ from typing import Any, Final
 
 from tftrainer.messages.contract import TRAINER
 
-from tftraining_operator.api.status import ConditionType, Phase
+from tftraining_operator.api.status import Because, ConditionType, Phase
 from tftraining_operator.core import recorded
 from tftraining_operator.core.records import Raw
 from tftraining_operator.core.situation import Situation
 
-_ON_ITS_WAY: Final = frozenset({Phase.PENDING, Phase.FETCHING, Phase.RESTARTING, Phase.STOPPING})
+_ON_ITS_WAY: Final = frozenset({Phase.PENDING, Phase.QUEUED, Phase.FETCHING, Phase.RESTARTING, Phase.STOPPING})
 RESUMED: Final = "Resumed"
 """Reason of Suspended once the job goes on."""
 _LATEST: Final = 253_402_300_799.0
@@ -75,7 +75,7 @@ def _willed(situation: Situation, before: Mapping[str, Any]) -> Iterator[Fact]:
         yield Fact(ConditionType.STOPPED, "True", situation.reason, at=situation.ended_at)
     elif phase is Phase.SUSPENDED:
         yield Fact(ConditionType.SUSPENDED, "True", "Suspended", message)
-    elif situation.ending is not None:
+    elif situation.ending is not None and situation.ending.because is Because.SUSPEND:
         yield Fact(ConditionType.SUSPENDED, "False", recorded.SUSPENDING, message)
     elif ConditionType.SUSPENDED in before and not situation.finished:
         yield Fact(ConditionType.SUSPENDED, "False", RESUMED)

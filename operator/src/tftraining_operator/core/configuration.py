@@ -154,6 +154,12 @@ class Scheduling(Frozen):
     allowed_toleration_keys: tuple[str, ...] = ()
 
 
+class Kueue(Frozen):
+    """Whether jobs may wait in queues of Kueue (`spec.scheduling.queue`): the operator has rights on its objects only then."""
+
+    enabled: bool = False
+
+
 class PackageIndex(Frozen):
     """Where jobs may install packages from: the URL of an index (PEP 503); without one, nowhere. It is shown to users: no secrets in it."""
 
@@ -176,6 +182,7 @@ class Configuration(Frozen):
     retries: Retries = Retries()
     maxima: Maxima = Maxima()
     scheduling: Scheduling = Scheduling()
+    kueue: Kueue = Kueue()
     package_index: PackageIndex = PackageIndex()
     reports_url: str = Field(default="", max_length=1024, pattern=r"^(http://[^\s/]+/\S*)?$")
 

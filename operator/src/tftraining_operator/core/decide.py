@@ -14,15 +14,15 @@ import msgspec
 from tftrainer.messages.contract import NOTE_LIMIT, Note
 
 from tftraining_operator.api.status import NOTES_LIMIT
-from tftraining_operator.core import checking, recorded, reports
+from tftraining_operator.core import checking, recorded, reports, workloads
 from tftraining_operator.core.case import Case
 from tftraining_operator.core.configuration import Configuration
 from tftraining_operator.core.effective import sizes
-from tftraining_operator.core.findings import PASSING_SECONDS, Finding, Over
+from tftraining_operator.core.findings import PASSING_SECONDS, Finding, Over, earliest
 from tftraining_operator.core.news import news
 from tftraining_operator.core.post_mortem import post_mortem
 from tftraining_operator.core.records import Observed, Plan, PodRecord, Raw
-from tftraining_operator.core.rules import admission, course, end, will
+from tftraining_operator.core.rules import admission, course, end, group, queue, will
 from tftraining_operator.core.situation import Situation
 from tftraining_operator.core.status import render
 from tftraining_operator.core.usage import usage
@@ -35,6 +35,8 @@ RULES: Final[tuple[Rule, ...]] = (
     admission.invalid_spec,
     end.succeeded,
     will.stop,
+    queue.evicted,
+    group.half_placed,
     will.suspend,
     admission.unknown_runtime,
     admission.unknown_resource_class,
@@ -45,11 +47,13 @@ RULES: Final[tuple[Rule, ...]] = (
     admission.check_failed,
     end.pod_gone,
     course.out_of_time,
+    group.out_of_time,
     course.restarting,
     course.resumed,
     end.failed,
     end.never_starts,
     course.hopeless,
+    queue.queued,
     course.no_pod,
     course.pod_going,
     course.publishing,
@@ -91,10 +95,12 @@ def _plan(case: Case, rule: str, found: Finding) -> Plan:
         deletions=(*found.deletions, *outlived),
         status=status if changed else None,
         events=(*(news(situation, case.job.status) if changed and situation is not None else ()), *found.events),
-        requeue_at=found.look_again_at,
+        requeue_at=earliest(found.look_again_at, workloads.due_at(case), group.due_at(case)),
         expires=found.expires,
         need=found.need,
         check=found.check,
+        workload=found.workload or workloads.lacking(case),
+        updates=workloads.updates(case),
     )
 
 

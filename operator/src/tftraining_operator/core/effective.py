@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from tftrainer.messages.contract import Preflight
@@ -15,6 +15,7 @@ from tftraining_operator.api.spec import Resources as ResourcesWanted
 from tftraining_operator.core.configuration import Configuration, ResourceClass, Runtime, Toleration
 from tftraining_operator.core.configuration import Resources as ResourcesGiven
 from tftraining_operator.core.names import CHIEF
+from tftraining_operator.core.records import Place
 
 _MOST_MEMORY: Final = 2**60
 _MOST_TIMES: Final = 100
@@ -31,10 +32,11 @@ SIDE_CPU: Final = "1"
 class Effective:
     """A spec with the configuration's defaults filled in. Times are seconds, sizes bytes unless they are quantities.
 
-    Resources are those of one replica of `role`. `active_seconds` is for how long its scripts may run in all attempts together, None for
-    ever; `ran_seconds` of that are used. `bounded` tells that it is what an admin gives a job at most. `asked` are the job's resources as
-    it names them, or as its class does; `node_selector` and `tolerations` are those of all that has a say in where its pod runs; of one
-    label the admin's word goes before. `claim_template` is the ResourceClaimTemplate of which its pod gets its devices, empty for none.
+    Resources are those of one replica of `role`. `active_seconds` is for how long its scripts may run in all attempts together, None
+    for ever; `ran_seconds` of that are used. `bounded` tells that it is what an admin gives a job at most. `asked` are the job's
+    resources as it names them, or as its class does; `node_selector` and `tolerations` are those of all that has a say in where its pod
+    runs; of one label the admin's word goes before. `claim_template` is the ResourceClaimTemplate of which its pod gets its devices,
+    empty for none. `place` is what its place in a queue adds to all that.
     """
 
     spec: Spec
@@ -59,6 +61,7 @@ class Effective:
     active_seconds: int | None
     bounded: bool
     ran_seconds: int = 0
+    place: Place = field(default_factory=Place)
 
     @property
     def gpus(self) -> int:

@@ -29,7 +29,7 @@ class Finding:
 
     `look_again_at` is the Unix second at which the job has to be looked at though nothing has changed, None for never. `need` is what the
     job's pod needs of a node where none takes it. `expires` tells that the job itself is to be deleted. `check` is a pod that checks the
-    job while it waits.
+    job while it waits, `workload` the place in a queue that is to be asked for.
     """
 
     situation: Situation | None = None
@@ -41,6 +41,7 @@ class Finding:
     need: Need | None = None
     expires: bool = False
     check: Raw | None = None
+    workload: Raw | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +57,26 @@ class Over:
     reasons: Mapping[str, str] = field(default_factory=dict)
 
 
-def if_it_lasts(case: Case, situation: Situation, worth_writing_at: float, look_again_at: float) -> Finding:
+def if_it_lasts(case: Case, situation: Situation, worth_writing_at: float, look_again_at: float | None) -> Finding:
     """Write a state only if it lasts, or if the status says what is no longer so: one that passes at once is not worth it."""
     stale = any(recorded.holds(case.job.status, kind) for kind in (ConditionType.SUSPENDED, ConditionType.FINISHED))
     if case.now < worth_writing_at and not stale:
-        return Finding(look_again_at=min(worth_writing_at, look_again_at))
+        return Finding(look_again_at=earliest(worth_writing_at, look_again_at))
     return Finding(situation, look_again_at=look_again_at)
 
 
-def waits(case: Case, found: Pending, attempt: Attempt, worth_writing_at: float, look_again_at: float) -> Finding:
+def earliest(*times: float | None) -> float | None:
+    """Return the first of some Unix seconds, None for never."""
+    return min((at for at in times if at is not None), default=None)
+
+
+def waits(
+    case: Case, found: Pending, attempt: Attempt, worth_writing_at: float, look_again_at: float | None, phase: Phase = Phase.PENDING
+) -> Finding:
     """Tell what an attempt waits for; what changes by itself is told anew now and then."""
     wait, more_at = steadied(found, case.job.status, case.now)
-    situation = Situation(Phase.PENDING, wait.reason, sentence(wait.message), attempt, pending=wait)
-    return if_it_lasts(case, situation, worth_writing_at, min(look_again_at, more_at or look_again_at))
+    situation = Situation(phase, wait.reason, sentence(wait.message), attempt, pending=wait)
+    return if_it_lasts(case, situation, worth_writing_at, earliest(look_again_at, more_at))
 
 
 def invalid(problem: str) -> Verdict:

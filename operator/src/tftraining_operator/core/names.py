@@ -38,6 +38,7 @@ _LIMIT: Final = 63
 _HASH: Final = 10
 _POD: Final = re.compile(rf"(?P<job>.+)-(?P<role>{'|'.join(ROLES)})-(?P<index>0|[1-9][0-9]{{0,3}})(?:-r(?P<attempt>[1-9][0-9]{{0,5}}))?")
 
+_OF_ATTEMPT: Final = re.compile(r"-r([1-9][0-9]{0,5})$")
 _CHECK_POD: Final = re.compile(rf".+-{CHECK}-[0-9a-f]{{{_HASH}}}")
 
 
@@ -91,6 +92,19 @@ def service_name(job: str, uid: str) -> str:
     return f"tf-{_fitted(job, _LIMIT - len(suffix) - 3, dots=False)}{suffix}"
 
 
+def workload_name(job: str, uid: str, attempt: int) -> str:
+    """Return the name of the Workload by which an attempt waits in a queue; with a digest of the uid, as above."""
+    suffix = f"-{_digest(uid)}" + (f"-r{attempt}" if attempt else "")
+    return _fitted(job, _LIMIT - len(suffix), dots=False) + suffix
+
+
+def workload_attempt(job: str, uid: str, name: str) -> int | None:
+    """Return the attempt whose Workload has that name, None where none of the job's has."""
+    match = _OF_ATTEMPT.search(name)
+    attempt = int(match[1]) if match is not None else 0
+    return attempt if name == workload_name(job, uid, attempt) else None
+
+
 def check_name(job: str, uid: str) -> str:
     """Return the name of the pod that checks a job while it waits, of which there is one; with a digest of the uid, as above."""
     suffix = f"-{CHECK}-{_digest(uid)}"
@@ -116,6 +130,11 @@ def service_labels(job: str, uid: str) -> dict[str, str]:
 def selector(uid: str) -> dict[str, str]:
     """Return the labels by which the pods of all of a job's attempts are found."""
     return {"app.kubernetes.io/component": "trainer", JOB_UID: uid[:_LIMIT]}
+
+
+def workload_labels(job: str, uid: str, attempt: int) -> dict[str, str]:
+    """Return the labels of the Workload of an attempt."""
+    return {**_labels("queue", uid), JOB_NAME: _fitted(job, _LIMIT, dots=True), ATTEMPT: str(attempt)}
 
 
 def check_labels(uid: str) -> dict[str, str]:

@@ -12,10 +12,21 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from pydantic import ValidationError
 from tftrainer.messages.contract import MESSAGE_LIMIT, TRAINER
 
 from tftraining_operator.core import names
-from tftraining_operator.core.records import ContainerRecord, InlineScript, JobRecord, Key, PodCondition, PodRecord
+from tftraining_operator.core.configuration import Toleration
+from tftraining_operator.core.records import (
+    Condition,
+    ContainerRecord,
+    InlineScript,
+    JobRecord,
+    Key,
+    Place,
+    PodRecord,
+    WorkloadRecord,
+)
 
 UNKNOWN: Final = "Unknown"
 FORGOTTEN: Final = "ContainerStatusUnknown"
@@ -103,6 +114,78 @@ def _memory(spec: Any) -> str:
     return text(limits[0].get("memory"), 32) if limits else ""
 
 
+def workload_record(raw: Any) -> WorkloadRecord | None:
+    """Return the record of a Workload; None where it has no identity or no job is its controlling owner."""
+    metadata, spec, status = (mapping(mapping(raw).get(part)) for part in ("metadata", "spec", "status"))
+    namespace, name, uid = (text(metadata.get(field)) for field in ("namespace", "name", "uid"))
+    owner_name, owner_uid = _owner(metadata)
+    if not (namespace and name and uid and owner_name):
+        return None
+    checks = tuple(map(mapping, sequence(status.get("admissionChecks"))))
+    return WorkloadRecord(
+        key=Key(namespace, owner_name),
+        name=name,
+        uid=uid,
+        owner_uid=owner_uid,
+        created_at=timestamp(metadata.get("creationTimestamp")) or 0.0,
+        resource_version=text(metadata.get("resourceVersion")),
+        active=spec.get("active") is not False,
+        deleted=timestamp(metadata.get("deletionTimestamp")) is not None,
+        conditions=_conditions(status.get("conditions")),
+        flavors={
+            text(each.get("name")): tuple(dict.fromkeys(text(flavor) for flavor in mapping(each.get("flavors")).values()))
+            for each in map(mapping, sequence(mapping(status.get("admission")).get("podSetAssignments")))
+        },
+        updates=_updates(checks),
+        checks=tuple(
+            f"{text(each.get('name'))} ({text(each.get('message')) or text(each.get('state')) or UNKNOWN})"
+            for each in checks
+            if each.get("state") != "Ready"
+        ),
+    )
+
+
+def _updates(checks: tuple[Mapping[str, Any], ...]) -> dict[str, Place]:
+    found: dict[str, Place] = {}
+    for each in (mapping(update) for check in checks for update in sequence(check.get("podSetUpdates"))):
+        before, own = found.get(text(each.get("name")), Place()), _place(each)
+        found[text(each.get("name"))] = Place(
+            {**before.node_selector, **own.node_selector},
+            (*before.tolerations, *own.tolerations),
+            {**before.labels, **own.labels},
+            {**before.annotations, **own.annotations},
+        )
+    return found
+
+
+def flavor(raw: Any) -> tuple[str, Place]:
+    """Return the name of a ResourceFlavor, and what it demands of pods."""
+    spec = mapping(mapping(raw).get("spec"))
+    return text(mapping(mapping(raw).get("metadata")).get("name")), _place({**spec, "nodeSelector": spec.get("nodeLabels")})
+
+
+def _place(raw: Mapping[str, Any]) -> Place:
+    selector, labels, annotations = (_texts(raw.get(field)) for field in ("nodeSelector", "labels", "annotations"))
+    return Place(selector, tuple(filter(None, map(_toleration, sequence(raw.get("tolerations"))))), labels, annotations)
+
+
+def _texts(value: Any) -> dict[str, str]:
+    return {name: each for name, each in mapping(value).items() if isinstance(name, str) and isinstance(each, str)}
+
+
+def _toleration(value: Any) -> Toleration | None:
+    try:
+        return Toleration.model_validate({name: each for name, each in mapping(value).items() if name in Toleration.model_fields})
+    except ValidationError:
+        return None
+
+
+def priority(raw: Any) -> dict[str, int]:
+    """Return the value of a PriorityClass by its name, and once more by the empty name where it is the cluster's default."""
+    name, value = text(mapping(mapping(raw).get("metadata")).get("name")), integer(mapping(raw).get("value")) or 0
+    return {name: value} | ({"": value} if mapping(raw).get("globalDefault") is True else {})
+
+
 def mapping(value: Any) -> Mapping[str, Any]:
     """Return `value` if it is a mapping, an empty one otherwise."""
     return value if isinstance(value, Mapping) else {}
@@ -148,9 +231,9 @@ def _seconds(value: Any) -> float | None:
     return float(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 9 else None
 
 
-def _conditions(value: Any) -> dict[str, PodCondition]:
+def _conditions(value: Any) -> dict[str, Condition]:
     return {
-        kind: PodCondition(
+        kind: Condition(
             text(condition.get("status")),
             text(condition.get("reason")),
             text(condition.get("message")),

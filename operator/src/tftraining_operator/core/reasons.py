@@ -346,7 +346,7 @@ REASONS: Final[Mapping[Reason, Entry]] = {
         Section.CLUSTER,
         Cause.PREEMPTION,
         Budget.PREEMPTION,
-        "a pod of higher priority took its place",
+        "a pod of higher priority took its place; or [a queue](../how-to/queues.md) took it back, as for a job of higher priority",
         "create the job anew, or raise `retry.preemption`",
     ),
     Reason.NODE_LOST: Entry(

@@ -36,11 +36,15 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """The retry that an attempt is: `at` is the Unix second at which it may start, `begun` tells whether it has."""
+    """The retry that an attempt is: `at` is the Unix second at which it may start, `begun` tells whether it has.
+
+    `waiting_since` is since when the job waits, of one whose last attempt has not run.
+    """
 
     attempt: int
     at: float
     begun: bool = False
+    waiting_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,7 @@ def restart(status: Raw) -> Restart | None:
     number, at = integer(found.get("attempt")), timestamp(found.get("at"))
     if number is None or at is None or number != attempt(status):
         return None
-    return Restart(number, at, begun=found.get("begun") is True)
+    return Restart(number, at, begun=found.get("begun") is True, waiting_since=timestamp(found.get("waitingSince")))
 
 
 def retries(status: Raw) -> dict[Budget, int]:

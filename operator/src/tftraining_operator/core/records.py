@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from tftrainer.messages.contract import LiveReport
 
 from tftraining_operator.api import MANAGER
+from tftraining_operator.core.configuration import Toleration
 from tftraining_operator.core.nodes import Need, Nodes
 
 Raw = Mapping[str, Any]
@@ -39,8 +40,8 @@ class ContainerRecord:
     finished_at: float | None = None
 
 
-class PodCondition(NamedTuple):
-    """A condition of a pod; `since` is the Unix second of its last change, None where nobody says."""
+class Condition(NamedTuple):
+    """A condition of a pod or of a Workload; `since` is the Unix second of its last change, None where nobody says."""
 
     status: str = ""
     reason: str = ""
@@ -75,7 +76,7 @@ class PodRecord:
     nominated_node: str = ""
     deleted_at: float | None = None
     grace_seconds: float = 0.0
-    conditions: Mapping[str, PodCondition] = field(default_factory=dict)
+    conditions: Mapping[str, Condition] = field(default_factory=dict)
     containers: tuple[ContainerRecord, ...] = ()
     deadline_seconds: float | None = None
     earlier_seconds: float = 0.0
@@ -90,13 +91,72 @@ class PodRecord:
         """The Unix second at which somebody deleted the pod, None where nobody has."""
         return None if self.deleted_at is None else self.deleted_at - self.grace_seconds
 
-    def condition(self, kind: str) -> PodCondition:
+    def condition(self, kind: str) -> Condition:
         """Return the condition of that type, an empty one where the pod has none."""
-        return self.conditions.get(kind, PodCondition())
+        return self.conditions.get(kind, Condition())
 
     def container(self, name: str) -> ContainerRecord | None:
         """Return the container of that name, None where the kubelet has not reported it yet."""
         return next((container for container in self.containers if container.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadRecord:
+    """A Workload of Kueue that claims to be a job's: the place of one attempt in a queue.
+
+    `active` is false where somebody has taken it out of its queue. `flavors` are the names of the ResourceFlavors that an admission has
+    given, by pod sets; `updates` what admission checks want of the pods, by pod sets too. `checks` are the admission checks that are
+    not ready, each with what it says.
+    """
+
+    key: Key
+    name: str
+    uid: str
+    owner_uid: str
+    created_at: float
+    resource_version: str
+    active: bool = True
+    deleted: bool = False
+    conditions: Mapping[str, Condition] = field(default_factory=dict)
+    flavors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    updates: Mapping[str, Place] = field(default_factory=dict)
+    checks: tuple[str, ...] = ()
+
+    def condition(self, kind: str) -> Condition:
+        """Return the condition of that type, an empty one where the Workload has none."""
+        return self.conditions.get(kind, Condition())
+
+    def holds(self, kind: str) -> bool:
+        """Whether the condition of that type is true."""
+        return self.condition(kind).status == "True"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a place in a queue demands of the pods that take it, beside what they have."""
+
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: tuple[Toleration, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Queueing:
+    """What is known of Kueue, and of the Workloads that claim one job.
+
+    `away` says why there are no Workloads to be had, empty where there are. `refusal` is what the API server said when it last did not
+    take the job's, or what it could not be read for; `barred` tells that it is not to be asked again yet. `flavors` are places by the
+    names of ResourceFlavors, `priorities` the values of PriorityClasses, under the empty name the cluster's default; None as long as
+    they could not be read.
+    """
+
+    away: str = ""
+    workloads: tuple[WorkloadRecord, ...] = ()
+    refusal: str = ""
+    barred: bool = False
+    flavors: Mapping[str, Place] = field(default_factory=dict)
+    priorities: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +201,8 @@ class Observed:
     last refused to create the job's pod (quota, admission), empty when it did not or has not been asked. `live` are the newest reports
     of running pods by the pods' uids, as far as this process has heard them. `nodes` are the cluster's nodes as they were last seen,
     None where nobody has looked, or may; `nodes_awaited` tells that the job's question about them is answered in a moment. `unchecked`
-    tells that the job is not to be checked now: the API server has refused the pod for that, or many others are.
+    tells that the job is not to be checked now: the API server has refused the pod for that, or many others are. `queueing` is what is
+    known of its place in a queue, None where it neither names one nor has one, or where nobody is to know of queues.
     """
 
     job: JobRecord
@@ -152,6 +213,7 @@ class Observed:
     nodes: Nodes | None = None
     nodes_awaited: bool = False
     unchecked: bool = False
+    queueing: Queueing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,13 +238,24 @@ class Deletion:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkloadUpdate:
+    """A Workload, named with its uid, to delete, or whose status gets conditions: by type, whether they hold, why, and in words."""
+
+    name: str
+    uid: str
+    conditions: Mapping[str, tuple[bool, str, str]] = field(default_factory=dict)
+    delete: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What to do about a job, in this order: `creates`, one after the other, write `status`, post `events`, `deletions`, create `check`.
 
     `status` is the whole desired status, None when it stays as it is. `requeue_at` is the Unix second at which the job has to be looked
     at again although nothing changed, None for never. `rule` names the rule that decided, for the log. `need` is what the job's pod
     needs of a node where none takes it: to say more of that, the nodes have to be seen. `check` is the pod that checks the job while it
-    waits: where none is to be had, the job waits all the same.
+    waits: where none is to be had, the job waits all the same. `workload` is the place in a queue to ask for, `updates` are what is to be
+    done with those that there are.
     """
 
     rule: str
@@ -194,3 +267,5 @@ class Plan:
     expires: bool = False
     need: Need | None = None
     check: Raw | None = None
+    workload: Raw | None = None
+    updates: tuple[WorkloadUpdate, ...] = ()

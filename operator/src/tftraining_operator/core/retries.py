@@ -15,7 +15,7 @@ from tftraining_operator.core.case import Case
 from tftraining_operator.core.causes import Verdict
 from tftraining_operator.core.recorded import Restart
 
-FIRST_PAUSE_SECONDS: Final = 10.0
+SHORTEST_PAUSE_SECONDS: Final = 10.0
 LONGEST_PAUSE_SECONDS: Final = 300.0
 _JITTER: Final = 0.2
 """What jobs that failed together, as with their node, are spread by, either way."""
@@ -52,7 +52,10 @@ def after(case: Case, found: Verdict) -> Again | str:
             return f"it is not tried again: more memory than {memory} is not to be had ({name} of the chart is {most})"
         words += f", with {memory} of memory"
     number = case.current.number + 1
-    return Again(Restart(number, case.now + _pause(case.job.uid, number, used[budget])), used, words)
+    # Who comes after whom in a queue, the queue says: out of it, others would be served before.
+    queued = budget is Budget.PREEMPTION and case.spec.scheduling.queue is not None
+    pause = 0.0 if queued else _pause(case.job.uid, number, used[budget])
+    return Again(Restart(number, case.now + pause), used, words)
 
 
 def _same(case: Case, found: Verdict) -> int | None:
@@ -67,6 +70,11 @@ def _same(case: Case, found: Verdict) -> int | None:
 
 def _pause(uid: str, attempt: int, retry: int) -> float:
     """Return how many whole seconds an attempt is put off: the same for everyone who asks, without anybody remembering it."""
+    pause = min(SHORTEST_PAUSE_SECONDS * 2 ** min(retry - 1, 16), LONGEST_PAUSE_SECONDS)
+    return float(math.ceil(pause * spread(uid, attempt)))
+
+
+def spread(uid: str, attempt: int) -> float:
+    """Return a factor around 1 by which what many jobs would do at once is done at different times."""
     chance = int.from_bytes(hashlib.sha256(f"{uid} {attempt}".encode("utf-8", "replace")).digest()[:4]) / 2**32
-    pause = min(FIRST_PAUSE_SECONDS * 2 ** min(retry - 1, 16), LONGEST_PAUSE_SECONDS)
-    return float(math.ceil(pause * (1 - _JITTER + 2 * _JITTER * chance)))
+    return 1 - _JITTER + 2 * _JITTER * chance

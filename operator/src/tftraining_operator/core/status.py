@@ -143,8 +143,17 @@ def _tried(situation: Situation, previous: Raw) -> dict[str, Any]:
     kept = situation.lost or situation.ending is not None
     why = text(mapping(previous.get("restart")).get("reason")) if kept else situation.reason
     why = why if situation.phase is Phase.RESTARTING else ""
+    since = rfc3339(restart.waiting_since) if restart is not None and restart.waiting_since is not None else None
     told = (
-        {"attempt": restart.attempt, "at": rfc3339(restart.at), "begun": restart.begun or None, "reason": why or None} if restart else None
+        {
+            "attempt": restart.attempt,
+            "at": rfc3339(restart.at),
+            "begun": restart.begun or None,
+            "reason": why or None,
+            "waitingSince": since,
+        }
+        if restart
+        else None
     )
     return {
         "attempts": attempts[-ATTEMPTS_LIMIT:],

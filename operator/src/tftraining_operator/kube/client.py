@@ -20,6 +20,7 @@ Raw = Mapping[str, Any]
 PAGE = 25
 """Objects of one page of a list: of jobs with the longest inline scripts, some 25 MB of text."""
 _TIMEOUT_SECONDS = 30.0
+_WATCH_SECONDS = 300
 
 
 class KubeApi(Protocol):
@@ -42,6 +43,9 @@ class KubeApi(Protocol):
 
     def pages(self, path: str, selector: str = "", *, fields: str = "") -> AsyncIterator[tuple[str, list[Raw]]]:
         """Yield the list's version and items, page by page; `selector` is of labels, `fields` of fields."""
+
+    def watch(self, path: str, selector: str, version: str) -> AsyncIterator[tuple[str, Raw]]:
+        """Yield what happens to a collection's objects after a version of it: ADDED, MODIFIED or DELETED, and the object; not for ever."""
 
 
 class KubeClient:
@@ -113,6 +117,26 @@ class KubeClient:
             if not proceed:
                 return
 
+    async def watch(self, path: str, selector: str, version: str) -> AsyncIterator[tuple[str, Raw]]:
+        """Yield what happens to a collection's objects after a version of it: ADDED, MODIFIED or DELETED, and the object; not for ever."""
+        token = self._credentials.token()
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        query = {"watch": "true", "labelSelector": selector, "resourceVersion": version, "timeoutSeconds": str(_WATCH_SECONDS)}
+        limits = aiohttp.ClientTimeout(total=_WATCH_SECONDS + _TIMEOUT_SECONDS, sock_connect=_TIMEOUT_SECONDS)
+        try:
+            async with self._session.get(self._credentials.server + path, params=query, headers=headers, timeout=limits) as response:
+                self._count("WATCH", response.status)
+                if response.status >= 400:
+                    raise error_of(response.status, _decoded(await response.read()), response.headers.get("Retry-After"))
+                async for line in _lines(response.content):
+                    event = _decoded(line)
+                    if event.get("type") == "ERROR":
+                        status = event.get("object") or {}
+                        raise error_of(int(status.get("code") or 500), status, None)
+                    yield str(event.get("type", "")), event.get("object") or {}
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise UnavailableError(0, type(error).__name__, f"WATCH {path}: {error}") from error
+
     async def _request(
         self, verb: str, path: str, body: Any = None, kind: str = "application/json", *, query: Mapping[str, str] | None = None
     ) -> Raw:
@@ -132,6 +156,15 @@ class KubeClient:
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             self._count(verb, 0)
             raise UnavailableError(0, type(error).__name__, f"{verb} {path}: {error}") from error
+
+
+async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Yield whole lines, however long: the stream's own are bounded."""
+    rest = b""
+    async for chunk in stream.iter_any():
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            yield line
 
 
 def _decoded(content: bytes) -> Raw:

@@ -11,6 +11,9 @@ CONFIGMAPS = ("/api/v1", "configmaps")
 SERVICES = ("/api/v1", "services")
 EVENTS = ("/apis/events.k8s.io/v1", "events")
 TOKEN_REVIEWS = ("/apis/authentication.k8s.io/v1", "tokenreviews")
+WORKLOADS = ("/apis/kueue.x-k8s.io/v1beta2", "workloads")
+FLAVORS = ("/apis/kueue.x-k8s.io/v1beta2", "resourceflavors")
+PRIORITIES = ("/apis/scheduling.k8s.io/v1", "priorityclasses")
 LEASES = ("/apis/coordination.k8s.io/v1", "leases")
 
 

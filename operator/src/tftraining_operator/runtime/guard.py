@@ -30,6 +30,10 @@ class Guard:
         """Yield the list's version and items, page by page; `selector` is of labels, `fields` of fields."""
         return self._api.pages(path, selector, fields=fields)
 
+    def watch(self, path: str, selector: str, version: str) -> AsyncIterator[tuple[str, Raw]]:
+        """Yield what happens to a collection's objects after a version of it."""
+        return self._api.watch(path, selector, version)
+
     async def create(self, path: str, body: Raw) -> Raw:
         """Create an object in a collection and return it as stored."""
         return await self._writing().create(path, body)

@@ -13,6 +13,7 @@ import structlog
 from tftraining_operator.kube.errors import ApiError
 from tftraining_operator.runtime.health import Health, ProcessState
 from tftraining_operator.runtime.lease import Lease, LeaseLostError
+from tftraining_operator.runtime.queues import Queues
 from tftraining_operator.runtime.reconciler import Reconciler
 from tftraining_operator.runtime.recorder import POSTERS, Recorder
 from tftraining_operator.runtime.survey import NodeSurvey
@@ -38,6 +39,7 @@ class Process:
         health: Health,
         state: ProcessState,
         survey: NodeSurvey,
+        queues: Queues,
     ) -> None:
         self._lease = lease
         self._sweep = sweep
@@ -48,6 +50,7 @@ class Process:
         self._state = state
         self._listed = asyncio.Event()
         self._survey = survey
+        self._queues = queues
         self._tasks: list[asyncio.Task[None]] = []
         self._workers: list[asyncio.Task[None]] = []
 
@@ -73,7 +76,7 @@ class Process:
         await self._lease.acquire()
         self._queue.start()
         self._sweep.enqueue()
-        self._workers += _spawn(self._survey.run(), *(self._reconciler.work() for _ in range(_WORKERS)))
+        self._workers += _spawn(self._survey.run(), self._queues.run(), *(self._reconciler.work() for _ in range(_WORKERS)))
         try:
             await self._lease.keep()
         except LeaseLostError as error:

@@ -16,13 +16,14 @@ from tftraining_operator.core import attempts
 from tftraining_operator.core.configuration import Configuration
 from tftraining_operator.core.decide import decide
 from tftraining_operator.core.observe import inline_script, job_record, pod_record
-from tftraining_operator.core.records import Deletion, JobRecord, Key, Observed, Plan, Raw
+from tftraining_operator.core.records import Deletion, JobRecord, Key, Observed, Plan, Raw, WorkloadUpdate
 from tftraining_operator.kube import paths
 from tftraining_operator.kube.client import KubeApi
 from tftraining_operator.kube.errors import AlreadyExistsError, ApiError, ConflictError, NotFoundError, RefusedError
 from tftraining_operator.runtime.checks import AGAIN_SECONDS
 from tftraining_operator.runtime.guard import NotLeadingError
 from tftraining_operator.runtime.metrics import Metrics
+from tftraining_operator.runtime.queues import Queues
 from tftraining_operator.runtime.recorder import Recorder
 from tftraining_operator.runtime.rivals import Rivals
 from tftraining_operator.runtime.store import Store
@@ -60,6 +61,7 @@ class Reconciler:
         may_act: Callable[[], bool],
         survey: NodeSurvey,
         rivals: Rivals,
+        queues: Queues,
     ) -> None:
         self._api = api
         self._store = store
@@ -71,6 +73,7 @@ class Reconciler:
         self._may_act = may_act
         self._survey = survey
         self._rivals = rivals
+        self._queues = queues
 
     async def work(self) -> None:
         """Look at one job after the other until cancelled. A job that fails comes again, later each time."""
@@ -105,7 +108,9 @@ class Reconciler:
         observed = await self._gather(key)
         if observed is None:
             self._queue.forget(key)
+            self._queues.forget(key)
             return
+        await self._queues.read(observed.job)
         plan = self._decide(observed)
         seconds = self._rivals.seconds_to_give_way(key.namespace)
         if seconds and not (plan.rule in _EVEN_BESIDE_A_RIVAL and plan.deletions):
@@ -127,16 +132,18 @@ class Reconciler:
         self._look_again(key, plan)
 
     def _decide(self, observed: Observed) -> Plan:
-        known = replace(observed, nodes=self._survey.seen, nodes_awaited=self._survey.awaits(observed.job.key))
+        job = observed.job
+        known = replace(observed, nodes=self._survey.seen, nodes_awaited=self._survey.awaits(job.key), queueing=self._queues.known(job))
         return decide(known, self._configuration, self._clock())
 
     def _look_again(self, key: Key, plan: Plan) -> None:
         """Have the job looked at when it has to be. What this look has written is no news when a watch tells of it later."""
-        wrote = plan.creates or plan.status is not None or plan.check is not None
+        wrote = plan.creates or plan.status is not None or plan.check is not None or plan.workload is not None or plan.updates
         observed = self._store.observe(key) if wrote else None
         if observed is not None and not plan.deletions:
             plan = self._decide(observed)
-            if plan.creates or plan.status is not None or plan.deletions or plan.expires or plan.check is not None:
+            due = plan.creates or plan.deletions or plan.expires or plan.updates
+            if due or any(each is not None for each in (plan.status, plan.check, plan.workload)):
                 self._queue.add(key)
             elif not (attempts.ahead(observed) or attempts.doubtful(observed)):
                 # A watch tells of what was written before the server's answer does.
@@ -181,10 +188,25 @@ class Reconciler:
         if plan.expires:
             await self._delete_job(job)
         created = [*(plan.creates if refusal is None else ()), *await self._create_check(job, plan.check)]
-        if created or plan.deletions or plan.status is not None or plan.expires:
+        if plan.workload is not None and await self._queues.create(job.key, plan.workload):
+            created.append(plan.workload)
+        updated = await self._update_workloads(job, plan.updates)
+        if created or plan.deletions or plan.status is not None or plan.expires or plan.updates:
             _log_decision(job, plan, created)
-        if (failure := refusal or kept) is not None:
+        if (failure := refusal or kept or updated) is not None:
             raise failure
+
+    async def _update_workloads(self, job: JobRecord, updates: Sequence[WorkloadUpdate]) -> ApiError | None:
+        """Do what is to be done with a job's places in queues; the first failure is returned."""
+        failure: ApiError | None = None
+        for update in updates:
+            try:
+                await self._queues.update(job.key, update)
+            except NotLeadingError:
+                raise
+            except ApiError as error:
+                failure = failure or error
+        return failure
 
     async def _create_all(self, job: JobRecord, bodies: Sequence[Raw]) -> RefusedError | None:
         """Create one after the other. A refusal is returned, so that the job's status can still tell of it."""
@@ -350,6 +372,7 @@ def _log_decision(job: JobRecord, plan: Plan, created: Sequence[Raw]) -> None:
         "attempt": status.get("attempt", 0),
         "created": [body["metadata"]["name"] for body in created] or None,
         "deleted": [item.name for item in plan.deletions] or None,
+        "workloads": {item.name: "deleted" if item.delete else sorted(item.conditions) for item in plan.updates} or None,
         "phase": plan.status.get("phase") if plan.status is not None else None,
         "why": plan.status.get("message") if plan.status is not None else None,
     }

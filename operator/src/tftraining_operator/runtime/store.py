@@ -69,7 +69,7 @@ class Store:
         controller runs is not kept, so that nobody here looks at it, counts it or writes to it: news it is only in the place of one known.
         """
         known = self._jobs.get(job.key)
-        if job.uid in self._gone_jobs or (known is not None and not _newer(job.resource_version, known.resource_version)):
+        if job.uid in self._gone_jobs or (known is not None and not newer(job.resource_version, known.resource_version)):
             return False
         if known is not None and known.uid != job.uid:
             self._mark_deleted(known.uid)
@@ -100,7 +100,7 @@ class Store:
         """
         before = self._key_of.get(pod.uid, pod.key)
         known = self._pods.get(before, {}).get(pod.name)
-        if pod.uid in self._gone or (known is not None and not _newer(pod.resource_version, known.resource_version)):
+        if pod.uid in self._gone or (known is not None and not newer(pod.resource_version, known.resource_version)):
             return ()
         self._file(pod)
         return (pod.key,) if before == pod.key else (pod.key, before)
@@ -108,7 +108,7 @@ class Store:
     def drop_pod(self, pod: PodRecord) -> tuple[Key, ...]:
         """Remember a pod as gone, as it was at its end, and return the keys of the jobs that it is news for."""
         known = self._gone.get(pod.uid)
-        if known is not None and not _newer(pod.resource_version, known.resource_version):
+        if known is not None and not newer(pod.resource_version, known.resource_version):
             return ()
         key = self._key_of.get(pod.uid)
         if key is not None:
@@ -261,6 +261,6 @@ def _older(version: str, than: str) -> bool:
     return version.isdigit() and than.isdigit() and int(version) < int(than)
 
 
-def _newer(version: str, than: str) -> bool:
+def newer(version: str, than: str) -> bool:
     """Tell whether a resource version is another than the known one and not older: of what cannot be compared, the last word counts."""
     return version != than and not _older(version, than)

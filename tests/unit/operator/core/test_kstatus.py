@@ -56,8 +56,8 @@ def test_in_every_state_that_a_job_can_get_into_generic_tools_have_the_right_ans
         assert told(life) in right(life), (step, life.status)
 
 
-def lived(*steps: str) -> Life:
-    life = Life()
+def lived(*steps: str, **spec: object) -> Life:
+    life = Life(spec)
     life.settle()
     for step in steps:
         STEPS[step](life)
@@ -80,7 +80,12 @@ ANSWERS = {
 
 
 def test_every_phase_is_told_of_here() -> None:
-    assert set(ANSWERS) == set(Phase)
+    assert {*ANSWERS, Phase.QUEUED} == set(Phase)
+
+
+def test_a_job_in_a_queue_is_on_its_way() -> None:
+    life = lived("a minute passes", scheduling={"queue": "team-a"})
+    assert (life.status["phase"], told(life)) == (Phase.QUEUED, IN_PROGRESS)
 
 
 @pytest.mark.parametrize(("phase", "steps", "answer"), [(phase, *each) for phase, each in ANSWERS.items()])

@@ -22,6 +22,7 @@ class Board:
         self.requests: list[tuple[str, str]] = []
         self.trouble: Callable[[str], ApiError | None] = lambda _: None
         self.silent = False
+        self.told: list[tuple[str, Raw]] = []
         self._versions = itertools.count(1)
 
     async def get(self, path: str) -> Raw:
@@ -61,6 +62,11 @@ class Board:
     async def pages(self, path: str, selector: str = "", *, fields: str = "") -> AsyncIterator[tuple[str, list[Raw]]]:
         await self._begin("list", path)
         yield str(next(self._versions)), [item for place, item in self.objects.items() if place.startswith(f"{path}/")]
+
+    async def watch(self, path: str, selector: str, version: str) -> AsyncIterator[tuple[str, Raw]]:
+        await self._begin("watch", path)
+        for each in self.told:
+            yield each
 
     def _put(self, place: str, body: Raw) -> Raw:
         version = str(next(self._versions))

@@ -16,6 +16,7 @@ from tftraining_operator.kube.errors import ApiError, ConflictError, NotFoundErr
 from tftraining_operator.runtime.guard import Guard
 from tftraining_operator.runtime.informer import Informer
 from tftraining_operator.runtime.metrics import Metrics
+from tftraining_operator.runtime.queues import Queues
 from tftraining_operator.runtime.reconciler import Reconciler
 from tftraining_operator.runtime.recorder import Recorder
 from tftraining_operator.runtime.rivals import Rivals
@@ -53,7 +54,8 @@ def loop_with(board: KubeApi, store: Store, *, may_act: bool = True) -> tuple[Re
     recorder = Recorder(board, "pod-1", lambda: NOW, metrics)
     survey = NodeSurvey(board, queue, (), lambda: NOW)
     rivals = Rivals("tftraining-operator.own", lambda: NOW)
-    return Reconciler(board, store, queue, recorder, CONFIGURATION, lambda: NOW, metrics, lambda: may_act, survey, rivals), queue
+    queues = Queues(board, queue, (), lambda: NOW, lambda: NOW, enabled=False)
+    return Reconciler(board, store, queue, recorder, CONFIGURATION, lambda: NOW, metrics, lambda: may_act, survey, rivals, queues), queue
 
 
 async def test_thousands_of_jobs_that_need_nothing_do_not_keep_the_loop_from_other_things() -> None:

@@ -100,7 +100,7 @@ def no_pod(case: Case) -> Finding | Over | None:
     missing, attempt = case.history.missing, case.history.upcoming
     if not missing:
         return None
-    wait = _refused(case)
+    wait = refusal(case)
     if wait is not None and case.now >= case.pending_until:
         return Over(overdue(case, wait.message), deletions=case.history.deletions())
     try:
@@ -117,10 +117,10 @@ def no_pod(case: Case) -> Finding | Over | None:
     return Finding(creates=creates, events=_credentials_in_sight(case))
 
 
-def _refused(case: Case) -> Pending | None:
+def refusal(case: Case) -> Pending | None:
     """Return why the API server has refused the pod that is made next, None where it has not."""
-    refusal = case.plain.without(case.observed.refusal)
-    found = refused(refusal, case.spec.resource_class) if refusal else None
+    said = case.plain.without(case.observed.refusal)
+    found = refused(said, case.spec.resource_class) if said else None
     if found is None or case.current.alone:
         return found
     there = f"{len(case.current.pods)} of {len(case.current.replicas)} pods are there"
@@ -180,7 +180,7 @@ def _lost(case: Case, pod: PodRecord, silence: str, then: str = "") -> Situation
 def hopeless(case: Case) -> Finding | Over | None:
     """End at once what cannot become right by waiting."""
     for each in case.current.replicas:
-        for wait in _pending(case, [each]):
+        for wait in obstacles(case, [each]):
             if wait.certain and each.pod is not None and each.pod.deleted_at is None:
                 found = verdict(Reason.IMAGE_UNAVAILABLE, wait.message, "then create the job again", pod=each.name)
                 return Over(found, ended_at=case.now, deletions=case.history.deletions())
@@ -219,7 +219,7 @@ def running(case: Case) -> Finding | Over | None:
         found = verdict(Reason.DEADLINE_EXCEEDED, why, case.wanted.more_time, pod=case.chief.name)
         return Over(found, ended_at=case.now, deletions=case.history.deletions())
     # A publisher that cannot start, as without its Secret, would lose what the script writes.
-    lacking = next(_pending(case, case.current.replicas), None)
+    lacking = next(obstacles(case, case.current.replicas), None)
     wait = steadied(lacking, case.job.status, case.now)[0] if lacking is not None else None
     message = sentence(_where_it_runs(case, slowest), wait.message if wait is not None else "")
     return Finding(Situation(Phase.RUNNING, "Running", message, case.current, pending=wait), look_again_at=ends_at)
@@ -275,9 +275,9 @@ def waiting(case: Case) -> Finding | Over | None:
     slow = [each for each in case.current.replicas if each.pod is not None and not each.started]
     if not slow:
         return None
-    waiting_for = [each for each in slow if next(_pending(case, [each]), None) is not None]
+    waiting_for = [each for each in slow if next(obstacles(case, [each]), None) is not None]
     each = waiting_for[0] if waiting_for else min(slow, key=lambda each: each.stage)
-    pod, wait = each.pod, next(_pending(case, [each]), None)
+    pod, wait = each.pod, next(obstacles(case, [each]), None)
     if pod is None:
         return None
     if case.now >= case.pending_until:
@@ -297,7 +297,7 @@ def waiting(case: Case) -> Finding | Over | None:
     return if_it_lasts(case, situation, case.now if cleared else case.waiting_since + STARTING_SECONDS, case.pending_until)
 
 
-def _pending(case: Case, replicas: Iterable[Replica]) -> Iterator[Pending]:
+def obstacles(case: Case, replicas: Iterable[Replica]) -> Iterator[Pending]:
     """Yield what keeps pods of these replicas from running, in their order."""
     for each in replicas:
         found = pending(each.pod, case.wanted_of(each), case.observed.nodes) if each.pod is not None else None

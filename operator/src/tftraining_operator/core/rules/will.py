@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from tftraining_operator.api.status import Because, Phase
 from tftraining_operator.core import claims, reports
@@ -14,6 +15,14 @@ from tftraining_operator.core.records import PodRecord
 from tftraining_operator.core.rules import course, end
 from tftraining_operator.core.situation import Situation, shown_phase
 from tftraining_operator.core.words import sentence
+
+_THEN: Final = {
+    Because.STOP: "the job is stopped",
+    Because.SUSPEND: "the job is suspended",
+    Because.EVICT: "the job waits in its queue again",
+    Because.REGROUP: "the job waits for a place for all of its pods again",
+}
+"""What follows when the pods have ended that the operator ends."""
 
 
 def being_deleted(case: Case) -> Finding | None:
@@ -31,8 +40,8 @@ def stop(case: Case) -> Finding | None:
     if not case.spec.stop:
         return None
     if case.current.alive or case.current.unseen:
-        message = sentence(f"the job is being stopped: {_told(case.current)}")
-        return _told_to_go(case, Because.STOP, Situation(Phase.STOPPING, "Stopping", message, case.current))
+        message = sentence(f"the job is being stopped: {told(case.current)}")
+        return told_to_go(case, Because.STOP, Situation(Phase.STOPPING, "Stopping", message, case.current))
     if case.history.ending is None and any(pod.deleted_at is None for pod in case.current.pods):
         return None
     return end.stopped(case)
@@ -50,13 +59,13 @@ def suspend(case: Case) -> Finding | None:
     # Of several, what is left when others have gone is of no use, also where the suspension was taken back meanwhile.
     torn = case.history.torn
     if _going(current) or current.unseen or (current.alive and (case.spec.suspend or torn)):
-        message = sentence(f"the job is being suspended: {_told(current)}")
-        told = case.history.told
-        if told.number > current.number:
+        message = sentence(f"the job is being suspended: {told(current)}")
+        about = case.history.told
+        if about.number > current.number:
             # It waits for its next attempt already while pods of the last one still go.
-            return _told_to_go(case, Because.SUSPEND, Situation(Phase.RESTARTING, "Suspending", message, told))
+            return told_to_go(case, Because.SUSPEND, Situation(Phase.RESTARTING, "Suspending", message, about))
         phase = shown_phase(next(each.last for each in current.replicas if each.last is not None))
-        return _told_to_go(case, Because.SUSPEND, Situation(phase, "Suspending", message, current))
+        return told_to_go(case, Because.SUSPEND, Situation(phase, "Suspending", message, current))
     if not case.history.cleared or not case.spec.suspend:
         return None
     attempt = case.history.next if case.current.existed and not case.suspended else case.current
@@ -74,22 +83,22 @@ def _going(attempt: Attempt) -> list[tuple[float, PodRecord]]:
     return sorted(going, key=lambda each: each[0])
 
 
-def _told(attempt: Attempt) -> str:
+def told(attempt: Attempt) -> str:
+    """Return in words that the pods of an attempt are told to stop."""
     pods = (*attempt.alive, *attempt.unseen) or attempt.pods
     if len(pods) == 1:
         return f"pod {pods[0].name} is told to stop and publishes what it has"
     return f"{len(pods)} pods are told to stop and publish what they have"
 
 
-def _told_to_go(case: Case, because: Because, situation: Situation) -> Finding:
+def told_to_go(case: Case, because: Because, situation: Situation) -> Finding:
     """Delete the pods of an attempt, once it is written down why, and then leave them their time to go."""
-    ending, told = case.history.ending, (*case.history.deletions(), *case.current.lost())
+    ending, told_now = case.history.ending, (*case.history.deletions(), *case.current.lost())
     if ending is None or ending.because is not because:
         ending = Ending(case.current.number, because, case.now)
-    elif not told and (going := _going(case.current)):
+    elif not told_now and (going := _going(case.current)):
         deleted_at, pod = going[0]
-        then = "the job is stopped" if because is Because.STOP else "the job is suspended"
-        found = course.going(case, pod, deleted_at, then=then)
+        found = course.going(case, pod, deleted_at, then=_THEN[because])
         lost = replace(found.situation, phase=situation.phase, ending=ending) if found.situation is not None else None
         return replace(found, situation=lost)
-    return Finding(replace(situation, ending=ending), deletions=told)
+    return Finding(replace(situation, ending=ending), deletions=told_now)
