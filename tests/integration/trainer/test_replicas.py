@@ -94,6 +94,18 @@ def group(tmp_path: Path, pod: Pod, plan: Plan) -> Group:
     return Group(tmp_path / "group", pod, plan)
 
 
+def test_a_strategy_that_cannot_train_on_the_replicas_is_refused_before_the_start(pod: Pod, plan: Plan, tmp_path: Path) -> None:
+    (tmp_path / "image/tensorflow").mkdir(parents=True)
+    (tmp_path / "image/tensorflow/__init__.py").touch()
+    pod.variables["PYTHONPATH"] = str(tmp_path / "image")
+    pod.put("code/train.py", "import tensorflow as tf\nstrategy = tf.distribute.MultiWorkerMirroredStrategy()\n")
+    peers = {"chief": ("a:2222",), "worker": ("b:2222",), "ps": ("c:2222",)}
+    ended, report = pod.fetch(msgspec.structs.replace(plan, peers=peers))
+    assert report.failure is not None, ended.output
+    assert (report.failure.reason, report.failure.file, report.failure.line) == (Reason.INVALID_SPEC, "train.py", 2)
+    assert "train.py, line 2: MultiWorkerMirroredStrategy beside spec.replicas.ps would wait for ever" in report.failure.message
+
+
 @pytest.mark.every_store
 def test_of_a_group_one_publishes_outputs_and_each_a_manifest_that_is_no_other_ones(group: Group) -> None:
     group.first.put("run/ckpt/checkpoint", 'model_checkpoint_path: "model-3"\n')

@@ -94,6 +94,11 @@ class TestWhatIsMade:
         plan = decided(seen(group({"attempt": 1, "restart": restart})))
         assert all("-r1." in address for of in map(plan_of, pods(plan)) for role in of.peers.values() for address in role)
 
+    def test_says_whether_the_job_may_have_another_keras_than_its_runtimes(self) -> None:
+        chosen = [{"name": "TF_USE_LEGACY_KERAS", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]
+        for env, plain in (([{"name": "X", "value": "1"}], True), (chosen, False)):
+            assert [plan_of(body).plain_keras for body in pods(decided(seen(group(env=env))))] == [plain] * 4
+
     def test_of_one_replica_is_a_pod_without_service_hostname_or_peers(self) -> None:
         for replicas in ({"chief": {}}, {}):
             plan = decided(seen(job(replicas=replicas)))

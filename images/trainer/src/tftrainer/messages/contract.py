@@ -122,7 +122,10 @@ SAVED_MODEL: Final = "saved_model.pb"
 LOGS_FOLDER: Final = "logs/"
 CHIEF: Final = "chief"
 WORKER: Final = "worker"
-"""The roles of which one leads its group, by the names that TensorFlow has for them."""
+PS: Final = "ps"
+"""The roles of replicas, by the names that TensorFlow has for them."""
+OTHER_KERAS: Final = frozenset({"TF_USE_LEGACY_KERAS", "KERAS_BACKEND"})
+"""Variables that give a script another Keras than its runtime's."""
 
 
 def run_prefix(namespace: str, job: str, uid: str, attempt: int) -> str:
@@ -363,6 +366,7 @@ class Plan(Message, frozen=True):
 
     `role` and `index` say which replica of the job this pod is. `peers` are the addresses, `host:port`, of all replicas by role, in the
     order of their indices, its own among them; empty for a job of one. `peers_seconds` is how long it waits for their names to resolve.
+    `plain_keras` says that no variable of the job chooses another Keras than the image's own.
     """
 
     namespace: str
@@ -375,6 +379,7 @@ class Plan(Message, frozen=True):
     index: int = 0
     peers: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     peers_seconds: int = 600
+    plain_keras: bool = False
     image: str = ""
     archive: Reference | None = None
     files: tuple[Reference, ...] = ()
