@@ -18,6 +18,15 @@ REFUSED: dict[str, tuple[Object, str]] = {
     "two chiefs": ({"replicas": {"chief": {"count": 2}}}, "should be less than or equal to 1"),
     "no worker at all": ({"replicas": {"worker": {"count": 0}}}, "should be greater than or equal to 1"),
     "too many": ({"replicas": {"chief": {}, "worker": {"count": 99}, "ps": {}}}, "all counts together may be 100 at most"),
+    "an evaluator alone": (
+        {"replicas": {"evaluator": {}}, "checkpoints": {"path": "${bucket}/m"}},
+        "replicas.evaluator needs replicas.chief or replicas.worker",
+    ),
+    "an evaluator of nothing": ({"replicas": {"chief": {}, "evaluator": {}}}, "checkpoints is missing"),
+    "two evaluators": (
+        {"replicas": {"chief": {}, "evaluator": {"count": 2}}, "checkpoints": {"path": "${bucket}/m"}},
+        "should be less than or equal to 1",
+    ),
     "a role that there is not": ({"replicas": {"master": {}}}, "spec.replicas.master"),
     "all workers of none": ({"replicas": {"chief": {}}, "successPolicy": "AllWorkers"}, "replicas.worker is missing"),
     "all workers of a job of one": ({"successPolicy": "AllWorkers"}, "replicas.worker is missing"),

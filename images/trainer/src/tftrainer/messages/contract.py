@@ -19,10 +19,10 @@ from msgspec import Meta
 
 from tftrainer.messages.excerpt import excerpt
 
-CONTRACT: Final = 5
+CONTRACT: Final = 6
 """The newest thing of a plan that this version knows: 2, code in a folder of its own (`Reference.into`), a script that the dependencies
-bring (`Script.path`, `Script.module`), all of a bucket as an input; 3, `Plan.inactivity_seconds`; 4, `Plan.check_only`; 5, `Plan.peers`. An
-image that does not know them would take them for something else, or leave out what a job asks for."""
+bring (`Script.path`, `Script.module`), all of a bucket as an input; 3, `Plan.inactivity_seconds`; 4, `Plan.check_only`; 5, `Plan.peers`; 6,
+the role `EVALUATOR`. An image that does not know them would take them for something else, or leave out what a job asks for."""
 CHECK_CONTRACT: Final = 4
 """What an image has to know that is to check a job without running it."""
 CONTRACT_OPTION: Final = "--contract="
@@ -123,6 +123,7 @@ LOGS_FOLDER: Final = "logs/"
 CHIEF: Final = "chief"
 WORKER: Final = "worker"
 PS: Final = "ps"
+EVALUATOR: Final = "evaluator"
 """The roles of replicas, by the names that TensorFlow has for them."""
 OTHER_KERAS: Final = frozenset({"TF_USE_LEGACY_KERAS", "KERAS_BACKEND"})
 """Variables that give a script another Keras than its runtime's."""
@@ -421,6 +422,11 @@ class Plan(Message, frozen=True):
     def leads(self) -> bool:
         """Whether the replica is its group's leader, as one is that is alone."""
         return not self.peers or self.replica == self.leader
+
+    @property
+    def evaluates(self) -> bool:
+        """Whether the replica trains nothing, and looks at what the leader has saved: its outputs are its own."""
+        return bool(self.peers) and self.role == EVALUATOR
 
 
 class Failure(Message, frozen=True):
