@@ -95,7 +95,7 @@ def _replicas(situation: Situation) -> dict[str, Any]:
     told = [
         {
             **_pod(pod),
-            **({"phase": "Ended"} if states[each.name] == "ended" else {}),
+            **({"phase": claims.ENDED_WITH_JOB} if states[each.name] == "ended" else {}),
             "role": each.role,
             "index": each.index,
             "reason": situation.reasons.get(each.name),
@@ -117,7 +117,7 @@ def _state(replica: Replica, *, over: bool, succeeds: bool) -> str:
         return "succeeded"
     if replica.pod is not None and not claims.ended(replica.pod):
         return "ended" if over or (succeeds and replica.role != names.EVALUATOR) else "active" if any(replica.stage) else "pending"
-    if succeeds and replica.pod is None and replica.existed and not (replica.last is not None and claims.ended(replica.last)):
+    if succeeds and replica.recorded == claims.ENDED_WITH_JOB:
         return "ended"
     return "failed" if replica.existed else "pending"
 

@@ -254,7 +254,8 @@ class TestAnEvaluator:
         gone = replace(told, pods=tuple(pod.record() for pod in (CHIEF.ran().published(), EVALUATOR.running())))
         assert decided(gone, NOW + 1).deletions == ()
         assert decided(gone, NOW + 1).rule == "succeeded"
-        ended = replace(told, pods=tuple(pod.record() for pod in (CHIEF.ran().published(), EVALUATOR.ran().published())))
+        last = [pod.ran(143).published(succeeded=False).record() for pod in (*WORKERS, PS)]
+        ended = replace(told, pods=tuple(pod.record() for pod in (CHIEF.ran().published(), EVALUATOR.ran().published())), gone=tuple(last))
         over = decided(ended, NOW + 5)
         assert over.status is not None
         assert over.status["phase"] == "Succeeded"
