@@ -37,9 +37,11 @@ def submitted(jobs: Jobs) -> Jobs:
         "${bucket}/estimator",
         "--export",
         "${bucket}/export",
-        replicas=roles,
+        replicas={**roles, "evaluator": {}},
+        checkpoints={"path": "${bucket}/estimator", "intervalSeconds": 5},
         runtime="tf1",
     )
+    submit(jobs, "refused", "keras_fit.py", **workers)
     return jobs
 
 
@@ -90,3 +92,32 @@ def test_an_estimator_of_tensorflow_1_trains_with_a_worker_and_a_parameter_serve
     steps = [int(found[1]) for key in keys(store, bucket, "estimator/") if (found := re.search(r"model\.ckpt-(\d+)\.index$", key))]
     assert max(steps) >= 150, "the last step of one may come after that of the other"
     assert any(key.endswith("saved_model.pb") for key in keys(store, bucket, "export/"))
+
+
+def test_its_evaluator_evaluates_what_the_chief_has_saved_and_publishes_that_and_nothing_of_the_chiefs(
+    submitted: Jobs, bucket: Bucket, store: Minio
+) -> None:
+    status = submitted.wait("estimator")
+    assert status["replicas"] == {
+        "chief": {"succeeded": 1},
+        "worker": {"ended": 1},
+        "ps": {"ended": 1},
+        "evaluator": {"succeeded": 1},
+    } | ({"worker": {"succeeded": 1}} if status["replicas"]["worker"] == {"succeeded": 1} else {})
+    log = submitted.kubectl("logs", "estimator-evaluator-0")
+    assert re.search(r"Saving dict for global step 1[5-9]\d", log), log
+    assert "Exiting evaluation" in log
+    places = keys(store, bucket, "estimator/")
+    assert any(re.fullmatch(r"estimator/eval/events\.out\.tfevents\..*", key) for key in places), places
+    assert any(re.fullmatch(r"estimator/export/latest/\d+/saved_model\.pb", key) for key in places), places
+    [written] = [key for key in keys(store, bucket, ".tftraining/") if key.endswith("/attempt-0/evaluator-0/manifest.json")]
+    manifest = json.loads(store.get_object(bucket.bucket, written).data)
+    assert {each["key"].split("/")[1] for each in manifest["objects"]} == {"eval", "export"}
+
+
+def test_a_fit_that_cannot_train_on_two_workers_is_refused_before_the_start_with_its_line(submitted: Jobs) -> None:
+    status = submitted.wait("refused")
+    failure = status["failure"]
+    line = next(number for number, line in enumerate((SCRIPTS / "keras_fit.py").read_text().splitlines(), 1) if ".fit(" in line)
+    assert (failure["reason"], failure["file"], failure["line"]) == ("InvalidSpec", "script.py", line), status["message"]
+    assert "TF_USE_LEGACY_KERAS=1" in failure["hint"]

@@ -62,6 +62,17 @@ def test_the_keras_job_leaves_a_saved_model(jobs: Jobs, code: Bucket, store: Min
     assert store.stat_object(code.bucket, f"{key}saved_model.pb").size
 
 
+def test_two_workers_of_the_distributed_job_train_one_model(jobs: Jobs, code: Bucket, store: Minio) -> None:
+    status = jobs.wait(start(jobs, "distributed-job.yaml"), seconds=300)
+    assert status["phase"] == "Succeeded", json.dumps(status, indent=1)
+    logs = [jobs.kubectl("logs", f"distributed-worker-{index}") for index in (0, 1)]
+    told = [re.findall(r"(?:replicas in step: 2|Test accuracy: 0\.9\d+)", log) for log in logs]
+    assert len(told[0]) == 2, logs[0]
+    assert told[0] == told[1]
+    key = status["model"]["uri"].removeprefix(f"s3://{code.bucket}/")
+    assert store.stat_object(code.bucket, f"{key}saved_model.pb").size
+
+
 def test_the_gpu_job_waits_for_a_gpu_in_words_and_runs_when_there_is_one(jobs: Jobs, cluster: Cluster) -> None:
     name = start(jobs, "gpu-job.yaml")
     if not _gpus(cluster):

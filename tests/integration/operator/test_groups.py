@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from control import Killed, Operator, Played, RefusedError, settle, until
 from faults import FaultProxy
-from played_kubelet import Object, evicted
+from played_kubelet import STAMP, Object, ended, evicted
 
 WORKERS: Object = {"worker": {"count": 2}}
 
@@ -18,6 +19,15 @@ REFUSED: dict[str, tuple[Object, str]] = {
     "two chiefs": ({"replicas": {"chief": {"count": 2}}}, "should be less than or equal to 1"),
     "no worker at all": ({"replicas": {"worker": {"count": 0}}}, "should be greater than or equal to 1"),
     "too many": ({"replicas": {"chief": {}, "worker": {"count": 99}, "ps": {}}}, "all counts together may be 100 at most"),
+    "an evaluator alone": (
+        {"replicas": {"evaluator": {}}, "checkpoints": {"path": "${bucket}/m"}},
+        "replicas.evaluator needs replicas.chief or replicas.worker",
+    ),
+    "an evaluator of nothing": ({"replicas": {"chief": {}, "evaluator": {}}}, "checkpoints is missing"),
+    "two evaluators": (
+        {"replicas": {"chief": {}, "evaluator": {"count": 2}}, "checkpoints": {"path": "${bucket}/m"}},
+        "should be less than or equal to 1",
+    ),
     "a role that there is not": ({"replicas": {"master": {}}}, "spec.replicas.master"),
     "all workers of none": ({"replicas": {"chief": {}}, "successPolicy": "AllWorkers"}, "replicas.worker is missing"),
     "all workers of a job of one": ({"successPolicy": "AllWorkers"}, "replicas.worker is missing"),
@@ -89,6 +99,34 @@ def test_killed_after_any_write_of_a_group_that_is_tried_again_attempts_never_mi
     )
     assert status["replicas"] == {"worker": {"succeeded": 1, "ended": 1}}
     assert by_name(played).keys() == {"group-worker-1", "group-worker-0-r1"}
+
+
+@pytest.mark.parametrize("k", [pytest.param(k, marks=[pytest.mark.long] if k % 3 else []) for k in range(1, 10)])
+def test_killed_after_any_write_success_is_decided_once_and_the_evaluator_alone_may_go_on(
+    operator: Operator, played: Played, proxy: FaultProxy, k: int
+) -> None:
+    killed = Killed(operator, proxy, k)
+    replicas = {"chief": {}, "worker": {}, "evaluator": {}}
+    played.submit("group", replicas=replicas, checkpoints={"path": "${bucket}/m"})
+    pods = killed.until(lambda: found if len(found := by_name(played)) == 3 else None, "all pods exist")
+    for pod in pods.values():
+        played.run(pod)
+    killed.until(lambda: played.phase("group") == "Running", "it runs")
+    # An evaluator has its time from the end of the chief.
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    played.show(pods["group-chief-0"], json.loads(json.dumps(ended(pods["group-chief-0"])).replace(STAMP, now)))
+    killed.until(lambda: played.phase("group") == "Publishing", "success is decided")
+    killed.until(lambda: "group-worker-0" not in by_name(played), "the worker is ended then")
+    settle(proxy)
+    assert "Evaluator 0 may go on until" in played.status("group")["message"]
+    assert _alive(played) == {"group-evaluator-0"}
+    played.end(pods["group-evaluator-0"])
+    killed.until(lambda: played.phase("group") == "Succeeded", "it succeeds")
+    settle(proxy)
+    status = played.status("group")
+    assert status["replicas"] == {"chief": {"succeeded": 1}, "worker": {"ended": 1}, "evaluator": {"succeeded": 1}}
+    assert (status["attempt"], status.get("attempts")) == (0, None)
+    assert by_name(played).keys() == {"group-chief-0", "group-evaluator-0"}
 
 
 def test_the_service_by_which_replicas_find_each_other_is_made_once_and_before_them(

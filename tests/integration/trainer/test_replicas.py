@@ -94,6 +94,18 @@ def group(tmp_path: Path, pod: Pod, plan: Plan) -> Group:
     return Group(tmp_path / "group", pod, plan)
 
 
+def test_a_strategy_that_cannot_train_on_the_replicas_is_refused_before_the_start(pod: Pod, plan: Plan, tmp_path: Path) -> None:
+    (tmp_path / "image/tensorflow").mkdir(parents=True)
+    (tmp_path / "image/tensorflow/__init__.py").touch()
+    pod.variables["PYTHONPATH"] = str(tmp_path / "image")
+    pod.put("code/train.py", "import tensorflow as tf\nstrategy = tf.distribute.MultiWorkerMirroredStrategy()\n")
+    peers = {"chief": ("a:2222",), "worker": ("b:2222",), "ps": ("c:2222",)}
+    ended, report = pod.fetch(msgspec.structs.replace(plan, peers=peers))
+    assert report.failure is not None, ended.output
+    assert (report.failure.reason, report.failure.file, report.failure.line) == (Reason.INVALID_SPEC, "train.py", 2)
+    assert "train.py, line 2: MultiWorkerMirroredStrategy beside spec.replicas.ps would wait for ever" in report.failure.message
+
+
 @pytest.mark.every_store
 def test_of_a_group_one_publishes_outputs_and_each_a_manifest_that_is_no_other_ones(group: Group) -> None:
     group.first.put("run/ckpt/checkpoint", 'model_checkpoint_path: "model-3"\n')
@@ -142,6 +154,57 @@ def test_of_a_group_one_publishes_outputs_and_each_a_manifest_that_is_no_other_o
     assert group.manifest("chief-0").is_of(plan)
     assert "run/metrics.json" in group.objects()
     assert group.manifest("worker-0") == written
+
+
+@pytest.mark.every_store
+def test_what_the_leader_saves_comes_to_the_evaluator_while_both_run_and_stays_the_leaders(tmp_path: Path, pod: Pod, plan: Plan) -> None:
+    peers = {**GROUP, "evaluator": ("iris-evaluator-0:2222",)}
+    plan = msgspec.structs.replace(plan, peers=peers, checkpoints=WantedCheckpoints("${bucket}/run", 1))
+    evaluating = msgspec.structs.replace(plan, role="evaluator")
+    leader, evaluator = (Pod(tmp_path / name, pod.server, pod.bucket, pod.datasets) for name in ("chief", "evaluator"))
+    pod.put("run/checkpoint", 'model_checkpoint_path: "model-1"\n')
+    pod.put("run/model-1.index", "index 1")
+    pod.put("run/model-1.data-00000-of-00001", "weights 1")
+    with_script(pod)
+    fetched(leader, plan)
+    fetched(evaluator, evaluating)
+    folder = evaluator.local_bucket / "run"
+    assert list(folder.iterdir()) == [], "its leader may be saving by now"
+    trainer, evaluation = Trainer(leader), Trainer(evaluator)
+    publishers = leader.start("publish", plan, QUICK), evaluator.start("publish", evaluating, QUICK)
+
+    def names() -> set[str]:
+        return {each.name for each in folder.iterdir()}
+
+    def saved(*steps: int) -> set[str]:
+        return {"checkpoint", *(f"model-{step}{end}" for step in steps for end in (".index", ".data-00000-of-00001"))}
+
+    trainer.save(2, "run")
+    until(lambda: saved(1, 2) <= names(), "a checkpoint has come")
+    assert (folder / "checkpoint").read_text() == 'model_checkpoint_path: "model-2"\n', "by its name, not by a path of another pod"
+    assert (folder / "model-2.data-00000-of-00001").read_text() == "weights 2"
+    for step in (3, 4):
+        trainer.save(step, "run")
+        for end in (".index", ".data-00000-of-00001"):
+            (leader.local_bucket / f"run/model-{step - 2}{end}").unlink()
+        until(lambda step=step: f"model-{step}" in (folder / "checkpoint").read_text(), "the next one has come")
+    until(lambda: names() == saved(2, 3, 4), "what was removed a moment ago may still be read; what was before that is gone")
+
+    evaluation.write("run/eval/events.out.tfevents.1.host", "accuracy")
+    evaluation.write("run/export/best/saved_model.pb", "a graph")
+    trainer.end()
+    assert leader.end(publishers[0]).report(contract.PublishReport).succeeded
+    evaluation.end()
+    ended = evaluator.end(publishers[1])
+    report = ended.report(contract.PublishReport)
+    assert (ended.code, report.succeeded, report.note, report.objects) == (0, True, "", 2), ended.output
+    assert "publish: checkpoint followed: run/model-4 " not in ended.output
+    assert "publish: checkpoint followed: model-4 (" in ended.output
+    written = manifest.decode(pod.server.get(pod.bucket, manifest.folder(evaluating) + contract.MANIFEST_NAME))
+    assert written is not None
+    assert [each.key for each in written.objects] == ["run/eval/events.out.tfevents.1.host", "run/export/best/saved_model.pb"]
+    assert f"{manifest.folder(plan)}evaluator-0/logs/stdout.log" in pod.server.keys(pod.bucket)
+    assert pod.server.get(pod.bucket, "run/checkpoint").decode().count("model-4") == 1
 
 
 @pytest.mark.every_store

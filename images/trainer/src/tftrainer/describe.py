@@ -23,6 +23,7 @@ _CUDA: Final = re.compile(r"nvidia-cuda-runtime(-cu\d+)?")
 _BESIDE: Final = (
     "tensorboard",
     "keras",
+    "tf-keras",
     "tensorflow-estimator",
     "numpy",
     "scipy",

@@ -453,6 +453,12 @@ class Chief(Group):
     count: int = Field(default=1, ge=1, le=1, description="There is one chief at most. Default: 1.")
 
 
+class Evaluator(Group):
+    """The replica that evaluates what the chief saves, and trains nothing."""
+
+    count: int = Field(default=1, ge=1, le=1, description="There is one evaluator at most. Default: 1.")
+
+
 class Replicas(Model):
     """The pods of one attempt by role, each of which runs the same script with a TF_CONFIG of its own."""
 
@@ -471,20 +477,32 @@ class Replicas(Model):
         ),
     )
 
-    def group(self, role: str) -> Group | None:
-        """Return the replicas of a role, None where there are none."""
-        groups: dict[str, Group | None] = {"chief": self.chief, "worker": self.worker, "ps": self.ps}
-        return groups.get(role)
+    evaluator: Evaluator | None = Field(
+        default=None,
+        description=(
+            "Evaluates what the chief, or worker 0, saves in checkpoints.path: new checkpoints come into its own folder while it runs. "
+            "What it writes is published too. When the job's success is decided, it has 15 minutes to end by itself. If it fails before, "
+            "the attempt has failed."
+        ),
+    )
+
+    @property
+    def groups(self) -> dict[str, Group]:
+        """The replicas by role, of the roles that there are."""
+        every: dict[str, Group | None] = {"chief": self.chief, "worker": self.worker, "ps": self.ps, "evaluator": self.evaluator}
+        return {role: group for role, group in every.items() if group is not None}
 
     @property
     def count(self) -> int:
         """How many pods an attempt has: where nothing is said, the one chief."""
-        return sum(each.count for each in (self.chief, self.worker, self.ps) if each is not None) or 1
+        return sum(each.count for each in self.groups.values()) or 1
 
     @model_validator(mode="after")
     def _can_train(self) -> Self:
         if self.ps is not None and self.chief is None:
             raise PydanticCustomError("rule", NO_CHIEF)
+        if self.evaluator is not None and self.chief is None and self.worker is None:
+            raise PydanticCustomError("rule", NOTHING_TO_EVALUATE)
         if self.count > REPLICAS_LIMIT:
             raise PydanticCustomError("rule", TOO_MANY_REPLICAS)
         return self
@@ -492,15 +510,17 @@ class Replicas(Model):
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         count = "(has(self.{0}) ? (has(self.{0}.count) ? self.{0}.count : 1) : 0)"
-        counted = " + ".join(count.format(role) for role in ("chief", "worker", "ps"))
+        counted = " + ".join(count.format(role) for role in ("chief", "worker", "ps", "evaluator"))
         rules = [
             {"rule": "!has(self.ps) || has(self.chief)", "message": NO_CHIEF},
+            {"rule": "!has(self.evaluator) || has(self.chief) || has(self.worker)", "message": NOTHING_TO_EVALUATE},
             {"rule": f"{counted} <= {REPLICAS_LIMIT}", "message": TOO_MANY_REPLICAS},
         ]
         return {**handler.resolve_ref_schema(handler(schema)), VALIDATIONS: rules}
 
 
 NO_CHIEF = "replicas.ps needs replicas.chief: parameter servers do what a chief tells them, and never end by themselves"
+NOTHING_TO_EVALUATE = "replicas.evaluator needs replicas.chief or replicas.worker: it trains nothing, and evaluates what they save"
 TOO_MANY_REPLICAS = f"replicas: all counts together may be {REPLICAS_LIMIT} at most"
 
 
@@ -827,13 +847,15 @@ class Spec(Model):
             raise PydanticCustomError("rule", NO_INACTIVITY)
         if self.success_policy is SuccessPolicy.ALL_WORKERS and self.replicas.worker is None:
             raise PydanticCustomError("rule", NO_WORKERS)
+        if self.replicas.evaluator is not None and self.checkpoints is None:
+            raise PydanticCustomError("rule", NOTHING_SAVED)
         if self.resource_class is not None and any(getattr(self.resources, name) for name in CLASS_GIVES):
             raise PydanticCustomError("rule", CLASS_AND_RESOURCES)
         return self
 
     def own_resources(self, role: str) -> Resources | None:
         """Return the resources that the replicas of a role have of their own, which neither those of the job nor its class are for."""
-        group = self.replicas.group(role)
+        group = self.replicas.groups.get(role)
         return group.resources if group is not None else None
 
     def stored_bytes(self) -> int:
@@ -849,7 +871,7 @@ class Spec(Model):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        together = (_total_rule(), _brought_rule(), _inactivity_rule(), _class_rule(), _policy_rule())
+        together = (_total_rule(), _brought_rule(), _inactivity_rule(), _class_rule(), _policy_rule(), _evaluator_rule())
         rules = [*_declared_inputs_rules(), *together, _stop_rule(), *_immutability_rules()]
         return {**handler.resolve_ref_schema(handler(schema)), VALIDATIONS: rules}
 
@@ -863,6 +885,10 @@ NOTHING_BROUGHT = (
 )
 NO_INACTIVITY = "onInactivity says what is done after inactivitySeconds, which is missing: add it, or leave onInactivity out"
 NO_WORKERS = "successPolicy: AllWorkers asks for workers, and replicas.worker is missing: add it, or leave successPolicy out"
+NOTHING_SAVED = (
+    "replicas.evaluator evaluates what is saved in checkpoints.path, and checkpoints is missing: add it, with the folder that the chief "
+    "saves to, or leave the evaluator out"
+)
 CLASS_GIVES = ("cpu", "cpu_limit", "memory", "gpus", "gpu_resource")
 """Fields of `resources` that a resource class takes the place of."""
 CLASS_AND_RESOURCES = (
@@ -936,6 +962,14 @@ def _policy_rule() -> dict[str, str]:
         "rule": "!has(self.successPolicy) || self.successPolicy != 'AllWorkers' || has(self.replicas) && has(self.replicas.worker)",
         "message": NO_WORKERS,
         "fieldPath": ".successPolicy",
+    }
+
+
+def _evaluator_rule() -> dict[str, str]:
+    return {
+        "rule": "!has(self.replicas) || !has(self.replicas.evaluator) || has(self.checkpoints)",
+        "message": NOTHING_SAVED,
+        "fieldPath": ".replicas",
     }
 
 

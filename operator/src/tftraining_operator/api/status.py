@@ -111,7 +111,7 @@ class PodStatus(Model):
         description="The pod's own phase: Pending, Running, Succeeded, Failed or Unknown; Ended, where it is ended with the job."
     )
     node: Name = Field(default="", description="The node that it was placed on.")
-    role: Word = Field(default="", description="chief, worker or ps; absent in a job of one replica.")
+    role: Word = Field(default="", description="chief, worker, ps or evaluator; absent in a job of one replica.")
     index: Count | None = Field(default=None, description="Its number among those of its role, as in TF_CONFIG.")
     reason: Word = Field(default="", description="Why it failed, in one word, as in failure.reason.")
 
@@ -132,6 +132,7 @@ class ReplicasStatus(Model):
     chief: GroupStatus | None = Field(default=None, description="The chief, of which there is one.")
     worker: GroupStatus | None = Field(default=None, description="The workers.")
     ps: GroupStatus | None = Field(default=None, description="The parameter servers.")
+    evaluator: GroupStatus | None = Field(default=None, description="The evaluator, of which there is one.")
 
 
 class EndingStatus(Model):

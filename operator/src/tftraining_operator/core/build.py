@@ -281,7 +281,8 @@ def _place(job: JobRecord, wanted: Effective, attempt: int, index: int) -> dict[
         return {}
     hosts = [(role, f"{names.pod_name(job.key.name, role, each, attempt)}.{domain}:{PORT}") for role, each in expected]
     peers = {role: tuple(host for each, host in hosts if each == role) for role, _ in hosts}
-    return {"role": wanted.role, "index": index, "peers": peers, "peers_seconds": wanted.pending_seconds}
+    plain_keras = contract.OTHER_KERAS.isdisjoint(variable.name for variable in wanted.spec.env)
+    return {"role": wanted.role, "index": index, "peers": peers, "peers_seconds": wanted.pending_seconds, "plain_keras": plain_keras}
 
 
 def _verbatim(job: JobRecord, wanted: Effective, configuration: Configuration, attempt: int, index: int) -> contract.Plan:

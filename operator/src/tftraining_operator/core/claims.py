@@ -15,6 +15,8 @@ from tftraining_operator.core.reports import published
 
 ENDED_WELL: Final = "Succeeded"
 """The phase that a status has of a pod that has ended well."""
+ENDED_WITH_JOB: Final = "Ended"
+"""The phase that it has of one that was ended because nobody needed it any more."""
 OPERATORS_OWN: Final = frozenset(
     {
         Reason.INVALID_SPEC,

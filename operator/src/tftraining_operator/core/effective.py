@@ -205,7 +205,13 @@ def newer_fields(spec: Spec) -> tuple[Newer, ...]:
     )
     of_3 = ("spec.inactivitySeconds",) if spec.inactivity_seconds is not None else ()
     of_5 = ("spec.replicas",) if spec.replicas.count > 1 else ()
-    return (*(Newer(each, 5) for each in of_5), *(Newer(each, 3) for each in of_3), *(Newer(each, 2) for each in of_2))
+    of_6 = ("spec.replicas.evaluator",) if spec.replicas.evaluator is not None else ()
+    return (
+        *(Newer(each, 6) for each in of_6),
+        *(Newer(each, 5) for each in of_5),
+        *(Newer(each, 3) for each in of_3),
+        *(Newer(each, 2) for each in of_2),
+    )
 
 
 def grown(memory: str, growth: float, times: int, most: str) -> str:

@@ -27,10 +27,11 @@ RESOURCES: Final = f"{LABEL_PREFIX}resources"
 """Annotation of a pod: what the resource class of its job gave it, for the class may be changed or removed afterwards."""
 CHIEF: Final = contract.CHIEF
 WORKER: Final = contract.WORKER
-PS: Final = "ps"
+PS: Final = contract.PS
+EVALUATOR: Final = contract.EVALUATOR
 CHECK: Final = "check"
 """What the pod does that checks a job while it waits: it is none of an attempt's."""
-ROLES: Final = (CHIEF, WORKER, PS)
+ROLES: Final = (CHIEF, WORKER, PS, EVALUATOR)
 """The roles that pods of a job have, as TensorFlow names its tasks: that of the replica that coordinates the others comes first."""
 
 _LIMIT: Final = 63

@@ -135,9 +135,10 @@ REASONS: Final[Mapping[Reason, Entry]] = {
         (
             "the spec breaks a rule that the API server did not check, or asks for more than "
             "[an admin lets one job have](../how-to/quotas.md#a-bound-for-each-job), or `script.uri` names an object of more than 64 MiB, "
-            "which is no program"
+            "which is no program, or the script's strategy "
+            "[cannot train on `spec.replicas`](../explanation/preflight.md#strategies-that-cannot-train-on-the-replicas)"
         ),
-        "the message names the field",
+        "the message names the field, or the line of the script",
     ),
     Reason.UNKNOWN_RUNTIME: Entry(
         Section.SPEC,

@@ -30,7 +30,8 @@ class Situation:
     that it begins. `note` is what the publisher has to say of the outputs, as it came from the pod. `notes` are what the attempt's
     containers have told meanwhile, and `saved` is the checkpoint that is in the bucket by now, in words. `reasons` are why replicas of
     several have failed, by their pods. `check` is what is known of the
-    check that is made while the job waits, `checked` what it has reported.
+    check that is made while the job waits, `checked` what it has reported. `decided` tells that the job succeeds, though one of its
+    replicas may go on for a while.
     """
 
     phase: Phase
@@ -51,6 +52,7 @@ class Situation:
     reasons: Mapping[str, str] = field(default_factory=dict)
     check: Check | None = None
     checked: FetchReport | None = None
+    decided: bool = False
 
     @property
     def finished(self) -> bool:

@@ -9,7 +9,7 @@ import msgspec
 from tftrainer.messages import contract
 
 from tftraining_operator.api.status import ATTEMPTS_LIMIT, MESSAGE_LIMIT, Phase
-from tftraining_operator.core import claims, pins, recorded
+from tftraining_operator.core import claims, names, pins, recorded
 from tftraining_operator.core.attempts import Attempt, Replica
 from tftraining_operator.core.causes import Verdict
 from tftraining_operator.core.conditions import conditions, rfc3339
@@ -90,10 +90,12 @@ def _replicas(situation: Situation) -> dict[str, Any]:
     if attempt.alone:
         return {"pods": [_pod(pod) for _, pod in pods]}
     over = situation.finished or situation.ending is not None
+    succeeds = situation.decided or situation.phase is Phase.SUCCEEDED
+    states = {each.name: _state(each, over=over, succeeds=succeeds) for each in attempt.replicas}
     told = [
         {
             **_pod(pod),
-            **({"phase": "Ended"} if _state(each, over=over) == "ended" else {}),
+            **({"phase": claims.ENDED_WITH_JOB} if states[each.name] == "ended" else {}),
             "role": each.role,
             "index": each.index,
             "reason": situation.reasons.get(each.name),
@@ -102,16 +104,21 @@ def _replicas(situation: Situation) -> dict[str, Any]:
     ]
     groups: dict[str, Counter[str]] = {}
     for each in attempt.replicas:
-        groups.setdefault(each.role, Counter())[_state(each, over=over)] += 1
+        groups.setdefault(each.role, Counter())[states[each.name]] += 1
     return {"pods": told, "replicas": {role: dict(counts) for role, counts in groups.items()}}
 
 
-def _state(replica: Replica, *, over: bool) -> str:
-    """Return what a replica does, as the counts of the status name it; `over` tells that all are being ended."""
+def _state(replica: Replica, *, over: bool, succeeds: bool) -> str:
+    """Return what a replica does, as the counts of the status name it.
+
+    `over` tells that all are being ended; `succeeds`, that those which nobody needs any more are, or have been.
+    """
     if replica.ended_well:
         return "succeeded"
     if replica.pod is not None and not claims.ended(replica.pod):
-        return "ended" if over else "active" if any(replica.stage) else "pending"
+        return "ended" if over or (succeeds and replica.role != names.EVALUATOR) else "active" if any(replica.stage) else "pending"
+    if succeeds and replica.recorded == claims.ENDED_WITH_JOB:
+        return "ended"
     return "failed" if replica.existed else "pending"
 
 

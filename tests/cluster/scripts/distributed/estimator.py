@@ -1,5 +1,7 @@
 """An Estimator of TensorFlow 1 with train_and_evaluate: chief, worker and parameter server find each other by TF_CONFIG.
 
+An evaluator, where there is one, looks for new checkpoints in its own folder, and exports what it has evaluated last.
+
 Its saver is one that writes where the chief is: by default each parameter server writes its part of a checkpoint onto its own disk.
 """
 
@@ -37,13 +39,19 @@ class Pause(tf.train.CheckpointSaverListener):
             time.sleep(1)
 
 
+def serving():
+    features = {"x": tf.placeholder(tf.float32, (None, 1))}
+    return tf.estimator.export.ServingInputReceiver(features, features)
+
+
 config = tf.estimator.RunConfig(model_dir=arguments.model_dir, save_checkpoints_steps=50)
 estimator = tf.estimator.Estimator(line, config=config)
 found = estimator.latest_checkpoint()
 print("goes on from", found, flush=True)
 train = tf.estimator.TrainSpec(data, max_steps=150, saving_listeners=[Pause()] if arguments.pause and not found else [])
-tf.estimator.train_and_evaluate(estimator, train, tf.estimator.EvalSpec(data, steps=1))
+latest = tf.estimator.LatestExporter("latest", serving)
+evaluate = tf.estimator.EvalSpec(data, steps=1, exporters=latest, start_delay_secs=1, throttle_secs=1)
+tf.estimator.train_and_evaluate(estimator, train, evaluate)
 if config.is_chief:
-    example = {"x": tf.placeholder(tf.float32, (None, 1))}
-    estimator.export_saved_model(arguments.export, tf.estimator.export.build_raw_serving_input_receiver_fn(example))
+    estimator.export_saved_model(arguments.export, serving)
 print("done as", config.task_type, config.task_id, flush=True)

@@ -73,7 +73,7 @@ def test_every_field_that_may_be_left_out_says_what_then_holds_or_is_explained_b
 def test_defaults_that_are_stored_are_few_and_part_of_the_api() -> None:
     defaults = {path: node["default"] for path, node in EVERY if "default" in node}
     assert defaults == {
-        **{f"spec.replicas.{role}.resources.gpus": 0 for role in ("chief", "worker", "ps")},
+        **{f"spec.replicas.{role}.resources.gpus": 0 for role in ("chief", "worker", "ps", "evaluator")},
         "spec.resources": {},
         "spec.resources.gpus": 0,
         "spec.suspend": False,

@@ -13,12 +13,14 @@ from tftraining_operator.core.attempts import asked_gpus, members
 from tftraining_operator.core.culprit import PATIENCE_SECONDS
 from tftraining_operator.core.decide import decide
 from tftraining_operator.core.records import JobRecord, Observed, Plan
+from tftraining_operator.core.rules.end import EVALUATION_SECONDS
 
 from .given import CONFIGURATION, CREATED, NAMESPACE, UID, Pod, after, job, pods, seen
 
 NOW = CREATED + 100
 GROUP: dict[str, Any] = {"chief": {}, "worker": {"count": 2}, "ps": {"count": 1}}
-CHIEF, PS = Pod(), Pod(role="ps")
+EVALUATED: dict[str, Any] = {"replicas": GROUP | {"evaluator": {}}, "checkpoints": {"path": "${bucket}/m"}}
+CHIEF, PS, EVALUATOR = Pod(), Pod(role="ps"), Pod(role="evaluator")
 WORKERS = (Pod(role="worker"), Pod(role="worker", index=1))
 COLLECTIVE = (
     "UnavailableError: Collective ops is aborted by: Error reported from /job:worker/task:{}: The following tasks are unhealthy (stopped "
@@ -93,6 +95,11 @@ class TestWhatIsMade:
         restart = {"attempt": 1, "at": "2027-01-15T08:00:00Z", "begun": True}
         plan = decided(seen(group({"attempt": 1, "restart": restart})))
         assert all("-r1." in address for of in map(plan_of, pods(plan)) for role in of.peers.values() for address in role)
+
+    def test_says_whether_the_job_may_have_another_keras_than_its_runtimes(self) -> None:
+        chosen = [{"name": "TF_USE_LEGACY_KERAS", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]
+        for env, plain in (([{"name": "X", "value": "1"}], True), (chosen, False)):
+            assert [plan_of(body).plain_keras for body in pods(decided(seen(group(env=env))))] == [plain] * 4
 
     def test_of_one_replica_is_a_pod_without_service_hostname_or_peers(self) -> None:
         for replicas in ({"chief": {}}, {}):
@@ -219,6 +226,78 @@ class TestItsSuccess:
         ended = after(observed, decided(observed))
         later = replace(ended, pods=tuple(pod.record() for pod in (CHIEF.ran().published(), raised(WORKERS[0], "ValueError: x"))))
         assert decided(later).status is None
+
+
+class TestAnEvaluator:
+    def observed(self, chief: Pod, evaluator: Pod | None, *others: Pod, **spec: Any) -> Observed:
+        pods = (chief, *(others or (each.running() for each in (*WORKERS, PS))), *([evaluator] if evaluator else []))
+        return seen(group(**EVALUATED, **spec), *pods)
+
+    def test_is_a_pod_of_its_own_for_images_that_know_it(self) -> None:
+        bodies = pods(decided(seen(group(**EVALUATED))))
+        assert bodies[-1]["metadata"]["name"] == "iris-evaluator-0"
+        assert (plan_of(bodies[-1]).evaluates, plan_of(bodies[0]).evaluates) == (True, False)
+        assert "iris-evaluator-0" in plan_of(bodies[0]).peers["evaluator"][0]
+        assert all("--contract=6" in body["spec"]["initContainers"][0]["command"] for body in bodies)
+
+    def test_may_go_on_for_a_while_when_success_is_decided_and_the_others_are_ended(self) -> None:
+        first = self.observed(CHIEF.ran().published(), EVALUATOR.running())
+        plan = decided(first)
+        assert plan.status is not None
+        assert (plan.status["phase"], plan.rule) == ("Publishing", "succeeded")
+        assert "Evaluator 0 may go on until 2027-" in plan.status["message"]
+        assert plan.status["replicas"]["evaluator"] == {"active": 1}
+        assert plan.status["replicas"]["worker"] == {"ended": 2}
+        assert sorted(each.name for each in plan.deletions) == ["iris-ps-0", "iris-worker-0", "iris-worker-1"]
+        # The others are gone by now, and nobody takes that for a loss.
+        told = after(first, plan)
+        gone = replace(told, pods=tuple(pod.record() for pod in (CHIEF.ran().published(), EVALUATOR.running())))
+        assert decided(gone, NOW + 1).deletions == ()
+        assert decided(gone, NOW + 1).rule == "succeeded"
+        last = [pod.ran(143).published(succeeded=False).record() for pod in (*WORKERS, PS)]
+        ended = replace(told, pods=tuple(pod.record() for pod in (CHIEF.ran().published(), EVALUATOR.ran().published())), gone=tuple(last))
+        over = decided(ended, NOW + 5)
+        assert over.status is not None
+        assert over.status["phase"] == "Succeeded"
+        assert over.status["replicas"] == {
+            "chief": {"succeeded": 1},
+            "worker": {"ended": 2},
+            "ps": {"ended": 1},
+            "evaluator": {"succeeded": 1},
+        }
+
+    def test_is_ended_when_its_time_is_over_and_that_is_no_failure(self) -> None:
+        observed = self.observed(CHIEF.ran(at=CREATED + 60).published(at=CREATED + 61), EVALUATOR.running(), PS)
+        before = decided(observed, CREATED + 61 + EVALUATION_SECONDS - 1)
+        assert (phase(before), before.requeue_at) == ("Publishing", CREATED + 61 + EVALUATION_SECONDS)
+        plan = decided(observed, CREATED + 61 + EVALUATION_SECONDS)
+        assert phase(plan) == "Succeeded"
+        assert "iris-evaluator-0" in {each.name for each in plan.deletions}
+        assert plan.status is not None
+        assert plan.status["replicas"]["evaluator"] == {"ended": 1}
+
+    @pytest.mark.parametrize("spec", [{"suspend": True}, {"stop": True}])
+    def test_is_not_waited_for_where_the_job_is_to_end_now(self, spec: dict[str, Any]) -> None:
+        assert phase(decided(self.observed(CHIEF.ran().published(), EVALUATOR.running(), **spec))) == "Succeeded"
+
+    def test_is_not_waited_for_where_its_script_does_not_run(self) -> None:
+        for evaluator in (None, EVALUATOR, EVALUATOR.fetching(), raised(EVALUATOR, "ValueError: x"), EVALUATOR.ran().published()):
+            assert phase(decided(self.observed(CHIEF.ran().published(), evaluator))) == "Succeeded"
+
+    def test_never_decides_success(self) -> None:
+        assert phase(decided(self.observed(CHIEF.running(), EVALUATOR.ran().published()))) == "Running"
+
+    def test_that_fails_before_ends_the_attempt_as_any_other_replica(self) -> None:
+        plan = decided(self.observed(CHIEF.running(), raised(EVALUATOR, "ValueError: no labels")))
+        assert plan.status is not None
+        assert (plan.status["phase"], plan.status["failure"]["pod"]) == ("Failed", "iris-evaluator-0")
+        assert plan.status["message"].startswith("Evaluator 0 failed")
+
+    def test_has_its_time_from_the_last_success_that_the_job_needs(self) -> None:
+        chief, evaluator = CHIEF.ran(at=CREATED + 60).published(at=CREATED + 61), EVALUATOR.running()
+        workers = (WORKERS[0].ran(at=CREATED + 60).published(at=CREATED + 60), WORKERS[1].ran(at=CREATED + 500).published(at=CREATED + 501))
+        plan = decided(self.observed(chief, evaluator, *workers, PS, successPolicy="AllWorkers"), CREATED + 600)
+        assert plan.requeue_at == CREATED + 501 + EVALUATION_SECONDS
 
 
 def published(pod: Pod, manifest: str) -> Pod:

@@ -459,8 +459,16 @@ def test_only_a_cluster_of_several_processes_elsewhere_is_foreign(text: str, add
 
 
 DISTRIBUTED = {
-    "a fit of Keras 3 on workers": ("ValueError", "Attempt to convert a value (PerReplica:{...}) with an unsupported type", "Write a loop"),
-    "one with parameter servers": ("ValueError", "pass this dataset to ClusterCoordinator.create_per_worker_dataset.", "Write a loop"),
+    "a fit of Keras 3 on workers": (
+        "ValueError",
+        "Attempt to convert a value (PerReplica:{...}) with an unsupported type",
+        "Take Keras from tf.keras",
+    ),
+    "one with parameter servers": (
+        "ValueError",
+        "pass this dataset to ClusterCoordinator.create_per_worker_dataset.",
+        "Take Keras from tf.keras",
+    ),
     "a checkpoint of which a server has a part": (
         "tensorflow.python.framework.errors_impl.NotFoundError",
         "/workspace/bucket/m/model.ckpt-0_temp; No such file or directory",

@@ -55,7 +55,7 @@ def waited(plan: Plan, known_from: dict[str, float]) -> tuple[list[str], list[st
 
 
 def test_tensorflow_is_told_the_cluster_and_the_own_task_in_its_own_form() -> None:
-    [(name, text)] = peers.variables(contract.decode_plan(contract.encode_plan(WORKER))).items()
+    [(name, text)] = peers.variables(contract.decode_plan(contract.encode_plan(WORKER)), version_1=False).items()
     assert name == "TF_CONFIG"
     assert json.loads(text) == {
         "cluster": {"chief": ["iris-chief-0.iris:2222"], "worker": ["iris-worker-0.iris:2222", "iris-worker-1.iris:2222"]},
@@ -64,7 +64,25 @@ def test_tensorflow_is_told_the_cluster_and_the_own_task_in_its_own_form() -> No
 
 
 def test_a_replica_that_is_alone_is_told_nothing() -> None:
-    assert peers.variables(ALONE) == {}
+    assert peers.variables(ALONE, version_1=False) == {}
+
+
+@pytest.mark.parametrize("version_1", [False, True])
+def test_an_evaluator_is_part_of_the_cluster_of_tensorflow_2_and_not_of_estimators(version_1: bool) -> None:
+    peers_of_all = {**PEERS, "evaluator": ("iris-evaluator-0.iris:2222",)}
+    for role in ("chief", "evaluator"):
+        plan = msgspec.structs.replace(WORKER, role=role, index=0, peers=peers_of_all)
+        told = json.loads(peers.variables(plan, version_1=version_1)["TF_CONFIG"])
+        assert told["task"] == {"type": role, "index": 0}
+        assert list(told["cluster"]) == ["chief", "worker", *([] if version_1 else ["evaluator"])]
+
+
+def test_nobody_waits_for_an_evaluator_nor_it_for_anybody() -> None:
+    peers_of_all = {**PEERS, "evaluator": ("iris-evaluator-0.iris:2222",)}
+    chief = msgspec.structs.replace(WORKER, role="chief", index=0, peers=peers_of_all)
+    assert waited(chief, {"iris-evaluator-0.iris": 100}) == ([], [])
+    evaluator = msgspec.structs.replace(chief, role="evaluator")
+    assert waited(evaluator, {"iris-chief-0.iris": 100, "iris-evaluator-0.iris": 100}) == ([], [])
 
 
 def test_names_that_are_known_at_once_are_no_word_worth() -> None:

@@ -27,6 +27,7 @@ from tftrainer.phase_error import PhaseError, clip
 from tftrainer.preflight import check as preflight
 from tftrainer.preflight.check import this_image
 from tftrainer.preflight.finding import Findings
+from tftrainer.preflight.strategies import Group
 from tftrainer.progress import size
 from tftrainer.uri import UriError, segments
 
@@ -199,7 +200,11 @@ def examine(
         image = replace(image, has=lambda _name: True)
     file, first = entry.file, layout.code if entry.module else entry.file.parent
     places = tuple(dict.fromkeys((str(first), str(layout.code), *(path or ()))))
-    found = guarded(entry.name, lambda: preflight.examine(entry.name, file.read_bytes(), places, image, arguments, package=entry.package))
+    group = Group.of(plan, image, environment)
+    found = guarded(
+        entry.name,
+        lambda: preflight.examine(entry.name, file.read_bytes(), places, image, arguments, package=entry.package, group=group),
+    )
     if not plan.requirements and any(has_file(place, REQUIREMENTS) for place in places):
         found.warnings.append(
             f"{REQUIREMENTS} is not installed: what the script needs of it beside the image's packages belongs into "

@@ -19,10 +19,10 @@ from msgspec import Meta
 
 from tftrainer.messages.excerpt import excerpt
 
-CONTRACT: Final = 5
+CONTRACT: Final = 6
 """The newest thing of a plan that this version knows: 2, code in a folder of its own (`Reference.into`), a script that the dependencies
-bring (`Script.path`, `Script.module`), all of a bucket as an input; 3, `Plan.inactivity_seconds`; 4, `Plan.check_only`; 5, `Plan.peers`. An
-image that does not know them would take them for something else, or leave out what a job asks for."""
+bring (`Script.path`, `Script.module`), all of a bucket as an input; 3, `Plan.inactivity_seconds`; 4, `Plan.check_only`; 5, `Plan.peers`; 6,
+the role `EVALUATOR`. An image that does not know them would take them for something else, or leave out what a job asks for."""
 CHECK_CONTRACT: Final = 4
 """What an image has to know that is to check a job without running it."""
 CONTRACT_OPTION: Final = "--contract="
@@ -122,7 +122,11 @@ SAVED_MODEL: Final = "saved_model.pb"
 LOGS_FOLDER: Final = "logs/"
 CHIEF: Final = "chief"
 WORKER: Final = "worker"
-"""The roles of which one leads its group, by the names that TensorFlow has for them."""
+PS: Final = "ps"
+EVALUATOR: Final = "evaluator"
+"""The roles of replicas, by the names that TensorFlow has for them."""
+OTHER_KERAS: Final = frozenset({"TF_USE_LEGACY_KERAS", "KERAS_BACKEND"})
+"""Variables that give a script another Keras than its runtime's."""
 
 
 def run_prefix(namespace: str, job: str, uid: str, attempt: int) -> str:
@@ -363,6 +367,7 @@ class Plan(Message, frozen=True):
 
     `role` and `index` say which replica of the job this pod is. `peers` are the addresses, `host:port`, of all replicas by role, in the
     order of their indices, its own among them; empty for a job of one. `peers_seconds` is how long it waits for their names to resolve.
+    `plain_keras` says that no variable of the job chooses another Keras than the image's own.
     """
 
     namespace: str
@@ -375,6 +380,7 @@ class Plan(Message, frozen=True):
     index: int = 0
     peers: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     peers_seconds: int = 600
+    plain_keras: bool = False
     image: str = ""
     archive: Reference | None = None
     files: tuple[Reference, ...] = ()
@@ -416,6 +422,11 @@ class Plan(Message, frozen=True):
     def leads(self) -> bool:
         """Whether the replica is its group's leader, as one is that is alone."""
         return not self.peers or self.replica == self.leader
+
+    @property
+    def evaluates(self) -> bool:
+        """Whether the replica trains nothing, and looks at what the leader has saved: its outputs are its own."""
+        return bool(self.peers) and self.role == EVALUATOR
 
 
 class Failure(Message, frozen=True):

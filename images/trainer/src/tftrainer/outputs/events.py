@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -32,7 +32,8 @@ def is_event_file(path: str) -> bool:
 class LiveEvents:
     """Uploads event files below `root`, in a thread of its own. What is `uploaded` and does not change any more is noted there.
 
-    `ensure_last` raises PhaseError where nothing is to be written any more.
+    `ensure_last` raises PhaseError where nothing is to be written any more. `untouched` are those that came from the bucket: another
+    replica may be writing them there by now.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class LiveEvents:
         say: Callable[[str], None],
         ensure_last: Callable[[Store], None] = lambda _: None,
         pause: float = PAUSE_SECONDS,
+        untouched: Iterable[LocalFile] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
@@ -53,7 +55,7 @@ class LiveEvents:
         self._pause = pause
         self._wait = pause
         self._store: Store | None = None
-        self._seen: dict[LocalFile, bool] = {}
+        self._seen = dict.fromkeys(untouched, True)
         self._repeating = Repeating("event files cannot be shown live", self._upload, lambda: self._wait, say)
 
     def start(self) -> None:

@@ -69,8 +69,11 @@ class _Choices:
 _BROKEN: Final = object()
 
 
-def check(parser: Parser, arguments: Sequence[str], file: str, findings: Findings) -> None:
-    """Add to `findings` what the script's parser would refuse of the arguments, and a fact if that is nothing."""
+def check(parser: Parser, arguments: Sequence[str], file: str, findings: Findings) -> bool:
+    """Add to `findings` what the script's parser would refuse of the arguments, and a fact if that is nothing.
+
+    Returns whether it surely takes them: no code of the script's converts them, and the script does not end with its help.
+    """
     found: list[Finding] = []
 
     def refuse(message: str, line: int, hint: str = _CORRECT) -> None:
@@ -82,7 +85,7 @@ def check(parser: Parser, arguments: Sequence[str], file: str, findings: Finding
         recorder = _build(parser, file, refuse, arguments)
         extras = _parse(recorder, arguments)
     except Exception:
-        return
+        return False
     unknown = _unknown(parser, arguments, extras, file) if parser.strict else []
     for message in recorder.complaints:
         # Of one mistake the remedy comes first, and once.
@@ -99,6 +102,7 @@ def check(parser: Parser, arguments: Sequence[str], file: str, findings: Finding
     found += unknown
     if not found:
         findings.facts.append(f"the arguments fit the parser of {file}")
+    return not found and not parser.through_absl and all(step.options.get("type") != "?" for step in parser.steps)
 
 
 def _build(parser: Parser, file: str, refuse: Callable[[str, int], None], arguments: Sequence[str]) -> _Recorder:

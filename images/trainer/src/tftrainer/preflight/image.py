@@ -11,6 +11,7 @@ import runpy
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +29,8 @@ class Image:
     `name` is the runtime's; `removed` tells why a name, such as `tensorflow.contrib` or `tensorflow.Session`, is gone from it for
     good, or nothing, given the line that asks for it; `remedy` what to do then. `names` lists the modules it has.
     `starts_with_code` tells that something installed for the job runs before the script: a `sitecustomize`. `is_version_1` tells that its
-    `tensorflow` is that of version 1.
+    `tensorflow` is that of version 1. `keras` is the version of its own Keras, empty where it has none or the job brings another one, or
+    another TensorFlow.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Image:
     starts_with_code: bool = False
     remedy: Callable[[str], str] = lambda _name: "change the import"
     is_version_1: bool = False
+    keras: str = ""
 
 
 def this_image(runtime: str, environment: Mapping[str, str], packages: Sequence[str] = ()) -> Image:
@@ -50,8 +53,16 @@ def this_image(runtime: str, environment: Mapping[str, str], packages: Sequence[
     starts_with_code = any(PathFinder.find_spec(name, added) is not None for name in STARTERS)
     is_version_1 = "tftrainer_tf1" in sys.modules
     removed, remedy = (_removed_from_1, _remedy_of_1) if is_version_1 else _of_2(runtime, added)
+    brings = elsewhere or any(PathFinder.find_spec(name, added) is not None for name in ("keras", "tensorflow"))
     return Image(
-        runtime, lambda name: elsewhere or _is_here(name, added), removed, lambda: _all_here(added), starts_with_code, remedy, is_version_1
+        runtime,
+        lambda name: elsewhere or _is_here(name, added),
+        removed,
+        lambda: _all_here(added),
+        starts_with_code,
+        remedy,
+        is_version_1,
+        "" if brings else next((each.version for each in metadata.distributions(name="keras")), ""),
     )
 
 

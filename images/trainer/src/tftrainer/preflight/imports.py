@@ -113,6 +113,8 @@ class Walk:
         """Number of the user's own modules that were read."""
         self.defines_flags = False
         """Whether any of the code may define flags of absl."""
+        self.sources: list[bytes] = []
+        """What was read: the script, and then modules of the user's."""
 
     def script(self, name: str, source: bytes, package: str = "") -> tuple[ast.Module, int] | None:
         """Follow the script; return its tree and how many of its statements are surely passed, None if it is no Python.
@@ -152,6 +154,7 @@ class Walk:
 
     def _visit(self, module: _Module) -> tuple[ast.Module, int] | None:
         self.defines_flags = self.defines_flags or b"DEFINE" in module.source
+        self.sources.insert(0 if module.is_script else len(self.sources), module.source)
         self._pieces += syntax.weigh(module.source)
         tree = syntax.read(module.source, module.file)
         if isinstance(tree, Finding):

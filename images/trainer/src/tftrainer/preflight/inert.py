@@ -28,6 +28,10 @@ _KNOWN: Final = _MODULES | words(
     " ConfigParser Queue StringIO Tkinter cPickle cStringIO urllib2 urlparse"
 )
 """Modules of images, and of Python 2, whose import does nothing of the kind either."""
+_CALLED_TWICE: Final = ("keras.", "tensorflow.keras.")
+"""Of what these make, such as layers, the call does no harm either."""
+_QUIET: Final = words("json.loads")
+"""Functions whose name is that of a loud one."""
 _PARTS: Final = {
     "os": words("path environ getenv cpu_count getcwd getpid sep linesep name pathsep makedirs mkdir"),
     "sys": words("version_info version platform stdout stderr stdin maxsize executable byteorder flags hexversion"),
@@ -217,7 +221,7 @@ class Inert:
             return False
         if module in _PARTS:
             return rest.partition(".")[0] in _PARTS[module]
-        return node.attr not in _LOUD and not _INNER.intersection(rest.split("."))
+        return (node.attr not in _LOUD or f"{module}.{rest}" in _QUIET) and not _INNER.intersection(rest.split("."))
 
     def is_harmless_call(self, function: ast.expr) -> bool:
         """Whether calling what the expression names is known to do no harm."""
@@ -226,7 +230,9 @@ class Inert:
             module, _, rest = dotted.partition(".")
             if module in _PARTS:
                 return rest.partition(".")[0] in _PARTS[module]
-            return module in _MODULES and not _LOUD.intersection(rest.split("."))
+            return dotted in _QUIET or (module in _MODULES and not _LOUD.intersection(rest.split(".")))
+        if isinstance(function, ast.Call):
+            return self._names.dotted(function.func).startswith(_CALLED_TWICE)
         if isinstance(function, ast.Name):
             return function.id in _FUNCTIONS and self._names.is_free(function.id)
         root = _root(function)

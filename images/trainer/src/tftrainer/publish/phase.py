@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from tftrainer import withholding
-from tftrainer.checkpoints import saved
+from tftrainer.checkpoints import following, saved
+from tftrainer.checkpoints.following import Following
 from tftrainer.checkpoints.snapshots import Snapshots
 from tftrainer.container import leave_word, reported
 from tftrainer.layout import Layout
@@ -55,6 +56,7 @@ class Pauses:
 
     logs: float = live.PAUSE_SECONDS
     events: float = events.PAUSE_SECONDS
+    following: float = following.PAUSE_SECONDS
 
 
 def main(plan: Plan, layout: Layout | None = None, environment: Mapping[str, str] = os.environ, pauses: Pauses = Pauses()) -> int:
@@ -105,7 +107,9 @@ class _Publisher:
         self, plan: Plan, layout: Layout, environment: Mapping[str, str], stop: Stop, pauses: Pauses, importing: threading.Thread
     ) -> None:
         self._importing = importing
-        self._plan = plan
+        # An evaluator publishes what it writes; the model and the checkpoints are its leader's.
+        self._plan = msgspec.structs.replace(plan, model=None, checkpoints=None) if plan.evaluates else plan
+        self._followed = plan.checkpoints if plan.evaluates else None
         self._layout = layout
         self._environment = environment
         self._stop = stop
@@ -120,17 +124,13 @@ class _Publisher:
         wanted = self._plan.checkpoints
         if wanted is not None and self._plan.leads and not baseline.already_done:
             folder = saved.folder_key(wanted)
-            fetched = (each for each in handover.read_files(at.baseline_files) if each.path.startswith(folder))
-            untouched = [LocalFile(each.path, each.size, each.mtime_ns, each.inode, ctime_ns=each.ctime_ns) for each in fetched]
+            untouched = self._fetched(lambda path: path.startswith(folder))
             self._snapshots = Snapshots(self._plan, wanted, at.bucket, self._store, untouched, self._uploaded, say)
+        follower = Following(self._followed, at.bucket, self._store, say, self._pauses.following) if self._followed is not None else None
         while_it_runs = (
             LiveLogs(at.logs, PUBLISHED_LOGS, self._logs_place, say, self._pauses.logs),
-            *(
-                (LiveEvents(at.bucket, self._store, self._uploaded, say, partial(ensure_last, self._plan), self._pauses.events),)
-                if self._plan.leads
-                else ()
-            ),
-            *((self._snapshots,) if self._snapshots is not None else ()),
+            *self._live_events(),
+            *(each for each in (self._snapshots, follower) if each is not None),
             *live_reports(self._environment, at, lambda: self._snapshots.saved_words if self._snapshots else "", say, time.monotonic),
         )
         for each in while_it_runs:
@@ -146,13 +146,26 @@ class _Publisher:
         store = self._store()
         self._commit = Commit(store, self._plan, conditional_writes=baseline.conditional_writes, say=say)
         earlier = self._commit.earlier()
+        ended = Ended(read_result(at.run_folder, started=started), noticed_at)
+        followed = follower.followed if follower is not None else frozenset()
         if baseline.already_done:
             return self._told(self._commit.confirm(earlier))
-        report = self._told(self._publish(store, baseline, Ended(read_result(at.run_folder, started=started), noticed_at), earlier, begun))
+        report = self._told(self._publish(store, baseline, ended, earlier, begun, followed))
         what = f"{counted(report.objects, 'object')}, {size(report.bytes)}"
         skipped = f", {report.skipped} skipped" if report.skipped else ""
         say(f"published {what}{skipped}, in {time.monotonic() - begun:.2f} s")
         return report
+
+    def _fetched(self, is_wanted: Callable[[str], bool]) -> list[LocalFile]:
+        """Return the files of the bucket's folder that `fetch` has put there, as they were then."""
+        fetched = (each for each in handover.read_files(self._layout.baseline_files) if is_wanted(each.path))
+        return [LocalFile(each.path, each.size, each.mtime_ns, each.inode, ctime_ns=each.ctime_ns) for each in fetched]
+
+    def _live_events(self) -> Iterator[LiveEvents]:
+        if self._plan.leads or self._plan.evaluates:
+            untouched = self._fetched(events.is_event_file)
+            ensure = partial(ensure_last, self._plan)
+            yield LiveEvents(self._layout.bucket, self._store, self._uploaded, say, ensure, self._pauses.events, untouched)
 
     def _told(self, report: PublishReport) -> PublishReport:
         if report.note:
@@ -182,7 +195,9 @@ class _Publisher:
     def _key(self, store: Store, name: str) -> str:
         return store.credentials.key(self._folder + name)
 
-    def _publish(self, store: Store, baseline: Baseline, ended: Ended, earlier: bytes | None, begun: float) -> PublishReport:
+    def _publish(
+        self, store: Store, baseline: Baseline, ended: Ended, earlier: bytes | None, begun: float, followed: frozenset[str]
+    ) -> PublishReport:
         from tftrainer.publish.publication import Publishing
 
         def hurried() -> bool:
@@ -199,6 +214,7 @@ class _Publisher:
             self._uploaded,
             self._snapshots,
             hurried,
+            followed,
         )
         if earlier is not None:
             # Somebody has published this attempt: nothing of theirs is overwritten, it is only compared.

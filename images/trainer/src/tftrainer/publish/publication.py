@@ -52,7 +52,8 @@ class Publication:
 class Publishing:
     """Brings what one run has left below `layout` into the store. What was `uploaded` while the script ran is not sent again.
 
-    `hurried` tells whether the pod is about to end, so that there is time for what has to be done and no more.
+    `hurried` tells whether the pod is about to end, so that there is time for what has to be done and no more. `followed` are paths of what
+    came from the bucket while the script ran.
     """
 
     plan: Plan
@@ -65,14 +66,19 @@ class Publishing:
     uploaded: Uploaded = field(default_factory=dict)
     snapshots: Snapshots | None = None
     hurried: Callable[[], bool] = lambda: False
+    followed: frozenset[str] = frozenset()
 
     def run(self) -> Publication:
-        """Publish everything, of a replica that does not lead its group the logs alone.
+        """Publish everything; of a replica that neither leads its group nor evaluates, the logs alone.
 
         Raises:
             PhaseError: something of it is not in the bucket.
         """
-        return self._all() if self.plan.leads else self._only_logs()
+        return self._all() if self._has_outputs else self._only_logs()
+
+    @property
+    def _has_outputs(self) -> bool:
+        return self.plan.leads or self.plan.evaluates
 
     def _only_logs(self) -> Publication:
         logs = self._logs()
@@ -126,7 +132,7 @@ class Publishing:
             impossible=away.impossible,
             elsewhere=elsewhere(self.layout),
             model=self._why_held(verdict),
-            empty=list(placing.empty_outputs(self.plan, {file.path for file in files})) if self.ended.succeeded else [],
+            empty=list(placing.empty_outputs(self.plan, {file.path for file in files})) if self.ended.succeeded and self.plan.leads else [],
         )
         return Publication(
             tuple(sent.done),
@@ -149,7 +155,7 @@ class Publishing:
     def digested(self) -> Publication:
         """Return what `run` would publish, as far as it takes to know the run again, without a word to the store."""
         logs = self._logs()
-        if not self.plan.leads:
+        if not self._has_outputs:
             return Publication(logs=tuple(digest_all(self.layout.logs, self._logs_prefix, logs)))
         files, skipped, _ = self._changes()
         beside = Beside(self.store, self.plan, self.layout.workspace, self.say, Outage())
@@ -185,6 +191,7 @@ class Publishing:
         for line in skipped_in_words(skipped):
             self.say(line)
         # Where there are too many, links give way to what holds data.
+        files = [each for each in files if each.path not in self.followed]
         return files, sorted(skipped, key=lambda each: not each.data)[: tree.SKIPPED_LIMIT], unreadable
 
     def _logs(self) -> list[LocalFile]:

@@ -479,7 +479,10 @@ def _distributed(found: Evidence, setting: Setting, _complaint: _Complaint | Non
     """Tell of what cannot train on several replicas, seen with TensorFlow 2.15 and 2.21 and Keras 3.15."""
     if not setting.plan.peers:
         return ""
-    keras = "Write a loop of your own, or use tf_keras with TF_USE_LEGACY_KERAS=1 in spec.env: fit of Keras 3 trains on one replica only."
+    keras = (
+        "Take Keras from tf.keras and set TF_USE_LEGACY_KERAS=1 in spec.env, which gives tf_keras, or write a loop of your own: "
+        "fit of Keras 3 trains on one replica only."
+    )
     if "(PerReplica:" in found.message or "ClusterCoordinator.create_per_worker_dataset" in found.message:
         return keras
     if "ps" in setting.plan.peers and found.type.endswith("NotFoundError") and _PART_OF_CHECKPOINT.search(found.message):

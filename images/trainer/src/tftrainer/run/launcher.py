@@ -185,7 +185,7 @@ def _run(plan: Plan, resolved: Resolved, layout: Layout, wakeup: Wakeup, around:
     started_at = time.time()
     sys.stdout.flush()
     sys.stderr.flush()
-    environment = script_environment(dict(os.environ), resolved, layout) | peers.variables(plan)
+    environment = script_environment(dict(os.environ), resolved, layout) | peers.variables(plan, version_1="tftrainer_tf1" in sys.modules)
     plain = Plain.of(resolved.argv, environment, (environment.get(name, "") for name in plan.secret_variables))
     _make_folders(environment, resolved, layout)
     foreign = () if plan.peers else surroundings.foreign(environment)

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from tftrainer.messages.contract import Plan
+from tftrainer.messages.contract import EVALUATOR, Plan
 
 VARIABLE: Final = "TF_CONFIG"
 _TOLD_AFTER_SECONDS: Final = 5.0
@@ -22,12 +22,22 @@ Resolve = Callable[[str], bool]
 """Whether the name of a host is known; may take its time."""
 
 
-def variables(plan: Plan) -> dict[str, str]:
-    """Return what TensorFlow finds its cluster by, and the replica its own part in it; nothing for one that is alone."""
+def variables(plan: Plan, *, version_1: bool) -> dict[str, str]:
+    """Return what TensorFlow finds its cluster by, and the replica its own part in it; nothing for one that is alone.
+
+    An evaluator is part of the cluster for TensorFlow 2, whose collective strategies do not find themselves otherwise, and not for the
+    Estimators of version 1.
+    """
     if not plan.peers:
         return {}
+    cluster = _trainers(plan) if version_1 else plan.peers
     task = {"type": plan.role, "index": plan.index}
-    return {VARIABLE: msgspec.json.encode({"cluster": plan.peers, "task": task}).decode()}
+    return {VARIABLE: msgspec.json.encode({"cluster": cluster, "task": task}).decode()}
+
+
+def _trainers(plan: Plan) -> dict[str, tuple[str, ...]]:
+    """Return the addresses of those that speak to each other: nobody speaks to an evaluator, nor it to anybody."""
+    return {role: addresses for role, addresses in plan.peers.items() if role != EVALUATOR}
 
 
 class Waiting:
@@ -71,9 +81,11 @@ def missing(
 ) -> list[str]:
     """Wait until the names of all replicas resolve, and return those that do not after the plan's time, as `worker-1 (host)`.
 
-    The own name is one of them: by it the others come. Between two looks it calls `pause`, which may end the waiting by an exception.
+    The own name is one of them: by it the others come. An evaluator needs none, and nobody its. Between two looks it calls `pause`, which
+    may end the waiting by an exception.
     """
-    hosts = {f"{role}-{index}": _host(address) for role, addresses in plan.peers.items() for index, address in enumerate(addresses)}
+    trainers = {} if plan.evaluates else _trainers(plan)
+    hosts = {f"{role}-{index}": _host(address) for role, addresses in trainers.items() for index, address in enumerate(addresses)}
     waiting = Waiting(hosts, resolve or _is_known)
     begun, told = clock(), False
     try:

@@ -11,7 +11,7 @@ from tftrainer.messages.contract import TRAINER, PublishReport, Reason
 
 from tftraining_operator.api.status import Phase
 from tftraining_operator.core import causes, claims, culprit, names, recorded, reports, retries, stopping
-from tftraining_operator.core.attempts import Attempt, deletions
+from tftraining_operator.core.attempts import Attempt, Replica, deletions
 from tftraining_operator.core.case import Case
 from tftraining_operator.core.causes import Verdict, verdict
 from tftraining_operator.core.conditions import rfc3339
@@ -24,6 +24,8 @@ from tftraining_operator.core.situation import Situation
 from tftraining_operator.core.usage import running_seconds
 from tftraining_operator.core.words import sentence
 
+EVALUATION_SECONDS: Final = 900.0
+"""How long an evaluator may go on when the job's success is decided: Estimators look for a checkpoint every ten minutes."""
 _SWEPT_SECONDS: Final = 900.0
 """What is due later than that needs no timer: every job is looked at more often."""
 
@@ -167,16 +169,34 @@ def succeeded(case: Case) -> Finding | None:
     if final is None or not _is_decided(case, attempt):
         return None
     ended_at = claims.ended_at(pod) or case.now
-    situation = Situation(Phase.SUCCEEDED, "Published", sentence(_what_came_out(final)), attempt, ended_at=ended_at, note=final.note)
     # Servers of parameters, and workers under most strategies of TensorFlow, never end by themselves.
+    until = max([ended_at, *(claims.ended_at(each.last) or 0 for each in _needed(case, attempt))]) + EVALUATION_SECONDS
+    evaluating = _evaluating(case, attempt, until)
+    if evaluating is not None:
+        message = sentence(_what_came_out(final), f"{evaluating.task} may go on until {rfc3339(until)}")
+        situation = Situation(Phase.PUBLISHING, "Evaluating", message, attempt, decided=True)
+        return Finding(situation, deletions=deletions(each for each in attempt.alive if each is not evaluating.pod), look_again_at=until)
+    situation = Situation(Phase.SUCCEEDED, "Published", sentence(_what_came_out(final)), attempt, ended_at=ended_at, note=final.note)
     return Finding(situation, deletions=deletions(attempt.alive))
+
+
+def _evaluating(case: Case, attempt: Attempt, until: float) -> Replica | None:
+    """Return the evaluator that may go on until then, though the job's success is decided; None where nobody waits for one."""
+    if case.spec.suspend or case.spec.stop or case.now >= until:
+        return None
+    return next((each for each in attempt.replicas if each.role == names.EVALUATOR and each.started and each.pod in attempt.alive), None)
 
 
 def _is_decided(case: Case, attempt: Attempt) -> bool:
     """Whether all have succeeded whose success is the job's, beside the chief."""
+    return all(each.ended_well for each in _needed(case, attempt))
+
+
+def _needed(case: Case, attempt: Attempt) -> list[Replica]:
+    """Return the replicas whose success is needed beside the chief's."""
     if not claims.needs_all_workers(case.job):
-        return True
-    return all(each.ended_well for each in attempt.replicas if each.role == names.WORKER and each is not attempt.chief)
+        return []
+    return [each for each in attempt.replicas if each.role == names.WORKER and each is not attempt.chief]
 
 
 def pod_gone(case: Case) -> Finding | Over | None:
