@@ -102,6 +102,12 @@ def _replicas(situation: Situation) -> dict[str, Any]:
         }
         for each, pod in pods
     ]
+    # After its end in good order nobody may remember a pod but the status.
+    told += [
+        {"name": each.name, "phase": each.recorded, "role": each.role, "index": each.index}
+        for each in attempt.replicas
+        if succeeds and each.last is None and each.recorded
+    ]
     groups: dict[str, Counter[str]] = {}
     for each in attempt.replicas:
         groups.setdefault(each.role, Counter())[states[each.name]] += 1
