@@ -77,14 +77,6 @@ def test_an_evaluator_is_part_of_the_cluster_of_tensorflow_2_and_not_of_estimato
         assert list(told["cluster"]) == ["chief", "worker", *([] if version_1 else ["evaluator"])]
 
 
-def test_nobody_waits_for_an_evaluator_nor_it_for_anybody() -> None:
-    peers_of_all = {**PEERS, "evaluator": ("iris-evaluator-0.iris:2222",)}
-    chief = msgspec.structs.replace(WORKER, role="chief", index=0, peers=peers_of_all)
-    assert waited(chief, {"iris-evaluator-0.iris": 100}) == ([], [])
-    evaluator = msgspec.structs.replace(chief, role="evaluator")
-    assert waited(evaluator, {"iris-chief-0.iris": 100, "iris-evaluator-0.iris": 100}) == ([], [])
-
-
 def test_names_that_are_known_at_once_are_no_word_worth() -> None:
     assert waited(WORKER, {}) == ([], [])
 

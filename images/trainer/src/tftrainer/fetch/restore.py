@@ -41,7 +41,7 @@ def look_up(plan: Plan, layout: Layout, store: Store) -> Restored:
     folder = saved.folder_key(plan.checkpoints)
     target = uri.local_path(layout.bucket, folder)
     if plan.evaluates:
-        # Its leader may be saving by now. All of it comes while the script runs.
+        # Its leader may have fetched before, and be saving by now. All of it comes while the script runs.
         return Restored(Found(folders=(target,)))
     key = store.credentials.key(folder)
     # Listed after the index is read: an object that the index names has been there before.

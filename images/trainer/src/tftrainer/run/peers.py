@@ -30,14 +30,9 @@ def variables(plan: Plan, *, version_1: bool) -> dict[str, str]:
     """
     if not plan.peers:
         return {}
-    cluster = _trainers(plan) if version_1 else plan.peers
+    cluster = {role: addresses for role, addresses in plan.peers.items() if not (version_1 and role == EVALUATOR)}
     task = {"type": plan.role, "index": plan.index}
     return {VARIABLE: msgspec.json.encode({"cluster": cluster, "task": task}).decode()}
-
-
-def _trainers(plan: Plan) -> dict[str, tuple[str, ...]]:
-    """Return the addresses of those that speak to each other: nobody speaks to an evaluator, nor it to anybody."""
-    return {role: addresses for role, addresses in plan.peers.items() if role != EVALUATOR}
 
 
 class Waiting:
@@ -81,11 +76,9 @@ def missing(
 ) -> list[str]:
     """Wait until the names of all replicas resolve, and return those that do not after the plan's time, as `worker-1 (host)`.
 
-    The own name is one of them: by it the others come. An evaluator needs none, and nobody its. Between two looks it calls `pause`, which
-    may end the waiting by an exception.
+    The own name is one of them: by it the others come. Between two looks it calls `pause`, which may end the waiting by an exception.
     """
-    trainers = {} if plan.evaluates else _trainers(plan)
-    hosts = {f"{role}-{index}": _host(address) for role, addresses in trainers.items() for index, address in enumerate(addresses)}
+    hosts = {f"{role}-{index}": _host(address) for role, addresses in plan.peers.items() for index, address in enumerate(addresses)}
     waiting = Waiting(hosts, resolve or _is_known)
     begun, told = clock(), False
     try:
