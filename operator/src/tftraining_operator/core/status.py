@@ -106,7 +106,7 @@ def _replicas(situation: Situation) -> dict[str, Any]:
     told += [
         {"name": each.name, "phase": each.recorded, "role": each.role, "index": each.index}
         for each in attempt.replicas
-        if succeeds and each.last is None and each.recorded
+        if succeeds and each.last is None and each.recorded in {claims.ENDED_WELL, claims.ENDED_WITH_JOB}
     ]
     groups: dict[str, Counter[str]] = {}
     for each in attempt.replicas:

@@ -96,7 +96,15 @@ pods = st.fixed_dictionaries(
     {
         "metadata": st.fixed_dictionaries(
             {
-                "name": _mostly(f"{JOB}-chief-0", f"{JOB}-chief-0-r1", f"{JOB}-worker-0", f"{JOB}-worker-1", f"{JOB}-worker-1-r1", CHECK),
+                "name": _mostly(
+                    f"{JOB}-chief-0",
+                    f"{JOB}-chief-0-r1",
+                    f"{JOB}-worker-0",
+                    f"{JOB}-worker-1",
+                    f"{JOB}-worker-1-r1",
+                    f"{JOB}-evaluator-0",
+                    CHECK,
+                ),
                 "namespace": st.just(NAMESPACE),
                 "uid": st.sampled_from([POD_UID, POD_UID.replace("a", "b"), POD_UID.replace("a", "c")]),
             },
@@ -149,7 +157,13 @@ jobs = st.fixed_dictionaries(
                 "suspend": _mostly(True, False),
                 "stop": _mostly(True, False),
                 "runtime": _mostly("tf1", "tf3"),
-                "replicas": _mostly({"worker": {"count": 2}}, {"chief": {}, "worker": {"resources": {"gpus": 1}}}, {"ps": {}}),
+                "replicas": _mostly(
+                    {"worker": {"count": 2}},
+                    {"chief": {}, "worker": {"resources": {"gpus": 1}}},
+                    {"ps": {}},
+                    {"chief": {}, "evaluator": {}},
+                ),
+                "checkpoints": _mostly({"path": "${bucket}/m"}),
                 "successPolicy": _mostly("Chief", "AllWorkers"),
                 "resources": garbage
                 | st.fixed_dictionaries({}, optional={"memory": _mostly("4Gi", "0"), "workspace": _mostly("1Mi"), "gpus": _mostly(1)}),
@@ -180,7 +194,12 @@ jobs = st.fixed_dictionaries(
                 "conditions": job_conditions | garbage,
                 "completionTime": times,
                 "startTime": times,
-                "pods": garbage,
+                "pods": garbage
+                | st.lists(
+                    st.fixed_dictionaries(
+                        {"name": _mostly(f"{JOB}-worker-1", f"{JOB}-evaluator-0"), "phase": _mostly("Ended", "Succeeded")}
+                    )
+                ),
                 "pending": garbage,
                 "failure": garbage | st.just({"reason": "OutOfMemory"}),
                 "outputs": garbage,
