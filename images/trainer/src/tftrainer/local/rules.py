@@ -188,6 +188,17 @@ ManagerName = Annotated[
         ),
     ),
 ]
+QueueName = Annotated[
+    str,
+    _text(
+        1,
+        253,
+        Rule(
+            r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*",
+            "must be the name of a LocalQueue in the job's namespace: a-z, 0-9, - and .",
+        ),
+    ),
+]
 PriorityClassName = Annotated[
     str,
     _text(

@@ -24,6 +24,7 @@ from tftrainer.local.rules import (
     OutputFolder,
     OutputPath,
     PriorityClassName,
+    QueueName,
     Requirement,
     ResourceName,
     RuntimeName,
@@ -197,21 +198,31 @@ class Chief(Part, frozen=True):
     resources: Resources | None = None
 
 
+class Evaluator(Part, frozen=True):
+    """The replica that evaluates what the others save."""
+
+    count: Annotated[int, Meta(ge=1, le=1)] = 1
+    resources: Resources | None = None
+
+
 class Replicas(Part, frozen=True):
     """Several pods that train together, by role; here there is one process."""
 
     chief: Chief | None = None
     worker: Group | None = None
     ps: Group | None = None
+    evaluator: Evaluator | None = None
 
     @property
     def count(self) -> int:
         """How many there are."""
-        return sum(each.count for each in (self.chief, self.worker, self.ps) if each is not None) or 1
+        return sum(each.count for each in (self.chief, self.worker, self.ps, self.evaluator) if each is not None) or 1
 
     def __post_init__(self) -> None:
         if self.ps is not None and self.chief is None:
             raise ValueError("ps needs chief: parameter servers do what a chief tells them, and never end by themselves")
+        if self.evaluator is not None and self.chief is None and self.worker is None:
+            raise ValueError("evaluator needs chief or worker: it trains nothing, and evaluates what they save")
         if self.count > REPLICAS_LIMIT:
             raise ValueError(f"all counts together may be {REPLICAS_LIMIT} at most")
 
@@ -232,6 +243,7 @@ class Toleration(Part, frozen=True):
 class Scheduling(Part, frozen=True):
     """Where a cluster would run the job; of no meaning without one."""
 
+    queue: QueueName | None = None
     priority_class_name: PriorityClassName | None = None
     node_selector: Annotated[dict[NodeKey, NodeValue], Meta(max_length=16)] | None = None
     tolerations: Annotated[tuple[Toleration, ...], Meta(max_length=16)] = ()
@@ -310,6 +322,11 @@ class Spec(Part, frozen=True):
             raise ValueError("onInactivity says what is done after inactivitySeconds, which is missing: add it, or leave onInactivity out")
         if self.success_policy is SuccessPolicy.ALL_WORKERS and self.replicas.worker is None:
             raise ValueError("successPolicy: AllWorkers asks for workers: add replicas.worker, or leave successPolicy out")
+        if self.replicas.evaluator is not None and self.checkpoints is None:
+            raise ValueError(
+                "replicas.evaluator evaluates what is saved in checkpoints.path, which is missing: add it, with the folder that the chief "
+                "saves to, or leave the evaluator out"
+            )
         own = self.resources
         if self.resource_class is not None and any((own.cpu, own.cpu_limit, own.memory, own.gpus, own.gpu_resource)):
             raise ValueError(
