@@ -17,7 +17,7 @@ import yaml
 from control import Played, RefusedError, until
 from controlplane import ControlPlane, free_port
 from localcluster import binaries
-from played_kubelet import Object
+from played_kubelet import STAMP, Object
 
 GROUP = "/apis/kueue.x-k8s.io/v1beta2"
 _CONVERTED = {"localqueues", "clusterqueues", "workloads", "cohorts", "multikueueclusters"}
@@ -189,6 +189,29 @@ class Queue:
         """Stop the ClusterQueue, or with None let it go on."""
         path = f"{GROUP}/clusterqueues/{self.name}"
         self.played.call("PATCH", path, {"spec": {"stopPolicy": policy or "None"}}, "application/merge-patch+json")
+
+    def demand_check(self) -> None:
+        """Have the ClusterQueue ask for an admission check of its name, which the test makes ready."""
+        body = {"apiVersion": "kueue.x-k8s.io/v1beta2", "kind": "AdmissionCheck", "metadata": {"name": self.name}}
+        self.played.call("POST", f"{GROUP}/admissionchecks", {**body, "spec": {"controllerName": "example.org/test"}})
+        active = {"type": "Active", "status": "True", "reason": "A", "message": "", "lastTransitionTime": STAMP}
+        self.played.call(
+            "PATCH", f"{GROUP}/admissionchecks/{self.name}/status", {"status": {"conditions": [active]}}, "application/merge-patch+json"
+        )
+        strategy = {"admissionChecksStrategy": {"admissionChecks": [{"name": self.name}]}}
+        self.played.call("PATCH", f"{GROUP}/clusterqueues/{self.name}", {"spec": strategy}, "application/merge-patch+json")
+
+    def check(self, job: str, state: str, message: str, *updates: Object) -> None:
+        """Have the admission check say something of a job's Workload."""
+        workload = self.of(job) or {}
+        said = {"name": self.name, "state": state, "message": message, "lastTransitionTime": STAMP, "podSetUpdates": list(updates)}
+        path = f"{self.workloads_path}/{workload['metadata']['name']}/status"
+        self.played.call("PATCH", path, {"status": {"admissionChecks": [said]}}, "application/merge-patch+json")
+
+    def activate(self, job: str, attempt: int, *, active: bool) -> None:
+        """Take a job out of the queue, or put it back."""
+        path = f"{self.workloads_path}/{(self.of(job, attempt) or {})['metadata']['name']}"
+        self.played.call("PATCH", path, {"spec": {"active": active}}, "application/merge-patch+json")
 
     def workloads(self) -> dict[str, Object]:
         """Return the Workloads of the namespace by their names."""

@@ -77,6 +77,18 @@ def run(played: Played, pod: str) -> Object:
     return found
 
 
+def test_where_kueue_is_not_installed_a_job_says_so_within_seconds_and_goes_on_by_itself_when_it_is(
+    operator: Operator, played: Played, request: pytest.FixtureRequest
+) -> None:
+    # The first of this module: the others have Kueue from the beginning.
+    submit(played, "iris")
+    assert "Kueue is not installed" in waits_for(played, "iris", "QueuesUnavailable")
+    assert names(played) == set()
+    request.getfixturevalue("kueue")
+    Queue(played).create()
+    played.wait_for_pod("iris-chief-0")
+
+
 def test_a_job_that_is_admitted_runs_on_the_nodes_of_its_flavor_and_its_workload_is_finished_with_it(
     kueue: Kueue, operator: Operator, played: Played
 ) -> None:
@@ -185,6 +197,37 @@ def low_pod(played: Played) -> Object:
     return next(pod for pod in played.pods() if pod["metadata"]["name"] == "low-chief-0")
 
 
+def test_an_admission_check_is_waited_for_gives_the_place_back_before_there_is_a_pod_and_may_demand_something_of_it(
+    operator: Operator, queue: Queue, played: Played
+) -> None:
+    queue.demand_check()
+    submit(played, "iris")
+    waits_for(played, "iris", "AdmissionChecks")
+    queue.check("iris", "Retry", "no node to be had")
+    until(lambda: queue.condition("iris", "Evicted") == "True", "its place is taken back")
+    until(
+        lambda: "no node to be had" in str(played.status("iris").get("pending")) or queue.condition("iris", "Evicted") == "False",
+        "it waits",
+    )
+    until(lambda: queue.condition("iris", "QuotaReserved") == "True", "it has its quota again")
+    queue.check("iris", "Ready", "", {"name": "chief", "nodeSelector": {"rack": "7"}})
+    assert played.wait_for_pod("iris-chief-0")["spec"]["nodeSelector"] == {"rack": "7"}
+    assert "retries" not in played.status("iris")
+
+
+def test_a_job_that_somebody_takes_out_of_the_queue_waits_until_it_is_put_back(operator: Operator, queue: Queue, played: Played) -> None:
+    submit(played, "iris")
+    run(played, "iris-chief-0")
+    played.wait_for_phase("iris", "Running")
+    queue.activate("iris", 0, active=False)
+    words = waits_for(played, "iris", "WorkloadInactive")
+    workload = queue.of("iris", 1) or {}
+    assert workload["metadata"]["name"] in words
+    assert names(played) == set()
+    queue.activate("iris", 1, active=True)
+    played.wait_for_pod("iris-chief-0-r1")
+
+
 def test_a_suspended_job_and_a_stopped_one_give_their_places_back_whether_they_had_pods_or_not(
     operator: Operator, queue: Queue, played: Played
 ) -> None:
@@ -257,7 +300,7 @@ def test_a_job_that_names_a_queue_is_told_at_once_where_nobody_has_switched_queu
         assert names(played) == set()
 
 
-@pytest.mark.parametrize("k", [pytest.param(k, marks=[pytest.mark.long] if k % 4 else []) for k in range(1, 17)])
+@pytest.mark.parametrize("k", [pytest.param(k, marks=[pytest.mark.long] if k % 5 else []) for k in range(1, 18)])
 def test_killed_after_any_write_of_a_queued_job_that_is_preempted_it_comes_to_the_same_end(
     operator: Operator, queue: Queue, played: Played, proxy: FaultProxy, k: int
 ) -> None:

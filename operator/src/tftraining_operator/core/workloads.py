@@ -22,7 +22,8 @@ from tftraining_operator.core.records import Raw, WorkloadRecord, WorkloadUpdate
 TAKEN_AFTER_SECONDS: Final = 30.0
 """How long a Workload that was made again must have been refused until its pods go: a queue that just comes back refuses for a moment."""
 _MESSAGE: Final = 1024
-_GIVES_BACK: Final = "the pods have ended"
+_AT_ONCE: Final = frozenset({"Preempted", "NodeFailures"})
+"""Evictions after which a Workload is queued again at once. After all others Kueue itself says when: a queue goes on, a pause is over."""
 
 
 def body(case: Case) -> Raw:
@@ -140,14 +141,14 @@ def _started(case: Case, workload: WorkloadRecord) -> Iterator[WorkloadUpdate]:
 
 
 def _given_back(workload: WorkloadRecord) -> dict[str, tuple[bool, str, str]]:
-    """Return the conditions by which Kueue has the quota of an evicted Workload again, and queues it anew."""
+    """Return the conditions by which Kueue has the quota of an evicted Workload again, as it writes them for jobs of its own."""
     evicted = workload.condition("Evicted")
     if evicted.status != "True":
         return {}
     return {
-        "QuotaReserved": (False, "Pending", _GIVES_BACK),
-        "Admitted": (False, "NoReservation", _GIVES_BACK),
-        "Requeued": (True, evicted.reason or "Evicted", evicted.message),
+        "QuotaReserved": (False, "Pending", evicted.message),
+        "Admitted": (False, "NoReservation", "The workload has no reservation"),
+        "Requeued": (evicted.reason in _AT_ONCE, evicted.reason or "Evicted", evicted.message),
     }
 
 

@@ -125,7 +125,7 @@ class KubeClient:
         limits = aiohttp.ClientTimeout(total=_WATCH_SECONDS + _TIMEOUT_SECONDS, sock_connect=_TIMEOUT_SECONDS)
         try:
             async with self._session.get(self._credentials.server + path, params=query, headers=headers, timeout=limits) as response:
-                self._count("WATCH", response.status)
+                self._count("GET", response.status)
                 if response.status >= 400:
                     raise error_of(response.status, _decoded(await response.read()), response.headers.get("Retry-After"))
                 async for line in _lines(response.content):
@@ -135,7 +135,8 @@ class KubeClient:
                         raise error_of(int(status.get("code") or 500), status, None)
                     yield str(event.get("type", "")), event.get("object") or {}
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise UnavailableError(0, type(error).__name__, f"WATCH {path}: {error}") from error
+            self._count("GET", 0)
+            raise UnavailableError(0, type(error).__name__, f"watch of {path}: {error}") from error
 
     async def _request(
         self, verb: str, path: str, body: Any = None, kind: str = "application/json", *, query: Mapping[str, str] | None = None

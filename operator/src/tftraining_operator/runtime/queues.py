@@ -87,8 +87,10 @@ class Queues:
         if known is None or known.away or claims.end(job) is not None:
             return
         wanted = {name for each in known.workloads for names in each.flavors.values() for name in names}
-        if self._clock() < self._read_at + _KEPT_SECONDS and (wanted <= self._flavors.keys() or self._unread):
+        known_all = self._priorities is not None and not self._unread and wanted <= self._flavors.keys()
+        if self._clock() < self._read_at + (_KEPT_SECONDS if known_all else BARRED_SECONDS):
             return
+        self._read_at = self._clock()
         try:
             self._flavors = dict(map(flavor, await self._all(paths.FLAVORS)))
             self._priorities = {name: value for raw in await self._all(paths.PRIORITIES) for name, value in priority(raw).items()}
@@ -96,7 +98,6 @@ class Queues:
         except ApiError as error:
             self._unread = error.message
             _log.warning("flavors and priorities cannot be read", error=str(error))
-        self._read_at = self._clock() if not self._unread else self._clock() - _KEPT_SECONDS + BARRED_SECONDS
 
     async def _all(self, kind: tuple[str, str]) -> list[Raw]:
         return [raw async for _, items in self._api.pages(paths.collection(kind)) for raw in items]

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 from tftraining_operator.core import names
+from tftraining_operator.core.configuration import Configuration
 from tftraining_operator.core.decide import decide
 from tftraining_operator.core.findings import PASSING_SECONDS
 from tftraining_operator.core.records import Observed, Plan
@@ -29,6 +30,7 @@ class Life:
     gone: list[Pod] = field(default_factory=list)
     refusal: str = ""
     now: float = CREATED + 1
+    configuration: Configuration = CONFIGURATION
 
     @property
     def observed(self) -> Observed:
@@ -49,12 +51,13 @@ class Life:
     def settle(self) -> None:
         """Let the operator look until it has nothing more to do, or nothing soon; one that never comes to that fails the test."""
         for _ in range(_LOOKS):
-            plan = decide(self.observed, CONFIGURATION, self.now)
-            if not self._carry_out(plan):
+            plan = decide(self.observed, self.configuration, self.now)
+            if not self.carry_out(plan):
                 return
         raise AssertionError(f"never settled: {plan}")
 
-    def _carry_out(self, plan: Plan) -> bool:
+    def carry_out(self, plan: Plan) -> bool:
+        """Do what is planned, and tell whether anything was done."""
         made = [body for body in plan.creates if body["kind"] == "Pod" and body["metadata"]["name"] not in self.pods]
         if made and not self.refusal:
             for body in made:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tftraining_operator.core import names, workloads
+from tftraining_operator.core.case import Case
 from tftraining_operator.core.conditions import rfc3339
 from tftraining_operator.core.configuration import Configuration, Kueue
 from tftraining_operator.core.decide import decide
@@ -207,6 +208,7 @@ def test_an_admitted_attempt_gets_its_pods_with_what_its_flavors_and_checks_dema
 
 def test_the_pending_deadline_begins_with_the_admission() -> None:
     late = CREATED + 100_000
+    assert Case(observed(workload(refused("no")), pendingDeadlineSeconds=10), QUEUES, late).pending_until == late + 10
     waiting = workload(refused("LocalQueue team-a doesn't exist", "Inadmissible"))
     assert told(plan(waiting, now=late, pendingDeadlineSeconds=10))[0] == "QueueNotFound"
     pod = Pod(created=late, node="").condition("PodScheduled", "False", "Unschedulable", "0/1 nodes are available: 1 Insufficient memory.")
@@ -236,6 +238,11 @@ WHAT_BECOMES: dict[str, tuple[WorkloadRecord, dict[str, Any], object]] = {
     "it is fetched for": (workload(ADMITTED), {"pods": (Pod().fetching(),)}, None),
     "it runs and Kueue knows": (workload({**ADMITTED, "PodsReady": ("True", "Started", "")}), {"pods": (Pod().running(),)}, None),
     "taken back before it had a pod": (workload(EVICTED), {}, GIVEN_BACK),
+    "taken back as its queue was stopped": (
+        workload({**ADMITTED, "Evicted": ("True", "ClusterQueueStopped", "")}),
+        {},
+        {**GIVEN_BACK, "Requeued": False},
+    ),
     "taken back while its pod is ending": (workload(EVICTED), {"pods": (Pod(deleted=CREATED + 90).running(),)}, None),
     "the job is suspended before it had a pod": (workload(refused("no")), {"suspend": True}, "deleted"),
     "the job is suspended while its pod is ending": (
@@ -267,6 +274,7 @@ def test_an_attempt_whose_place_is_taken_back_ends_its_pods_first_and_is_then_pr
     assert then.status is not None
     assert then.status["retries"] == {"preemption": 1}
     assert then.status["attempts"][0]["reason"] == "Preempted"
+    assert then.requeue_at == CREATED + 70, "out of the queue, others would be served before it"
     assert updates(then) == {NAME: {**GIVEN_BACK, "Finished": True}}
     again = decide(observed(workload(EVICTED), status=dict(then.status), retry={"preemption": 2}), QUEUES, CREATED + 71)
     assert again.status is not None

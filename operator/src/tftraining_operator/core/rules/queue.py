@@ -52,8 +52,10 @@ def queued(case: Case) -> Finding | Over | None:
         return Finding(look_again_at=case.now + _READ_SECONDS)
     if workload is not None:
         silent_at = workload.created_at + queues.SILENT_SECONDS
-        again_at = silent_at if case.now < silent_at else None
-        return _waits(case, queues.wait(case, workload), workload.created_at + PASSING_SECONDS, again_at)
+        again_at = silent_at if case.now < silent_at else case.now + _AGAIN_SECONDS if places.is_taken(workload) else None
+        # What a queue refuses waits for others; what it has not looked at yet passes in milliseconds.
+        refused = workload.condition("QuotaReserved").status == "False"
+        return _waits(case, queues.wait(case, workload), case.now if refused else workload.created_at + PASSING_SECONDS, again_at)
     return _asks(case)
 
 
