@@ -11,9 +11,10 @@ from tftraining_operator.core.records import Observed, Place, WorkloadRecord
 
 def of_attempt(observed: Observed, number: int) -> WorkloadRecord | None:
     """Return the Workload that the job owns for an attempt; one of that name that is another's counts as none."""
-    job = observed.job
+    job, found = observed.job, observed.queueing.workloads if observed.queueing is not None else ()
+    if not found:
+        return None
     name = names.workload_name(job.key.name, job.uid, number)
-    found = observed.queueing.workloads if observed.queueing is not None else ()
     return next((each for each in found if each.name == name and each.owner_uid == job.uid and not each.deleted), None)
 
 

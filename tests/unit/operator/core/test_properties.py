@@ -12,12 +12,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tftrainer.messages import contract
 from tftrainer.messages.contract import Failure, Reason, RunReport
-from tftraining_operator.api.status import Status
-from tftraining_operator.core.configuration import ResourceClass, Scheduling
+from tftraining_operator.api.status import Because, Status
+from tftraining_operator.core.configuration import Kueue, ResourceClass, Scheduling
 from tftraining_operator.core.decide import decide
-from tftraining_operator.core.names import RESOURCES, check_name
-from tftraining_operator.core.observe import job_record, pod_record
-from tftraining_operator.core.records import Observed, Plan
+from tftraining_operator.core.names import RESOURCES, check_name, workload_name
+from tftraining_operator.core.observe import job_record, pod_record, workload_record
+from tftraining_operator.core.records import Observed, Plan, Queueing
 from tftraining_operator.core.words import sentence
 
 from .given import CONFIGURATION as SMALL
@@ -27,6 +27,7 @@ NOW = CREATED + 100
 CONFIGURATION = SMALL.model_copy(
     update={
         "resource_classes": {"v100": ResourceClass(cpu="8", memory="1Gi", gpus=1, resource_claim_template="one")},
+        "kueue": Kueue(enabled=True),
         "scheduling": Scheduling(allowed_priority_classes=("high",), allowed_node_selector_keys=("zone",), allowed_toleration_keys=("x",)),
     }
 )
@@ -173,6 +174,7 @@ jobs = st.fixed_dictionaries(
                 | st.fixed_dictionaries(
                     {},
                     optional={
+                        "queue": _mostly("team-a"),
                         "priorityClassName": _mostly("high"),
                         "nodeSelector": _mostly({"zone": "a"}),
                         "tolerations": _mostly([{"key": "x"}]),
@@ -209,13 +211,62 @@ jobs = st.fixed_dictionaries(
                     optional={"message": st.text(max_size=40)},
                 ),
                 "ending": garbage
-                | st.fixed_dictionaries({"attempt": _mostly(0, 1), "because": st.sampled_from(["Suspend", "Stop"]), "since": times}),
-                "restart": garbage | st.fixed_dictionaries({"attempt": _mostly(0, 1), "at": times}, optional={"begun": st.booleans()}),
+                | st.fixed_dictionaries({"attempt": _mostly(0, 1), "because": st.sampled_from(list(Because)), "since": times}),
+                "restart": garbage
+                | st.fixed_dictionaries({"attempt": _mostly(0, 1), "at": times}, optional={"begun": st.booleans(), "waitingSince": times}),
                 "retries": garbage | st.dictionaries(st.sampled_from(["userError", "infrastructure"]), _mostly(0, 1, 2)),
                 "attempts": garbage | st.lists(st.fixed_dictionaries({"attempt": _mostly(0, 1), "reason": st.just("Evicted")})),
             },
         ),
     },
+)
+
+
+workloads = st.fixed_dictionaries(
+    {
+        "metadata": st.fixed_dictionaries(
+            {
+                "name": _mostly(workload_name(JOB, UID, 0), workload_name(JOB, UID, 1), workload_name(JOB, UID, 2**40)),
+                "namespace": st.just(NAMESPACE),
+                "uid": st.sampled_from(["w", "x"]),
+                "ownerReferences": owners,
+            },
+            optional={"creationTimestamp": times, "deletionTimestamp": times},
+        )
+    },
+    optional={
+        "spec": garbage | st.fixed_dictionaries({"active": _mostly(True, False)}),
+        "status": garbage
+        | st.fixed_dictionaries(
+            {},
+            optional={
+                "conditions": garbage
+                | st.lists(
+                    garbage
+                    | st.fixed_dictionaries(
+                        {"type": _mostly("QuotaReserved", "Admitted", "Evicted", "Finished"), "status": _mostly("True", "False")},
+                        optional={"reason": _mostly("Pending", "Preempted"), "message": messages, "lastTransitionTime": times},
+                    ),
+                    max_size=4,
+                ),
+                "admission": garbage
+                | st.fixed_dictionaries(
+                    {"podSetAssignments": garbage | st.lists(st.fixed_dictionaries({"name": _mostly("chief"), "flavors": garbage}))}
+                ),
+                "admissionChecks": garbage | st.lists(st.fixed_dictionaries({"name": garbage, "state": garbage, "podSetUpdates": garbage})),
+            },
+        ),
+    },
+)
+queueings = st.none() | st.builds(
+    lambda away, raws, refusal, barred, priorities: Queueing(
+        away, tuple(record for raw in raws if (record := workload_record(raw)) is not None), refusal, barred, {}, priorities
+    ),
+    st.sampled_from(["", "", "gone"]),
+    st.lists(workloads, max_size=3),
+    st.sampled_from(["", "failed calling webhook"]),
+    st.booleans(),
+    st.sampled_from([None, {}, {"": 1, "high": 7}]),
 )
 
 
@@ -271,6 +322,24 @@ def test_whatever_is_observed_plans_come_of_it_that_settle_within_three_looks(
         assert {deletion.uid for deletion in plan.deletions} <= own
         observed = after(observed, plan)
     assert (plans[-1].status, plans[-1].events) == (None, ()), plans
+
+
+@pytest.mark.thorough
+@given(raw_job=jobs, raw_pods=st.lists(pods, max_size=3), refusal=st.sampled_from(["", "quota"]), queueing=queueings)
+@settings(max_examples=500)
+def test_whatever_lies_in_workloads_nothing_raises_and_only_what_the_job_owns_is_touched(
+    raw_job: Any, raw_pods: list[Any], refusal: str, queueing: Queueing | None
+) -> None:
+    observed = observed_from(raw_job, raw_pods, [], refusal)
+    assert observed is not None
+    observed = replace(observed, queueing=queueing)
+    owned = {each.uid for each in queueing.workloads if each.owner_uid == UID} if queueing is not None else set()
+    for _ in range(4):
+        plan = decide(observed, CONFIGURATION, NOW)
+        if plan.status is not None and plan.rule != "finished":
+            assert is_kept_by_the_schema(plan.status)
+        assert {update.uid for update in plan.updates} <= owned
+        observed = after(observed, plan)
 
 
 @given(message=st.text(max_size=5000), code=st.integers(-1, 300))

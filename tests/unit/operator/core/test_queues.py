@@ -310,6 +310,19 @@ def test_of_a_workload_that_was_deleted_while_its_pods_run_another_is_asked_for_
     assert [each.name for each in after.deletions] == ["iris-chief-0"]
 
 
+def test_a_group_of_which_a_pod_is_missing_gets_it_without_kueue_and_else_with_its_place_only() -> None:
+    replicas = {"worker": {"count": 2}}
+    there = Pod(role="worker").running()
+    without = observed(pods=(there,), replicas=replicas)
+    gone = decide(replace(without, queueing=Queueing(away="gone")), QUEUES, CREATED + 60)
+    assert [each["metadata"]["name"] for each in gone.creates if each["kind"] == "Pod"] == ["iris-worker-1"]
+    asked = decide(without, QUEUES, CREATED + 60)
+    assert asked.workload is not None
+    assert asked.status is None
+    given = decide(observed(workload(ADMITTED), pods=(there,), replicas=replicas), QUEUES, CREATED + 60)
+    assert [each["metadata"]["name"] for each in given.creates if each["kind"] == "Pod"] == ["iris-worker-1"]
+
+
 def test_with_kueue_itself_gone_nothing_is_concluded_from_missing_workloads() -> None:
     found = decide(replace(observed(pods=(Pod().running(),)), queueing=Queueing(away="gone")), QUEUES, CREATED + 60)
     assert (found.workload, found.deletions, found.updates) == (None, (), ())

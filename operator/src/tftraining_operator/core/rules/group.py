@@ -37,11 +37,10 @@ def half_placed(case: Case) -> Finding | None:
     current = case.current
     if not (current.alive or current.unseen):
         return _again(case)
-    wait = next(course.obstacles(case, current.replicas), None) or course.refusal(case)
     some = f"there is a place for only {_placed(case) or len(current.pods)} of {len(current.replicas)} pods"
     message = sentence(f"{some}, and others may wait for what they hold: {will.told(current)}")
     phase = shown_phase((*current.alive, *current.unseen)[0])
-    return will.told_to_go(case, Because.REGROUP, Situation(phase, "Regrouping", message, current, pending=_told(case, wait)))
+    return will.told_to_go(case, Because.REGROUP, Situation(phase, "Regrouping", message, current, pending=_lacked(case)))
 
 
 def out_of_time(case: Case) -> Over | None:
@@ -84,13 +83,18 @@ def _again(case: Case) -> Finding:
         f"attempt {case.current.number} had a place for some of its pods only, and has freed them",
         f"attempt {number} starts at {rfc3339(at)}, and spec.pendingDeadlineSeconds goes on",
     )
-    restart, before = Restart(number, at, waiting_since=since), mapping(case.job.status.get("pending"))
-    wait = Pending(text(before.get("reason"), 64), text(before.get("message"), MESSAGE_LIMIT)) if before else None
+    restart = Restart(number, at, waiting_since=since)
     situation = Situation(
-        Phase.RESTARTING, "HalfPlaced", message, case.history.next, pending=_told(case, wait), before=case.current, restart=restart
+        Phase.RESTARTING, "HalfPlaced", message, case.history.next, pending=_lacked(case), before=case.current, restart=restart
     )
     return Finding(situation, look_again_at=at)
 
 
-def _told(case: Case, wait: Pending | None) -> Pending | None:
+def _lacked(case: Case) -> Pending | None:
+    """Return what the pods without a place waited for; as long as the others go, that is what was told of it before."""
+    told = mapping(case.job.status.get("pending"))
+    if case.history.ending is not None and (reason := text(told.get("reason"), 64)):
+        wait: Pending | None = Pending(reason, text(told.get("message"), MESSAGE_LIMIT))
+    else:
+        wait = next(course.obstacles(case, case.current.replicas), None) or (course.refusal(case) if case.history.missing else None)
     return None if wait is None else steadied(wait, case.job.status, case.now)[0]

@@ -46,7 +46,11 @@ def queued(case: Case) -> Finding | Over | None:
         return None
     if workload is not None and places.is_taken(workload) and not places.unknown_flavors(case.observed, workload):
         return None
-    if (away := queues.away(case)) is not None:
+    away, begun = queues.away(case), case.history.upcoming.existed
+    if begun:
+        # It had its place when the first of its pods was made; without Kueue nobody else can have it.
+        return None if away is not None else Finding(look_again_at=case.now + _AGAIN_SECONDS)
+    if away is not None:
         return _waits(case, away, case.now)
     if queueing is None:
         return Finding(look_again_at=case.now + _READ_SECONDS)
