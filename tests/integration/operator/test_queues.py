@@ -300,7 +300,7 @@ def test_a_job_that_names_a_queue_is_told_at_once_where_nobody_has_switched_queu
         assert names(played) == set()
 
 
-@pytest.mark.parametrize("k", [pytest.param(k, marks=[pytest.mark.long] if k % 5 else []) for k in range(1, 18)])
+@pytest.mark.parametrize("k", [pytest.param(k, marks=[pytest.mark.long] if k % 6 else []) for k in range(1, 25)])
 def test_killed_after_any_write_of_a_queued_job_that_is_preempted_it_comes_to_the_same_end(
     operator: Operator, queue: Queue, played: Played, proxy: FaultProxy, k: int
 ) -> None:

@@ -21,6 +21,8 @@ PAGE = 25
 """Objects of one page of a list: of jobs with the longest inline scripts, some 25 MB of text."""
 _TIMEOUT_SECONDS = 30.0
 _WATCH_SECONDS = 300
+_SILENT_SECONDS = 150.0
+"""How long a watch may be silent: a server bookmarks each minute where it has nothing to tell."""
 
 
 class KubeApi(Protocol):
@@ -45,7 +47,7 @@ class KubeApi(Protocol):
         """Yield the list's version and items, page by page; `selector` is of labels, `fields` of fields."""
 
     def watch(self, path: str, selector: str, version: str) -> AsyncIterator[tuple[str, Raw]]:
-        """Yield what happens to a collection's objects after a version of it: ADDED, MODIFIED or DELETED, and the object; not for ever."""
+        """Yield what happens to a collection's objects after a version, not for ever: ADDED, MODIFIED, DELETED or BOOKMARK, and each."""
 
 
 class KubeClient:
@@ -118,11 +120,12 @@ class KubeClient:
                 return
 
     async def watch(self, path: str, selector: str, version: str) -> AsyncIterator[tuple[str, Raw]]:
-        """Yield what happens to a collection's objects after a version of it: ADDED, MODIFIED or DELETED, and the object; not for ever."""
+        """Yield what happens to a collection's objects after a version, not for ever: ADDED, MODIFIED, DELETED or BOOKMARK, and each."""
         token = self._credentials.token()
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         query = {"watch": "true", "labelSelector": selector, "resourceVersion": version, "timeoutSeconds": str(_WATCH_SECONDS)}
-        limits = aiohttp.ClientTimeout(total=_WATCH_SECONDS + _TIMEOUT_SECONDS, sock_connect=_TIMEOUT_SECONDS)
+        query["allowWatchBookmarks"] = "true"
+        limits = aiohttp.ClientTimeout(total=_WATCH_SECONDS + _TIMEOUT_SECONDS, sock_connect=_TIMEOUT_SECONDS, sock_read=_SILENT_SECONDS)
         try:
             async with self._session.get(self._credentials.server + path, params=query, headers=headers, timeout=limits) as response:
                 self._count("GET", response.status)
