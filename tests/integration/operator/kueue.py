@@ -223,7 +223,8 @@ class Queue:
         found = [
             each
             for name, each in self.workloads().items()
-            if each["metadata"]["ownerReferences"][0]["name"] == job and (name.endswith(suffix) if attempt else "-r" not in name[-4:])
+            if each["metadata"].get("ownerReferences", [{}])[0].get("name") == job
+            and (name.endswith(suffix) if attempt else "-r" not in name[-4:])
         ]
         return found[0] if found else None
 

@@ -269,6 +269,38 @@ def test_a_workload_that_is_deleted_by_hand_is_made_again_and_its_pods_run_on_as
     assert pod["metadata"]["uid"] in {each["metadata"]["uid"] for each in played.pods()}
 
 
+@pytest.mark.long
+def test_where_others_have_got_the_place_of_a_workload_that_was_deleted_the_pods_go_as_if_it_was_taken_back(
+    operator: Operator, queue: Queue, played: Played
+) -> None:
+    submit(played, "iris")
+    run(played, "iris-chief-0")
+    played.wait_for_phase("iris", "Running")
+    operator.kill()
+    workload = queue.of("iris") or {}
+    blocker = {**workload, "metadata": {"name": "blocker"}, "status": {}}
+    played.call("POST", queue.workloads_path, blocker)
+    played.call("DELETE", f"{queue.workloads_path}/{workload['metadata']['name']}")
+    until(lambda: "True" in str((queue.workloads()["blocker"].get("status") or {}).get("conditions")), "another has its place")
+    operator.start()
+    until(lambda: queue.condition("iris", "QuotaReserved") == "False", "it waits for it again")
+    until(lambda: not played.pods(), "its pod goes", 60)
+    assert "deleted" in until(lambda: played.status("iris").get("attempts"), "the attempt is over")[0]["message"]
+    waits_for(played, "iris", "QueueFull")
+
+
+@pytest.mark.long
+def test_a_job_that_waits_in_a_queue_is_checked_by_a_pod_that_needs_no_quota(operator: Operator, queue: Queue, played: Played) -> None:
+    submit(played, "first")
+    run(played, "first-chief-0")
+    submit(played, "second", preflight="Always")
+    waits_for(played, "second", "QueueFull")
+    [check] = until(lambda: [pod for pod in played.pods() if pod["metadata"]["labels"]["tftraining.dev/role"] == "check"], "it is checked")
+    assert not [name for name in check["metadata"]["labels"] if "kueue" in name]
+    assert set(queue.workloads()) == {each["metadata"]["name"] for each in (queue.of("first"), queue.of("second")) if each}
+    assert played.phase("second") == "Queued"
+
+
 def test_a_job_that_names_a_queue_waits_in_words_while_kueue_is_away_and_starts_by_itself_when_it_is_back(
     kueue: Kueue, operator: Operator, queue: Queue, played: Played
 ) -> None:

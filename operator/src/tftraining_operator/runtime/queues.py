@@ -67,6 +67,7 @@ class Queues:
         self._priorities: Mapping[str, int] | None = None
         self._read_at = float("-inf")
         self._unread = ""
+        self._reading = asyncio.Lock()
 
     def known(self, job: JobRecord) -> Queueing | None:
         """Return what is known of a job's place in a queue; None where it has nothing to do with queues, or nothing is known yet."""
@@ -86,6 +87,11 @@ class Queues:
         known = self.known(job)
         if known is None or known.away or claims.end(job) is not None:
             return
+        # Whoever comes meanwhile waits for the one answer.
+        async with self._reading:
+            await self._read(known)
+
+    async def _read(self, known: Queueing) -> None:
         wanted = {name for each in known.workloads for names in each.flavors.values() for name in names}
         known_all = self._priorities is not None and not self._unread and wanted <= self._flavors.keys()
         if self._clock() < self._read_at + (_KEPT_SECONDS if known_all else BARRED_SECONDS):
@@ -131,6 +137,7 @@ class Queues:
         owned = workload_record(found)
         metadata = mapping(found.get("metadata"))
         record = owned or WorkloadRecord(key, name, text(metadata.get("uid")), "", 0.0, text(metadata.get("resourceVersion")))
+        self._gone.pop(record.uid, None)
         self._workloads.setdefault(key, {})[name] = record
 
     async def update(self, key: Key, update: WorkloadUpdate) -> None:

@@ -137,6 +137,26 @@ async def test_one_of_its_name_that_is_there_already_is_looked_at_whoever_owns_i
         assert [each.owner_uid for each in world.known.workloads] == [owner]
 
 
+async def test_one_that_has_lost_its_label_is_not_taken_for_gone_for_ever() -> None:
+    world = World()
+    created = await world.board.create(WORKLOADS, body())
+    world.board.told = [("DELETED", created)]
+    async with world.following():
+        assert world.known.workloads == ()
+        await world.queues.create(KEY, body())
+        [known] = world.known.workloads
+        await world.queues.update(KEY, WorkloadUpdate(known.name, known.uid, {"Finished": (True, "Failed", "")}))
+        assert world.known.workloads[0].holds("Finished")
+
+
+async def test_those_who_need_flavors_in_the_same_moment_get_one_answer() -> None:
+    world = World()
+    async with world.following():
+        await asyncio.gather(*(world.queues.read(JOB) for _ in range(5)))
+        assert world.known.priorities == {}
+        assert world.board.requests.count(("list", paths.collection(paths.FLAVORS))) == 1
+
+
 async def test_flavors_and_priorities_are_read_when_a_job_needs_them_and_not_at_each_look() -> None:
     world = World()
     spec = {"nodeLabels": {"pool": "a"}}
