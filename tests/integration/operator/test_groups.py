@@ -11,6 +11,7 @@ import pytest
 from control import Killed, Operator, Played, RefusedError, settle, until
 from faults import FaultProxy
 from played_kubelet import STAMP, Object, ended, evicted
+from tftrainer.messages import contract
 
 WORKERS: Object = {"worker": {"count": 2}}
 
@@ -149,8 +150,8 @@ def test_a_job_may_have_a_name_of_any_length_and_a_hundred_replicas(operator: Op
     played.submit(name, replicas={"worker": {"count": count}}, successPolicy="AllWorkers")
     pods = until(lambda: found if len(found := by_name(played)) == count else None, "all pods exist", 60)
     assert max(map(len, pods)) <= 63
-    config = json.loads(environment(pods.popitem()[1])["TF_CONFIG"])
-    addresses = config["cluster"]["worker"]
+    plan = contract.decode_plan(environment(pods.popitem()[1])[contract.PLAN_VARIABLE].replace("$$", "$"))
+    addresses = plan.peers["worker"]
     hosts = {pod["spec"]["hostname"] for pod in by_name(played).values()}
     assert {address.partition(".")[0] for address in addresses} == hosts
     assert len(hosts) == count

@@ -357,3 +357,12 @@ def test_whatever_lies_in_flavors_and_priorities_nothing_raises(raw: object) -> 
     flavor(raw)
     priority(raw)
     workload_record(raw)
+
+
+@pytest.mark.parametrize(("conditions", "phase"), [(ADMITTED, "Publishing"), (EVICTED, "Succeeded")])
+def test_an_evaluator_whose_place_is_taken_back_is_not_waited_for_when_success_is_decided(conditions: Conditions, phase: str) -> None:
+    pods = (Pod().ran(at=CREATED + 50).published(at=CREATED + 51), Pod(role="evaluator").running())
+    found = plan(workload(conditions), pods=pods, replicas={"chief": {}, "evaluator": {}}, checkpoints={"path": "${bucket}/m"})
+    assert found.status is not None
+    assert found.status["phase"] == phase
+    assert [each.name for each in found.deletions if each.name.startswith(JOB)] == ([f"{JOB}-evaluator-0"] if phase == "Succeeded" else [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,7 @@ WARNED = {
         TWO,
     ),
     "a strategy that may not be made": (IMPORTS + f"if input():\n    {MADE}", WITH_SERVER),
+    "on GPUs, where it was not tried": (KERAS["straight lines"], Group(2, servers=False, keras=True, devices=True)),
     "servers after a way out": (IMPORTS + "exit()\n" + MADE, WITH_SERVER),
 }
 
@@ -158,6 +160,7 @@ def test_what_is_known_of_a_group_is_of_the_image_and_of_the_job(tmp_path: Path)
     assert Group.of(plan, IMAGE, {}) == Group(3, servers=True, keras=True)
     assert Group.of(plan, IMAGE, {"TF_USE_LEGACY_KERAS": "1"}) == Group(3, servers=True, keras=False)
     assert Group.of(plan, Image("tf2", bool, keras="3.99.0"), {}) == Group(3, servers=True, keras=False)
+    assert Group.of(plan, replace(IMAGE, uses_gpus=True), {}) == Group(3, servers=True, keras=True, devices=True)
     assert Group.of(plan, Image("tf1", bool, keras="2.15.0", is_version_1=True), {}) is None
     assert Group.of(Plan(namespace="n", job="j", uid="u", runtime="tf2", script=Script(name="t.py")), IMAGE, {}) is None
 

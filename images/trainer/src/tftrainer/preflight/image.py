@@ -30,7 +30,7 @@ class Image:
     good, or nothing, given the line that asks for it; `remedy` what to do then. `names` lists the modules it has.
     `starts_with_code` tells that something installed for the job runs before the script: a `sitecustomize`. `is_version_1` tells that its
     `tensorflow` is that of version 1. `keras` is the version of its own Keras, empty where it has none or the job brings another one, or
-    another TensorFlow.
+    another TensorFlow. `uses_gpus` tells that its TensorFlow is not the build without code for GPUs.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Image:
     remedy: Callable[[str], str] = lambda _name: "change the import"
     is_version_1: bool = False
     keras: str = ""
+    uses_gpus: bool = False
 
 
 def this_image(runtime: str, environment: Mapping[str, str], packages: Sequence[str] = ()) -> Image:
@@ -63,6 +64,7 @@ def this_image(runtime: str, environment: Mapping[str, str], packages: Sequence[
         remedy,
         is_version_1,
         "" if brings else next((each.version for each in metadata.distributions(name="keras")), ""),
+        not any(metadata.distributions(name="tensorflow-cpu")),
     )
 
 

@@ -10,7 +10,7 @@ import ast
 import enum
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from tftrainer.messages.contract import CHIEF, OTHER_KERAS, PS, WORKER, Plan, Reason
@@ -41,12 +41,13 @@ class Group:
     """What of a job's replicas a strategy has to do with.
 
     `trainers` are those that MultiWorkerMirroredStrategy counts, `servers` tells whether there are parameter servers beside them, and
-    `keras` whether `keras` and `tf.keras` are surely one that is `MEASURED`.
+    `keras` whether `keras` and `tf.keras` are surely one that is `MEASURED`. With `devices` they may train on GPUs, where it was not.
     """
 
     trainers: int
     servers: bool
     keras: bool
+    devices: bool = False
 
     @classmethod
     def of(cls, plan: Plan, image: Image, environment: Mapping[str, str]) -> Group | None:
@@ -58,7 +59,7 @@ class Group:
             return None
         trainers = sum(len(plan.peers.get(role, ())) for role in (CHIEF, WORKER))
         keras = plan.plain_keras and image.keras.startswith(MEASURED) and not OTHER_KERAS.intersection(environment)
-        return cls(trainers, PS in plan.peers, keras)
+        return cls(trainers, PS in plan.peers, keras, image.uses_gpus)
 
 
 def check(
@@ -71,11 +72,11 @@ def check(
     """
     if names.has_star or _changes_cluster(tree, sources):
         return
-    group = Group(group.trainers, group.servers, group.keras and not _names_other_keras(sources))
+    group = replace(group, keras=group.keras and not _names_other_keras(sources))
     try:
         _Way(tree, inert, names, parser, group).follow(passed)
     except _FoundError as found:
-        to.add(found.finding(file), certain=True)
+        to.add(found.finding(file), certain=found.certain)
     except (_StopError, RecursionError):
         _warn(tree, file, names, group, to)
 
@@ -93,8 +94,9 @@ class _StopError(Exception):
 
 
 class _FoundError(Exception):
-    def __init__(self, line: int, message: str, hint: str) -> None:
+    def __init__(self, line: int, message: str, hint: str, *, certain: bool = True) -> None:
         super().__init__(message)
+        self.certain = certain
         self._line = line
         self._message = message
         self._hint = hint
@@ -273,6 +275,7 @@ def _keras_within(call: ast.Call, group: Group) -> _FoundError:
         call.lineno,
         f"fit of Keras 3 does not train on {group.trainers} replicas of MultiWorkerMirroredStrategy: it raises before the first step",
         _OTHERS,
+        certain=not group.devices,
     )
 
 

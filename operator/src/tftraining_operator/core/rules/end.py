@@ -10,7 +10,7 @@ from typing import Final
 from tftrainer.messages.contract import TRAINER, PublishReport, Reason
 
 from tftraining_operator.api.status import Phase
-from tftraining_operator.core import causes, claims, culprit, names, recorded, reports, retries, stopping
+from tftraining_operator.core import causes, claims, culprit, names, recorded, reports, retries, stopping, workloads
 from tftraining_operator.core.attempts import Attempt, Replica, deletions
 from tftraining_operator.core.case import Case
 from tftraining_operator.core.causes import Verdict, verdict
@@ -182,7 +182,7 @@ def succeeded(case: Case) -> Finding | None:
 
 def _evaluating(case: Case, attempt: Attempt, until: float) -> Replica | None:
     """Return the evaluator that may go on until then, though the job's success is decided; None where nobody waits for one."""
-    if case.spec.suspend or case.spec.stop or case.now >= until:
+    if case.spec.suspend or case.spec.stop or case.now >= until or workloads.taken_back(case) is not None:
         return None
     return next((each for each in attempt.replicas if each.role == names.EVALUATOR and each.started and each.pod in attempt.alive), None)
 
