@@ -6,12 +6,12 @@ created pod is what the operator waits for (figures in docs/design/0005-http-cli
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Protocol
 
 import aiohttp
+import msgspec
 
 from tftraining_operator.kube.credentials import Credentials, tls
 from tftraining_operator.kube.errors import ApiError, UnavailableError, error_of
@@ -146,7 +146,7 @@ class KubeClient:
     ) -> Raw:
         token = self._credentials.token()
         headers = {"Content-Type": kind} | ({"Authorization": f"Bearer {token}"} if token else {})
-        data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+        data = None if body is None else msgspec.json.encode(body)
         sent = time.monotonic()
         try:
             async with self._session.request(verb, self._credentials.server + path, data=data, params=query, headers=headers) as response:
@@ -173,7 +173,7 @@ async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
 
 def _decoded(content: bytes) -> Raw:
     try:
-        answer = json.loads(content) if content else {}
+        answer = msgspec.json.decode(content) if content else {}
     except ValueError:
         return {"message": content[:200].decode("utf-8", "replace")}
     return answer if isinstance(answer, dict) else {}

@@ -35,7 +35,10 @@ class Informer:
         over = deleted or claims.ended(pod)
         ends = over and self._store.is_going_on(pod.uid)
         for key in self._store.drop_pod(pod) if deleted else self._store.put_pod(pod):
-            self._queue.add(key, Priority.URGENT if ends else Priority.BACKGROUND if listed else Priority.LIVE)
+            if ends or listed:
+                self._queue.add(key, Priority.URGENT if ends else Priority.BACKGROUND)
+            else:
+                self._queue.add_soon(key)
         if ends:
             self.wake(pod.key.namespace)
 

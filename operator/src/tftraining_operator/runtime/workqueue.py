@@ -16,6 +16,8 @@ from tftraining_operator.core.records import Key
 
 _FIRST_RETRY_SECONDS = 0.05
 LAST_RETRY_SECONDS = 120.0
+SOON_SECONDS = 0.5
+"""How long news that nobody waits for waits for more of its job; the Job controller of Kubernetes lets all news of pods wait a second."""
 _SPARE = 64
 """So many times that nobody waits for any more may stay in the heap, beside as many as are waited for."""
 
@@ -133,6 +135,14 @@ class WorkQueue:
             self._heap = [entry for entry in self._heap if self._due.get(entry[2]) == entry[0]]
             heapq.heapify(self._heap)
         self._set_timer()
+
+    def add_soon(self, key: Key) -> None:
+        """Have a key looked at in a moment, together with what comes for it until then. One that is being looked at comes again at once."""
+        if key in self._processing:
+            # What is due is done with the look; this may have come too late for that.
+            self.add(key)
+        elif self._started and key not in self._dirty:
+            self.add_after(key, SOON_SECONDS)
 
     def retry(self, key: Key, at_least: float = 0.0, at_most: float = LAST_RETRY_SECONDS, spread: float = 0.0) -> float:
         """Have a key looked at again after a failure, later each time up to `at_most`, and return the delay in seconds.

@@ -301,6 +301,28 @@ async def test_what_a_watch_tells_during_a_look_brings_another_only_if_there_is_
     assert len(queue) == looks
 
 
+@pytest.mark.parametrize(("seconds", "phases"), [(0.0, ["Failed"]), (1.0, ["Running", "Failed"])])
+async def test_a_script_that_ends_as_soon_as_it_has_begun_is_told_of_once(seconds: float, phases: list[str]) -> None:
+    board, store = Board(), Store()
+    reconciler, queue = loop_with(board, store)
+    informer, written = Informer(store, queue, Watches()), list[str]()
+    made = stored(board, script={"uri": "${bucket}/a.py"})
+    store.put_job(made)
+    running = ContainerRecord("trainer", "running", started_at=NOW)
+    over = tuple(ContainerRecord(name, "terminated", exit_code=code) for name, code in (("trainer", 1), ("publisher", 0)))
+    pod = PodRecord(KEY, "iris-chief-0", "pod-1", made.uid, "Running", NOW, "1")
+    store.put_pod(pod)
+    for version, containers in (("2", (running,)), ("3", over)):
+        informer.pod(replace(pod, containers=containers, resource_version=version), deleted=False, listed=False)
+        await asyncio.sleep(seconds)
+        while len(queue):
+            key = await queue.get()
+            await reconciler.reconcile(key)
+            queue.done(key)
+            written.append(board.objects[f"{JOBS}/iris"]["status"]["phase"])
+    assert written == phases
+
+
 async def test_a_job_that_expires_with_its_end_is_deleted_though_no_watch_brings_it_back() -> None:
     board, store = Board(), Store()
     reconciler, queue = loop_with(board, store)

@@ -68,6 +68,43 @@ async def test_what_a_look_has_seen_itself_brings_no_other_and_what_comes_after_
     assert await taken(queue) == A, "settled is only what comes during the look"
 
 
+async def test_news_that_can_wait_comes_with_what_comes_meanwhile_and_half_a_second_later_at_the_latest() -> None:
+    clock = Clock()
+    queue = queue_with(clock)
+    for _ in range(4):
+        queue.add_soon(A)
+        clock.now += 0.1
+        queue.promote()
+    assert await taken(queue) is None
+    clock.now += 0.1
+    queue.promote()
+    assert [await taken(queue) for _ in range(2)] == [A, None]
+
+
+async def test_news_that_can_wait_goes_with_an_end_that_cannot() -> None:
+    clock = Clock()
+    queue = queue_with(clock)
+    queue.add_soon(A)
+    queue.add(A, Priority.URGENT)
+    queue.add_soon(A)
+    assert await taken(queue) == A
+    queue.forget(A)
+    queue.done(A)
+    clock.now += 1
+    queue.promote()
+    assert await taken(queue) is None
+
+
+async def test_news_that_comes_during_a_look_is_not_taken_for_seen() -> None:
+    queue = queue_with(Clock())
+    queue.add(A)
+    assert await taken(queue) == A
+    queue.add_soon(A)
+    queue.forget(A)
+    queue.done(A)
+    assert await taken(queue) == A
+
+
 async def test_live_events_come_before_the_sweep() -> None:
     queue = queue_with(Clock())
     queue.add(A, Priority.BACKGROUND)
@@ -211,7 +248,8 @@ async def test_a_queue_that_is_not_started_keeps_nothing() -> None:
     queue = WorkQueue(Clock(), lambda: 1.0)
     queue.add(A)
     queue.add(B, Priority.BACKGROUND)
-    assert (len(queue), queue.oldest_seconds) == (0, 0)
+    queue.add_soon(C)
+    assert (len(queue), queue.oldest_seconds, queue._due) == (0, 0, {})
     queue.start()
     queue.add(C)
     assert [await taken(queue), await taken(queue)] == [C, None]
@@ -265,7 +303,9 @@ async def test_the_age_of_the_oldest_key_is_told() -> None:
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["add", "background", "urgent", "get", "done", "retry", "hold", "tick"]), st.sampled_from([A, B, C]))
+        st.tuples(
+            st.sampled_from(["add", "soon", "background", "urgent", "get", "done", "retry", "hold", "tick"]), st.sampled_from([A, B, C])
+        )
     )
 )
 def test_whatever_is_asked_for_comes_once_the_time_has_come(steps: list[tuple[str, Key]]) -> None:
@@ -279,6 +319,9 @@ def test_whatever_is_asked_for_comes_once_the_time_has_come(steps: list[tuple[st
             queue.promote()
             if step in {"add", "background", "urgent"}:
                 queue.add(key, {"urgent": Priority.URGENT, "add": Priority.LIVE, "background": Priority.BACKGROUND}[step])
+                wanted.add(key)
+            elif step == "soon":
+                queue.add_soon(key)
                 wanted.add(key)
             elif step == "get" and (found := _now(queue)):
                 assert found not in working
