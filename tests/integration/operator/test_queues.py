@@ -114,6 +114,17 @@ def test_a_job_that_is_admitted_runs_on_the_nodes_of_its_flavor_and_its_workload
     until(lambda: queue.used() == "0", "its quota is free")
 
 
+def test_an_operator_of_all_namespaces_finds_the_queues_of_each(queue: Queue, proxy: FaultProxy, played: Played, tmp_path: Path) -> None:
+    give_rights(played, kueue={"enabled": True})
+    proxy.as_user = account(played.namespace)
+    settings = {"watchNamespaces": [], "kueue": {"enabled": True}, "leaseName": f"{played.namespace}-operator"}
+    with Operator(proxy, played.namespace, tmp_path, settings=settings) as operator:
+        operator.start()
+        submit(played, "iris")
+        played.wait_for_pod("iris-chief-0")
+        assert 'code="403"' not in operator.page("metrics")
+
+
 def test_of_two_jobs_where_one_fits_the_other_says_how_much_is_missing_and_starts_when_the_first_has_ended(
     operator: Operator, queue: Queue, played: Played
 ) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from chart import limited_operator
-from control import GPU, Operator, Played, add_node, events, lasting_plane, pending, remove_nodes, until
+from control import GPU, Killed, Operator, Played, add_node, events, lasting_plane, pending, remove_nodes, until
 from controlplane import ControlPlane
 from faults import FaultProxy
 from played_kubelet import Object
@@ -239,3 +239,29 @@ def test_of_two_groups_that_each_hold_what_the_other_waits_for_one_gives_way_and
     status = played.status(other)
     assert "retries" not in status
     assert status["restart"]["waitingSince"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("k", range(1, 13))
+def test_killed_after_any_write_of_a_group_that_frees_its_places_it_tries_again_once_and_as_one(
+    operator: Operator, played: Played, proxy: FaultProxy, k: int
+) -> None:
+    def names() -> set[str]:
+        for pod in played.pods():
+            if pod["metadata"].get("deletionTimestamp"):
+                played.remove(pod)
+        found = {pod["metadata"]["name"] for pod in played.pods()}
+        assert len({name.endswith("-r1") for name in found}) < 2, "attempts never mix"
+        return found
+
+    killed = Killed(operator, proxy, k)
+    add_node(played, "node-a", cpu="1500m")
+    played.submit("group", replicas={"worker": {"count": 2}}, resources={"cpu": "1", "memory": "1Gi"}, pendingDeadlineSeconds=60)
+    killed.until(lambda: names() == {"group-worker-0-r1", "group-worker-1-r1"}, "it has tried again")
+    add_node(played, "node-b", cpu="1500m")
+    killed.until(lambda: len({pod["spec"].get("nodeName") for pod in played.pods()} - {None}) == 2, "both have a place")
+    for pod in played.pods():
+        played.run(pod)
+    killed.until(lambda: played.phase("group") == "Running", "it runs")
+    status = played.status("group")
+    assert (status["attempt"], status.get("retries"), status.get("attempts")) == (1, None, None)
