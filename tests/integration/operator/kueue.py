@@ -72,6 +72,13 @@ class Kueue:
         probe = ["curl", "-sf", "--noproxy", "*", f"http://127.0.0.1:{self.probe_port}/readyz"]
         return subprocess.run(probe, capture_output=True, check=False).returncode == 0
 
+    def restart(self, **settings: Any) -> None:
+        """Start the controller anew, with other settings."""
+        self.stop()
+        path = self.folder / "config.yaml"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **settings}))
+        self.start()
+
     def stop(self) -> None:
         """End the controller; what it has left stays."""
         if self.process is not None:

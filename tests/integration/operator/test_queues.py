@@ -301,6 +301,25 @@ def test_where_others_have_got_the_place_of_a_workload_that_was_deleted_the_pods
 
 
 @pytest.mark.long
+def test_where_kueue_waits_for_pods_a_job_that_runs_keeps_its_place_and_one_that_does_not_start_gives_it_back(
+    kueue: Kueue, operator: Operator, queue: Queue, played: Played
+) -> None:
+    kueue.restart(waitForPodsReady={"timeout": "6s"})
+    try:
+        submit(played, "iris", resources={"cpu": "100m", "memory": "1Gi"})
+        run(played, "iris-chief-0")
+        submit(played, "stuck", resources={"cpu": "100m", "memory": "1Gi"})
+        played.wait_for_pod("stuck-chief-0")
+        attempts = until(lambda: played.status("stuck").get("attempts"), "it gives its place back")
+        assert "PodsReadyTimeout" in attempts[0]["message"]
+        played.wait_for_pod("stuck-chief-0-r1")
+        assert played.status("iris")["attempt"] == 0
+        assert queue.condition("iris", "Evicted") == ""
+    finally:
+        kueue.restart(waitForPodsReady=None)
+
+
+@pytest.mark.long
 def test_a_job_that_waits_in_a_queue_is_checked_by_a_pod_that_needs_no_quota(operator: Operator, queue: Queue, played: Played) -> None:
     submit(played, "first")
     run(played, "first-chief-0")

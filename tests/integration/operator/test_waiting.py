@@ -265,3 +265,23 @@ def test_killed_after_any_write_of_a_group_that_frees_its_places_it_tries_again_
     killed.until(lambda: played.phase("group") == "Running", "it runs")
     status = played.status("group")
     assert (status["attempt"], status.get("retries"), status.get("attempts")) == (1, None, None)
+
+
+@pytest.mark.long
+def test_a_group_that_never_has_a_place_for_all_ends_at_its_deadline_with_what_it_lacked(operator: Operator, played: Played) -> None:
+    def over() -> bool:
+        for pod in played.pods():
+            if pod["metadata"].get("deletionTimestamp"):
+                played.remove(pod)
+        return played.phase("gang") == "Failed"
+
+    add_node(played, "node-a", cpu="3500m")
+    asks: Object = {"replicas": {"worker": {"count": 4}}, "resources": {"cpu": "1", "memory": "1Gi"}}
+    played.submit("gang", **asks, pendingDeadlineSeconds=24, preflight="Never")
+    begin = time.monotonic()
+    until(over, "it ends", 60)
+    status = played.status("gang")
+    assert 20 < time.monotonic() - begin < 40
+    assert status["failure"]["reason"] == "PendingDeadlineExceeded"
+    assert "worker 3: no node has room now" in status["failure"]["message"]
+    assert "retries" not in status
