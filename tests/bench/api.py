@@ -52,7 +52,11 @@ class Api:
             await response.read()
 
     async def watch(self, path: str) -> AsyncIterator[tuple[str, Object]]:
-        """Yield (event type, object) of a collection, from its present state on, without end."""
+        """Yield (event type, object) of a collection, from its present state on, without end.
+
+        Raises:
+            RuntimeError: the server has ended the watch, as it does with one that is too slow: what was missed would be waited for.
+        """
         query = {"watch": "true", "sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan", "allowWatchBookmarks": "true"}
         timeout = aiohttp.ClientTimeout(total=None, sock_read=None)
         async with self.session.get(self.url + path, params=query, timeout=timeout, raise_for_status=True) as response:
@@ -62,6 +66,7 @@ class Api:
                 for line in lines:
                     event = json.loads(line)
                     yield event["type"], event["object"]
+        raise RuntimeError(f"the server has ended the watch of {path}")
 
 
 def open_session(kubeconfig: Path) -> Api:
