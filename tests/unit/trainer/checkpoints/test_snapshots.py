@@ -1,13 +1,19 @@
-"""Which files of a folder of checkpoints are one whole state."""
+"""Which files of a folder of checkpoints are one whole state, and that it is taken at one moment."""
 
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
+from tftrainer.checkpoints import saved
 from tftrainer.checkpoints.form import Form
-from tftrainer.checkpoints.snapshots import whole
+from tftrainer.checkpoints.snapshots import Snapshots, whole
+from tftrainer.messages import manifest
+from tftrainer.messages.contract import Plan, Script, WantedCheckpoints
 from tftrainer.outputs.tree import LocalFile
+from tftrainer.storage.folder import FolderStore
+from tftrainer.storage.store import ObjectInfo
 
 NOW = 1_000.0
 OLD, NEW = 900.0, 999.5
@@ -77,3 +83,39 @@ def test_what_is_whole_by_its_form_counts_however_new_and_what_is_torn_never() -
     for quiet_before in (NOW - 2, math.inf):
         torn = whole(found, state, quiet_before, lambda path: Form.TORN if path.endswith(".h5") else Form.WHOLE)
         assert (torn.files, torn.quiet, torn.late, torn.torn) == ({}, False, "latest.weights.h5", True)
+
+
+class Overtaken(FolderStore):
+    """A store that is so slow to tell of successors that the script has written its file once more before it does."""
+
+    def __init__(self, root: Path, file: Path) -> None:
+        super().__init__(root, "b")
+        self.file = file
+
+    def find(self, key: str) -> ObjectInfo | None:
+        self._script_saves(key)
+        return super().find(key)
+
+    def read(self, key: str, limit: int) -> bytes | None:
+        self._script_saves(key)
+        return super().read(key, limit)
+
+    def _script_saves(self, key: str) -> None:
+        if key.endswith(manifest.ATTEMPT_NAME):
+            self.file.write_text('{"epoch": 2}')
+
+
+def test_what_is_rewritten_while_the_store_tells_of_successors_is_saved_as_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "workspace/bucket/m/state.json"
+    file.parent.mkdir(parents=True)
+    file.write_text('{"epoch": 1}')
+    (tmp_path / "store").mkdir()
+    store = Overtaken(tmp_path / "store", file)
+    plan = Plan(namespace="n", job="j", uid="u", runtime="tf2", script=Script(name="t.py"))
+    said: list[str] = []
+    snapshots = Snapshots(plan, WantedCheckpoints("${bucket}/m"), tmp_path / "workspace/bucket", lambda: store, (), {}, said.append)
+    snapshots._look()
+    assert said != []
+    assert store.read("m/state.json", 100) is not None
+    assert snapshots.saved_words.startswith("1 file")
+    assert saved.decode(store.read(f"m/{saved.INDEX_NAME}", saved.LIMIT) or b"") is not None

@@ -252,11 +252,12 @@ class Snapshots:
         changed = {path: file for path, file in state.files.items() if file not in known}
         settled = {path for path in changed if settle(self._root, changed[path], self._clock)}
         found = {path: uploaded[file] for path, file in state.files.items() if file in uploaded}
-        if changed:
-            ensure_last(self._plan, self._opened())
         with taken(self._root, changed, state.rewritten, lambda: self._is_there(state), self._clock) as sources:
             if sources is None:
                 return False
+            if changed:
+                # Not before: what is rewritten all the time is whole for moments only, and a store may take longer to answer.
+                ensure_last(self._plan, self._opened())
             self._put_aside(changed)
             for path, file in changed.items():
                 found[path] = self._upload(file, sources.get(path))
