@@ -471,6 +471,21 @@ def test_each_run_is_an_attempt_of_its_own_and_says_so(here: Here) -> None:
     assert here.manifest(0) != here.manifest(1)
 
 
+def test_two_runs_at_a_time_of_one_job_publish_both(here: Here) -> None:
+    script = "import pathlib, sys\nout = pathlib.Path(sys.argv[1])\nout.write_text('x')\nprint('waiting', flush=True)\n"
+    wait = "import time\nwhile not pathlib.Path(sys.argv[2]).exists():\n    time.sleep(0.02)\n"
+    first = here.start(here.job(script + wait, args=["${bucket}/first", f"{here.root}/go"]), "--bucket", here.bucket, "--json")
+    until(lambda: here.said("waiting"), "the first runs")
+    (here.root / "other").mkdir()
+    other = Here(here.root / "other")
+    second = other.end(other.start(other.job(script, args=["${bucket}/second"]), "--bucket", here.bucket, "--json"))
+    here.put("go", "")
+    assert (second.code, second.result["attempt"]) == (0, 1), second.err
+    done = here.end(first)
+    assert done.code == 0, done.err
+    assert sorted(each.name for each in here.bucket.iterdir()) == [".tftraining", "first", "second"]
+
+
 SAVES = """
 import pathlib, sys
 folder = pathlib.Path(sys.argv[1])

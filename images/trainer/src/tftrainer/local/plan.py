@@ -13,6 +13,7 @@ from tftrainer import placeholders
 from tftrainer.local.job_file import JobFileError
 from tftrainer.local.spec import JobFile
 from tftrainer.messages.contract import (
+    LOCAL_UID,
     S3_SCHEMES,
     Input,
     OnInactivity,
@@ -25,8 +26,6 @@ from tftrainer.messages.contract import (
     WantedModel,
 )
 
-UID: Final = "local"
-"""Stands for the uid that an API server gives: runs of the same job into the same bucket are its attempts."""
 RUNTIME: Final = "tf2"
 WORKSPACE: Final = "10Gi"
 SHARED_MEMORY: Final = "64Mi"
@@ -64,7 +63,7 @@ def _verbatim(job: JobFile, attempt: int) -> Plan:
     return Plan(
         namespace=job.metadata.namespace,
         job=job.metadata.name,
-        uid=UID,
+        uid=LOCAL_UID,
         runtime=spec.runtime or RUNTIME,
         script=Script(
             name=spec.script.name or spec.script.path or "",

@@ -114,6 +114,8 @@ TRACEBACK_LIMIT: Final = 1024
 NOTE_LIMIT: Final = 400
 """Characters of a note."""
 NOTES_LIMIT: Final = 8
+LOCAL_UID: Final = "local"
+"""Stands for the uid that an API server gives: without a cluster, runs of the same job into the same bucket are its attempts."""
 RESERVED: Final = ".tftraining"
 """The name, in every folder of a bucket, below which only the product writes."""
 MANIFEST_NAME: Final = "manifest.json"
@@ -412,6 +414,11 @@ class Plan(Message, frozen=True):
     def replica(self) -> str:
         """The replica's name: `worker-1`."""
         return f"{self.role}-{self.index}"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether no cluster has made the plan."""
+        return self.uid == LOCAL_UID
 
     @property
     def leader(self) -> str:
