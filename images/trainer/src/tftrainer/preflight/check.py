@@ -69,8 +69,8 @@ def _examine(name: str, source: bytes, walk: Walk, args: Sequence[str], findings
         found = "flags of absl are defined too"
     if isinstance(found, parser.Parser):
         takes, found = found.name if arguments.check(found, args, name, findings) else "", None
-    if group is not None:
-        strategies.check(tree, name, passed, inert, names, takes, walk.sources, group, findings)
+    if group is not None and walk.untouched:
+        strategies.check(tree, name, passed, inert, names, takes, walk.sources, walk.trees, group, findings)
     findings.facts += _unchecked(walk, found)
 
 

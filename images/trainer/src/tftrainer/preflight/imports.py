@@ -105,6 +105,8 @@ class Walk:
         self._pieces = 0
         self._script = ""
         self.certain = True
+        self.untouched = True
+        """Whether all that runs before the script's own first statement was read, and surely changes nothing that it would find."""
         self.stopped = ""
         """Where it became uncertain what comes next."""
         self.unchecked = 0
@@ -115,6 +117,8 @@ class Walk:
         """Whether any of the code may define flags of absl."""
         self.sources: list[bytes] = []
         """What was read: the script, and then modules of the user's."""
+        self.trees: list[ast.Module] = []
+        """What of it is Python, in any order."""
 
     def script(self, name: str, source: bytes, package: str = "") -> tuple[ast.Module, int] | None:
         """Follow the script; return its tree and how many of its statements are surely passed, None if it is no Python.
@@ -130,6 +134,7 @@ class Walk:
             self._doubt("a sitecustomize")
         if package:
             self._follow_above(package)
+        self.untouched = self.certain
         return self._visit(_Module(name, source, package, is_script=True))
 
     def _doubt(self, place: str) -> None:
@@ -161,6 +166,7 @@ class Walk:
             self._findings.add(tree, certain=self.certain or (module.is_script and not module.package and tree.hint != TOO_DEEP))
             self._doubt(module.file)
             return None
+        self.trees.append(tree)
         names = Names(tree)
         inert = Inert(names, self.is_own)
         lines = module.source.splitlines()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import enum
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -34,6 +34,11 @@ _OPTIONS: Final = words("communication_options communication")
 _COUNTED: Final = "num_replicas_in_sync"
 _READS: Final = words("parse_args parse_known_args")
 _DEPTH: Final = 5
+_ENVIRONMENT: Final = words("environ environb putenv unsetenv")
+_BY_NAME: Final = words("get setdefault pop")
+"""What a mapping is asked by the name of a variable."""
+_FIT: Final = words("fit train_step train_function make_train_function")
+"""What makes another training of a model, once it is replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +68,26 @@ class Group:
 
 
 def check(
-    tree: ast.Module, file: str, passed: int, inert: Inert, names: Names, parser: str, sources: Sequence[bytes], group: Group, to: Findings
+    tree: ast.Module,
+    file: str,
+    passed: int,
+    inert: Inert,
+    names: Names,
+    parser: str,
+    sources: Sequence[bytes],
+    trees: Sequence[ast.Module],
+    group: Group,
+    to: Findings,
 ) -> None:
     """Tell of a strategy that cannot train on the replicas there are.
 
     `passed` is how many statements of the script are surely executed and harmless; see `Walk.script`. `parser` is the name of its parser
-    where that is known to take the arguments there are. `sources` are those of the script and all modules of the user's that were read.
+    where that is known to take the arguments there are. `sources` are those of the script and all modules of the user's that were read,
+    `trees` their syntax. What runs before the script is known to change nothing.
     """
-    if names.has_star or _changes_cluster(tree, sources):
+    if names.has_star or _changes_cluster(tree, sources) or any(map(_handles_environment, trees)):
         return
-    group = replace(group, keras=group.keras and not _names_other_keras(sources))
+    group = replace(group, keras=group.keras and not _names_other_keras(sources) and not any(map(_replaces_fit, trees)))
     try:
         _Way(tree, inert, names, parser, group).follow(passed)
     except _FoundError as found:
@@ -101,8 +116,9 @@ class _FoundError(Exception):
         self._message = message
         self._hint = hint
 
-    def finding(self, file: str) -> Finding:
-        return Finding(Reason.INVALID_SPEC, f"{file}, line {self._line}: {self._message}", self._hint, file, self._line)
+    def finding(self, file: str, *, reached: bool = True) -> Finding:
+        place = f"{file}, line {self._line}{'' if reached else ', if this is reached'}"
+        return Finding(Reason.INVALID_SPEC, f"{place}: {self._message}", self._hint, file, self._line)
 
 
 @dataclass(slots=True)
@@ -201,7 +217,7 @@ class _Way:
 
     def _mirrored(self, call: ast.Call, given: Iterable[ast.expr]) -> _Kind:
         self._calm(given)
-        if call.args or any(each.arg not in _OPTIONS for each in call.keywords):
+        if not _is_of_the_job(call):
             raise _StopError
         if self._group.servers:
             raise _beside_servers(call)
@@ -283,21 +299,66 @@ def _keras_outside(call: ast.Call, group: Group) -> _FoundError:
     return _FoundError(
         call.lineno,
         f"each of the {group.trainers} replicas would train a model of its own: it is made outside of the strategy's scope",
-        f"make and compile it in `with strategy.scope():`; and as fit of Keras 3 does not train on several replicas, {_OTHERS}",
+        "if that is not meant, as for an ensemble, make and compile it in `with strategy.scope():`; "
+        f"and as fit of Keras 3 does not train on several replicas, {_OTHERS}",
+        certain=False,
     )
 
 
 def _warn(tree: ast.Module, file: str, names: Names, group: Group, to: Findings) -> None:
     """Tell what may be wrong, where it is not certain that it is reached."""
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    made = next((each for each in calls if names.dotted(each.func) in _MIRRORED and not each.args), None)
+    made = next((each for each in calls if names.dotted(each.func) in _MIRRORED and _is_of_the_job(each)), None)
     if made is None:
         return
-    fits = next((each for each in calls if isinstance(each.func, ast.Attribute) and each.func.attr == "fit"), None)
     if group.servers:
-        to.add(_beside_servers(made).finding(file), certain=False)
-    elif group.keras and group.trainers > 1 and fits is not None and any(names.dotted(each.func) in _MODELS for each in calls):
-        to.add(_keras_within(fits, group).finding(file), certain=False)
+        to.add(_beside_servers(made).finding(file, reached=False), certain=False)
+    elif group.keras and group.trainers > 1:
+        models = _Models(tree, names)
+        fits = next((e for e in calls if isinstance(e.func, ast.Attribute) and e.func.attr == "fit" and models.has(e.func.value)), None)
+        if fits is not None:
+            to.add(_keras_within(fits, group).finding(file, reached=False), certain=False)
+
+
+def _is_of_the_job(call: ast.Call) -> bool:
+    """Whether a strategy is made for the cluster of TF_CONFIG: it is given no other."""
+    return not call.args and all(each.arg in _OPTIONS for each in call.keywords)
+
+
+class _Models:
+    """Tells which expressions are surely models of Keras, whatever way leads to them."""
+
+    def __init__(self, tree: ast.Module, names: Names) -> None:
+        self._names = names
+        self._given: dict[str, list[ast.expr]] = defaultdict(list)
+        for name, value in names.given:
+            self._given[name].append(value)
+        self._returned = {
+            each.name: [node.value for node in _own_nodes(each) if isinstance(node, ast.Return)]
+            for each in tree.body
+            if isinstance(each, ast.FunctionDef) and not each.decorator_list and not is_generator(each)
+        }
+        self._known: dict[str, bool] = {}
+        self._deep = 0
+
+    def has(self, value: ast.expr | None) -> bool:
+        if isinstance(value, ast.Name):
+            given = self._given.get(value.id, ())
+            return self._names.is_value(value.id) and self._names.count(value.id) == len(given) and self._are_all(value.id, given)
+        if not isinstance(value, ast.Call):
+            return False
+        if isinstance(value.func, ast.Name) and value.func.id in self._returned:
+            return self._names.count(value.func.id) == 1 and self._are_all(value.func.id, self._returned[value.func.id])
+        return self._names.dotted(value.func) in _MODELS
+
+    def _are_all(self, name: str, values: Sequence[ast.expr | None]) -> bool:
+        if name not in self._known:
+            # What is asked for while it is being found out stands for itself, and for no model.
+            self._known[name] = False
+            self._deep += 1
+            self._known[name] = bool(values) and self._deep <= _DEPTH and all(map(self.has, values))
+            self._deep -= 1
+        return self._known[name]
 
 
 def _changes_cluster(tree: ast.Module, sources: Sequence[bytes]) -> bool:
@@ -322,8 +383,35 @@ def _read(tree: ast.Module) -> Iterator[ast.expr]:
             yield node.left
 
 
+def _handles_environment(tree: ast.Module) -> bool:
+    """Whether a module uses `os.environ` other than by the constant name of a variable, so that nobody can tell what is in it."""
+    used = {id(node) for node in ast.walk(tree) if _is_environment(node)}
+    return not used <= {id(each) for node in ast.walk(tree) for each in _asked_by_name(node)}
+
+
+def _is_environment(node: ast.AST) -> bool:
+    if isinstance(node, ast.alias):
+        return node.asname is not None and node.name in _ENVIRONMENT
+    return (isinstance(node, ast.Attribute) and node.attr in _ENVIRONMENT) or (isinstance(node, ast.Name) and node.id in _ENVIRONMENT)
+
+
+def _asked_by_name(node: ast.AST) -> Iterator[ast.expr]:
+    """Yield the mapping of which a node asks one item by a constant, or sets it."""
+    if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
+        yield node.value
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _BY_NAME:
+        yield from [node.func.value] if node.args and isinstance(node.args[0], ast.Constant) else []
+    elif isinstance(node, ast.Compare) and isinstance(node.left, ast.Constant) and isinstance(node.ops[0], ast.In | ast.NotIn):
+        yield node.comparators[0]
+
+
+def _replaces_fit(tree: ast.Module) -> bool:
+    return any(isinstance(node, ast.Attribute) and node.attr in _FIT and not isinstance(node.ctx, ast.Load) for node in ast.walk(tree))
+
+
 def _names_other_keras(sources: Iterable[bytes]) -> bool:
-    return any(word in source for source in sources for word in (b"tf_keras", *(each.encode() for each in OTHER_KERAS)))
+    words = (b"tf_keras", b"set_backend", b"setattr", *(each.encode() for each in OTHER_KERAS))
+    return any(word in source for source in sources for word in words)
 
 
 def _own_nodes(scope: ast.AST) -> Iterator[ast.AST]:
