@@ -207,6 +207,32 @@ def test_what_the_leader_saves_comes_to_the_evaluator_while_both_run_and_stays_t
     assert pod.server.get(pod.bucket, "run/checkpoint").decode().count("model-4") == 1
 
 
+def test_what_an_evaluator_measures_is_published_by_each_attempt_and_its_model_by_none(tmp_path: Path, pod: Pod, plan: Plan) -> None:
+    plan = msgspec.structs.replace(
+        plan,
+        peers={**GROUP, "evaluator": ("iris-evaluator-0:2222",)},
+        role="evaluator",
+        checkpoints=WantedCheckpoints("${bucket}/run/ckpt", 1),
+        outputs=(contract.Output(path="${bucket}/run", on_conflict=contract.OnConflict.FAIL),),
+        model=contract.WantedModel(path="${bucket}/served"),
+    )
+    with_script(pod)
+    for attempt in range(2):
+        again = msgspec.structs.replace(plan, attempt=attempt)
+        evaluator = Pod(tmp_path / str(attempt), pod.server, pod.bucket, pod.datasets)
+        fetched(evaluator, again)
+        evaluation = Trainer(evaluator)
+        publisher = evaluator.start("publish", again, QUICK)
+        evaluation.write("run/ckpt/best/metrics.json", f"of attempt {attempt}")
+        evaluation.write("served/1/saved_model.pb", "nobody has loaded it")
+        evaluation.end()
+        report = evaluator.end(publisher).report(contract.PublishReport)
+        assert (report.succeeded, report.failure) == (True, None)
+        assert "The model there is what chief-0 exports" in report.note
+        assert pod.server.get(pod.bucket, "run/ckpt/best/metrics.json").decode() == f"of attempt {attempt}"
+    assert pod.server.keys(pod.bucket, "served/") == []
+
+
 @pytest.mark.every_store
 def test_a_second_publisher_of_the_same_replica_is_refused_or_confirms_it(group: Group) -> None:
     group.fetch()

@@ -12,7 +12,18 @@ import pytest
 from tftrainer.checkpoints.snapshots import Snapshots
 from tftrainer.layout import Layout
 from tftrainer.messages import contract, handover
-from tftrainer.messages.contract import Failure, OpenFiles, Output, Plan, Reason, RunReport, Script, WantedCheckpoints, WantedModel
+from tftrainer.messages.contract import (
+    Failure,
+    OnConflict,
+    OpenFiles,
+    Output,
+    Plan,
+    Reason,
+    RunReport,
+    Script,
+    WantedCheckpoints,
+    WantedModel,
+)
 from tftrainer.messages.handover import Baseline
 from tftrainer.messages.manifest import Kept
 from tftrainer.model.loader import Answer
@@ -78,7 +89,7 @@ class Run:
             return Answer(error="no graph") if broken and folder == self.layout.bucket / broken else Answer()
 
         wanted, say = plan.checkpoints, lambda _: None
-        snapshots = Snapshots(plan, wanted, self.layout.bucket, lambda: store, (), {}, say) if wanted else None
+        snapshots = Snapshots(plan, wanted, self.layout.bucket, lambda: store, (), {}, say) if wanted and plan.leads else None
         return Publishing(plan, self.layout, store, self.baseline, ended, load, say, snapshots=snapshots, hurried=lambda: hurried).run()
 
     def holds(self) -> dict[str, str]:
@@ -97,6 +108,44 @@ SERVED = msgspec.structs.replace(PLAN, model=WantedModel(path="${bucket}/run/ser
 
 def because(kept: tuple[Kept, ...]) -> dict[str, str]:
     return {each.path: str(each.because) for each in kept}
+
+
+EVALUATING = msgspec.structs.replace(
+    SERVED,
+    role="evaluator",
+    peers={"chief": ("a:1",), "evaluator": ("b:1",)},
+    outputs=(Output(path="${bucket}/run", on_conflict=OnConflict.FAIL),),
+    checkpoints=WantedCheckpoints("${bucket}/run/ckpt"),
+)
+
+
+def test_what_an_evaluator_writes_among_checkpoints_takes_the_place_of_what_its_last_attempt_has_left(run: Run) -> None:
+    run.put("run/ckpt/best/metrics.json", "of the last attempt")
+    run.looked_at("run", "run/")
+    run.write("run/ckpt/best/metrics.json", "new")
+    found = run.published(EVALUATING)
+    assert (found.failure, found.kept) == (None, ())
+    assert run.holds() == {"run/ckpt/best/metrics.json": "new"}
+
+
+def test_what_an_evaluator_writes_where_the_model_is_served_is_kept_beside_unloaded(run: Run) -> None:
+    run.write("run/served/2/saved_model.pb", "a graph")
+    run.write("run/ckpt/export/saved_model.pb", "a graph")
+    found = run.published(EVALUATING)
+    assert found.failure is None
+    assert because(found.kept) == {"bucket/run/served/2/saved_model.pb": "ModelNotVerified"}
+    assert "The model there is what chief-0 exports: 1 file below the model's path is kept" in found.note
+    assert run.holds() == {"run/ckpt/export/saved_model.pb": "a graph"}
+
+
+def test_an_evaluators_export_among_checkpoints_is_not_put_in_halves(run: Run) -> None:
+    run.put("run/ckpt/export/saved_model.pb", "old")
+    run.write("run/ckpt/export/variables/variables.index", "index")
+    run.write("run/ckpt/export/saved_model.pb", "a graph")
+    run.had_open("run/ckpt/export/saved_model.pb")
+    found = run.published(EVALUATING, KILLED)
+    assert set(because(found.kept).values()) == {"CutShort"}
+    assert run.holds() == {"run/ckpt/export/saved_model.pb": "old"}
 
 
 OLD_MODEL = {"model/saved_model.pb": "old graph", "model/variables/variables.index": "old", "model/variables/variables.data-0": "old"}

@@ -107,9 +107,7 @@ class _Publisher:
         self, plan: Plan, layout: Layout, environment: Mapping[str, str], stop: Stop, pauses: Pauses, importing: threading.Thread
     ) -> None:
         self._importing = importing
-        # An evaluator publishes what it writes; the model and the checkpoints are its leader's.
-        self._plan = msgspec.structs.replace(plan, model=None, checkpoints=None) if plan.evaluates else plan
-        self._followed = plan.checkpoints if plan.evaluates else None
+        self._plan = plan
         self._layout = layout
         self._environment = environment
         self._stop = stop
@@ -126,7 +124,7 @@ class _Publisher:
             folder = saved.folder_key(wanted)
             untouched = self._fetched(lambda path: path.startswith(folder))
             self._snapshots = Snapshots(self._plan, wanted, at.bucket, self._store, untouched, self._uploaded, say)
-        follower = Following(self._followed, at.bucket, self._store, say, self._pauses.following) if self._followed is not None else None
+        follower = Following(wanted, at.bucket, self._store, say, self._pauses.following) if wanted and self._plan.evaluates else None
         while_it_runs = (
             LiveLogs(at.logs, PUBLISHED_LOGS, self._logs_place, say, self._pauses.logs),
             *self._live_events(),

@@ -199,7 +199,7 @@ class Publishing:
         return [each for each in found if isinstance(each, LocalFile) and each.path in PUBLISHED_LOGS]
 
     def _gate(self, files: Iterable[LocalFile], skipped: Sequence[Skipped]) -> gate.Verdict:
-        if self.plan.model is None or not self.ended.succeeded:
+        if self.plan.model is None or not self.ended.succeeded or self.plan.evaluates:
             return gate.Verdict()
         apart = placing.within_model(self.plan)
         expected = [PublishedObject(key=self._prefix + file.path, size=file.size, sha256="") for file in files if not apart(file.path)]
@@ -224,6 +224,8 @@ class Publishing:
         return frozenset[LocalFile]().union(*(model for folder, model in others if not loads(folder)))
 
     def _why_held(self, verdict: gate.Verdict) -> str:
+        if self.plan.evaluates:
+            return f"the model there is what {self.plan.leader} exports"
         if not self.ended.succeeded:
             return "the script did not succeed, so that its model was not loaded"
         return verdict.why or "beside the model that was loaded lie others that do not load, or that there was no time for"
@@ -242,8 +244,10 @@ class Publishing:
         return form_below(self.layout.bucket, file.source) is Form.WHOLE
 
     def _models(self, files: Iterable[LocalFile]) -> list[frozenset[LocalFile]]:
+        # Of checkpoints, the leader's index says what belongs together; an evaluator's exports among them have none.
         in_checkpoints = placing.checkpoints_of(self.plan)
-        return list(placing.models(file for file in files if not in_checkpoints(file.path)).values())
+        models = files if self.plan.evaluates else (file for file in files if not in_checkpoints(file.path))
+        return list(placing.models(models).values())
 
     def _put(self, files: Collection[LocalFile], suspects: Collection[LocalFile], outage: Outage) -> Sent:
         """Upload files to their keys; what would take the place of something that it must not is refused."""
@@ -305,7 +309,7 @@ class Publishing:
         self, verdict: gate.Verdict, put: Iterable[LocalFile], objects: Sequence[PublishedObject], kept: Iterable[Kept]
     ) -> PublishedModel | None:
         """Return the model, and where it lies: under its key, or beside."""
-        if self.plan.model is None:
+        if self.plan.model is None or self.plan.evaluates:
             return newest_model(put, objects, self._prefix, self.store.uri)
         if verdict.model is None:
             return None
