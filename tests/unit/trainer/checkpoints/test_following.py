@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from tftrainer.checkpoints.saved import SavedFile, SavedState
 from tftrainer.messages.contract import WantedCheckpoints
 from tftrainer.phase_error import PhaseError
 from tftrainer.storage.folder import FolderStore
+from tftrainer.storage.store import ObjectInfo
 
 
 class Bucket:
@@ -22,7 +25,10 @@ class Bucket:
         self.folder = root / "workspace/bucket/m"
         self.folder.mkdir(parents=True)
         self.said: list[str] = []
-        self.following = Following(WantedCheckpoints("${bucket}/m"), root / "workspace/bucket", lambda: self.store, self.said.append)
+        self.now = 0.0
+        self.following = Following(
+            WantedCheckpoints("${bucket}/m"), root / "workspace/bucket", lambda: self.store, self.said.append, clock=lambda: self.now
+        )
 
     def save(self, **files: str) -> SavedState:
         """Have the bucket hold a state of files whose names end with what stands for a dot in the names given."""
@@ -122,3 +128,99 @@ def test_a_state_of_which_an_object_is_missing_is_a_failure_that_is_told(bucket:
     bucket.store.delete("m/a.index")
     with pytest.raises(PhaseError):
         bucket.look()
+
+
+def counted(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list that grows by each key that is fetched."""
+    download, fetched = bucket.store.download, list[str]()
+
+    def noted(info: ObjectInfo, *given: object, **named: object) -> None:
+        fetched.append(info.key)
+        download(info, *given, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(bucket.store, "download", noted)
+    return fetched
+
+
+def test_a_savedmodel_has_its_graph_when_it_has_all_else_and_all_of_it_before_the_state_file_names_anything(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    rename = Path.rename
+
+    def noted(source: Path, target: Path) -> Path:
+        order.append(target.name)
+        return rename(source, target)
+
+    monkeypatch.setattr(Path, "rename", noted)
+    bucket.save(checkpoint=STATE, saved_model__pb="graph", **{"variables/variables__index": "i", "a__index": "i"})
+    bucket.look()
+    assert set(order[:2]) == {"variables.index", "a.index"}
+    assert order[2:] == ["saved_model.pb", "checkpoint"]
+
+
+def test_what_the_script_has_removed_comes_back_after_pauses_that_grow(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket.save(a__index="1", b__index="2")
+    bucket.look()
+    fetched = counted(bucket, monkeypatch)
+    times = []
+    for second in range(200):
+        bucket.now = float(second)
+        (bucket.folder / "a.index").unlink(missing_ok=True)
+        if bucket.look().keys() == {"a.index", "b.index"}:
+            times.append(second)
+    assert times == [5, 15, 35, 75, 155]
+    assert set(fetched) == {"m/a.index"}, "only what is missing"
+    bucket.save(b__index="3")
+    assert bucket.look() == {"b.index": "3"}, "a new state comes at once"
+
+
+def test_a_folder_that_the_script_has_removed_comes_back(bucket: Bucket) -> None:
+    bucket.save(a__index="1")
+    bucket.look()
+    shutil.rmtree(bucket.folder)
+    bucket.now = 5.0
+    assert bucket.look() == {"a.index": "1"}
+
+
+def test_what_was_removed_and_comes_back_takes_the_state_before_it_not_away(bucket: Bucket) -> None:
+    bucket.save(a__index="1")
+    bucket.look()
+    bucket.save(b__index="2")
+    bucket.look()
+    (bucket.folder / "b.index").unlink()
+    bucket.now = 5.0
+    assert bucket.look().keys() == {"a.index", "b.index"}
+
+
+def test_a_state_that_cannot_take_its_place_is_not_fetched_over_and_over(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    (bucket.folder / "a.index/in the way").mkdir(parents=True)
+    bucket.save(a__index="1")
+    fetched = counted(bucket, monkeypatch)
+    for second in range(40):
+        bucket.now = float(second)
+        with contextlib.suppress(OSError):
+            bucket.look()
+    assert len(fetched) == 4
+    (bucket.folder / "a.index/in the way").rmdir()
+    (bucket.folder / "a.index").rmdir()
+    bucket.save(a__index="2")
+    assert bucket.look() == {"a.index": "2"}
+
+
+def test_a_state_for_which_the_disk_has_no_room_is_not_fetched_and_told(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket.save(a__index="1", b__index="12345")
+    fetched = counted(bucket, monkeypatch)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 5, 5))  # type: ignore[attr-defined]
+    with pytest.raises(PhaseError, match="the newest checkpoint takes 6 B, and the disk has 5 B left"):
+        bucket.look()
+    assert fetched == []
+
+
+def test_an_index_that_names_copies_put_aside_is_no_news(bucket: Bucket) -> None:
+    [first] = bucket.save(a__keras="1").files
+    bucket.look()
+    copy = bucket.store.copy("m/a.keras", f"m/{saved.ASIDE}u-0-0")
+    bucket.list(SavedFile(path="a.keras", name=f"{saved.ASIDE}u-0-0", size=first.size, etag=copy.etag, sha256=first.sha256))
+    bucket.look()
+    assert len(bucket.said) == 1

@@ -120,6 +120,8 @@ RESERVED: Final = ".tftraining"
 """The name, in every folder of a bucket, below which only the product writes."""
 MANIFEST_NAME: Final = "manifest.json"
 SAVED_MODEL: Final = "saved_model.pb"
+GRAPHS: Final = frozenset({SAVED_MODEL, "saved_model.pbtxt"})
+"""What makes a folder a SavedModel to a server that watches it: the last of its files to be put there."""
 """The graph of a SavedModel: the folder that holds it is one."""
 LOGS_FOLDER: Final = "logs/"
 CHIEF: Final = "chief"

@@ -12,7 +12,7 @@ from typing import Final
 
 from tftrainer import uri
 from tftrainer.checkpoints import saved
-from tftrainer.messages.contract import SAVED_MODEL, OnConflict, OpenFiles, Plan
+from tftrainer.messages.contract import GRAPHS, OnConflict, OpenFiles, Plan
 from tftrainer.messages.handover import Baseline, FetchedFile
 from tftrainer.model import gate
 from tftrainer.outputs.events import is_event_file
@@ -23,8 +23,6 @@ CUT_SECONDS: Final = 2.0
 """A file that was changed so shortly before the end may have been cut by it."""
 UPLOADED_LIMIT: Final = 4
 """How many times what the workspace holds a run may upload: holes of sparse files, and files with several names, take no space there."""
-GRAPHS: Final = frozenset({SAVED_MODEL, "saved_model.pbtxt"})
-"""What makes a folder a SavedModel to a server that watches it: the last of its files to be put there."""
 VARIABLES: Final = "variables"
 """The folder of a SavedModel's variables, and how its files' names begin."""
 
