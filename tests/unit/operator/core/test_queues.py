@@ -218,6 +218,42 @@ def test_the_pending_deadline_begins_with_the_admission() -> None:
         assert found.status["phase"] == phase
 
 
+ADMITTED_LATE = CREATED + 7200
+WHAT_IS_KNOWN: dict[str, Queueing | None] = {
+    "its Workload": Queueing(workloads=(workload(ADMITTED, at=ADMITTED_LATE),), priorities={"": 0}),
+    "nothing yet, as the operator has just been started": None,
+    "that its Workload was deleted": Queueing(priorities={"": 0}),
+    "that it was made again and is not admitted yet": Queueing(workloads=(workload(),), priorities={"": 0}),
+    "that Kueue is away": Queueing(away="gone"),
+}
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.parametrize("pod", [Pod(created=ADMITTED_LATE + 1), Pod(created=ADMITTED_LATE + 1).fetching(ADMITTED_LATE + 3)])
+@pytest.mark.parametrize("known", WHAT_IS_KNOWN.values(), ids=WHAT_IS_KNOWN)
+def test_a_pod_that_came_after_a_long_wait_in_the_queue_has_its_whole_pending_deadline(
+    known: Queueing | None, pod: Pod, enabled: bool
+) -> None:
+    accepted = {"type": "Accepted", "status": "True", "reason": "Accepted", "lastTransitionTime": rfc3339(CREATED)}
+    status = {"observedGeneration": 1, "phase": "Queued", "attempt": 0, "conditions": [accepted]}
+    seen = replace(observed(pods=(pod,), status=status, pendingDeadlineSeconds=600), queueing=known)
+    configuration = QUEUES if enabled else CONFIGURATION
+    waits, over = (decide(seen, configuration, ADMITTED_LATE + after).status or {} for after in (20, 620))
+    assert (waits.get("phase"), over.get("phase")) in {("Pending", "Failed"), ("Fetching", "Failed"), (None, "Failed")}
+    assert over["failure"]["reason"] == "PendingDeadlineExceeded"
+
+
+def test_before_the_first_list_of_workloads_an_attempt_that_is_taken_back_is_not_judged() -> None:
+    first = plan(workload(EVICTED), pods=(Pod().running(),), retry={"preemption": 2})
+    assert first.status is not None
+    unknown = replace(observed(status=dict(first.status), retry={"preemption": 2}), queueing=None)
+    found = decide(unknown, QUEUES, CREATED + 70)
+    assert (found.status, found.requeue_at) == (None, CREATED + 71)
+    switched_off = decide(unknown, CONFIGURATION, CREATED + 70)
+    assert switched_off.status is not None
+    assert switched_off.status["attempts"][0]["reason"] == "Preempted"
+
+
 def updates(found: Plan) -> dict[str, object]:
     return {
         each.name: "deleted" if each.delete else {kind: holds for kind, (holds, _, _) in each.conditions.items()} for each in found.updates

@@ -35,6 +35,9 @@ def evicted(case: Case) -> Finding | Over | None:
         message = sentence(f"the queue takes the job's place back ({why}): {will.told(current)}")
         phase = shown_phase((*current.alive, *current.unseen)[0])
         return will.told_to_go(case, Because.EVICT, Situation(phase, "Evicting", message, current))
+    if case.observed.queueing is None and case.configuration.kueue.enabled:
+        # Why it was taken back, the first list of Workloads has still to tell.
+        return Finding(look_again_at=case.now + _READ_SECONDS)
     found = verdict(Reason.PREEMPTED, f"the queue took the job's place back ({why})", RUN_AGAIN, pod=current.chief.name)
     return Over(found)
 
