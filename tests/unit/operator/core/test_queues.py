@@ -326,6 +326,71 @@ def test_a_pod_that_ended_by_itself_before_has_the_say() -> None:
     assert found.status["failure"]["reason"] == "ScriptExited"
 
 
+@pytest.mark.parametrize(("ended", "reason"), [(CREATED + 40, "ScriptExited"), (CREATED + 50, "Preempted"), (CREATED + 55, "Preempted")])
+def test_a_script_that_had_failed_before_its_place_was_taken_back_has_failed_and_gives_it_back_all_the_same(
+    ended: float, reason: str
+) -> None:
+    evicted, retry = workload(EVICTED, at=CREATED + 50), {"preemption": 3}
+    first = plan(evicted, pods=(Pod().ran(3, at=ended),), retry=retry)
+    assert first.status is not None
+    assert [each.name for each in first.deletions] == ["iris-chief-0"]
+    gone = Pod(deleted=CREATED + 90).ran(3, at=ended).published(succeeded=False)
+    for pods, seen_before in (((gone,), ()), ((), (gone,))):
+        seen = replace(
+            observed(evicted, pods=pods, status=dict(first.status), retry=retry), gone=tuple(each.record() for each in seen_before)
+        )
+        found = decide(seen, QUEUES, CREATED + 95)
+        assert found.status is not None
+        attempts = found.status.get("attempts") or [found.status["failure"]]
+        assert attempts[0]["reason"] == reason
+        assert updates(found) == {NAME: {**GIVEN_BACK, "Finished": True}}
+
+
+@pytest.mark.parametrize(("why", "pauses"), [("Preempted", False), ("PodsReadyTimeout", True), ("ClusterQueueStopped", True)])
+def test_only_whom_its_queue_has_preempted_comes_back_without_a_pause(why: str, pauses: bool) -> None:
+    evicted, retry = workload({**ADMITTED, "Evicted": ("True", why, "")}), {"preemption": 2}
+    first = plan(evicted, pods=(Pod().running(),), retry=retry)
+    assert first.status is not None
+    then = decide(observed(evicted, status=dict(first.status), retry=retry), QUEUES, CREATED + 70)
+    assert then.requeue_at is not None
+    assert (then.requeue_at >= CREATED + 78) is pauses
+
+
+WITHOUT_PLACE: dict[str, tuple[WorkloadRecord | None, Queueing, str]] = {
+    "its Workload was finished by somebody": (workload({**ADMITTED, "Finished": ("True", "x", "y")}), Queueing(), "WorkloadFinished"),
+    "Kueue says nothing of it": (workload(), Queueing(), "QueueSilent"),
+    "it waits for checks": (workload({"QuotaReserved": ("True", "q", "")}), Queueing(), "AdmissionChecks"),
+    "Kueue cannot be asked": (None, Queueing(refusal="failed calling webhook", barred=True), "QueueNotReachable"),
+}
+
+
+@pytest.mark.parametrize(("found", "known", "reason"), WITHOUT_PLACE.values(), ids=WITHOUT_PLACE)
+def test_a_group_with_some_of_its_pods_and_no_place_says_so_and_ends_at_its_deadline(
+    found: WorkloadRecord | None, known: Queueing, reason: str
+) -> None:
+    seen = observed(pods=(Pod(role="worker"),), replicas={"worker": {"count": 2}}, pendingDeadlineSeconds=60)
+    seen = replace(seen, queueing=replace(known, workloads=(found,) if found else (), priorities={"": 0}))
+    waits, over = (decide(seen, QUEUES, CREATED + after).status for after in (30, 70))
+    assert waits is not None
+    assert (waits["phase"], waits["pending"]["reason"]) == ("Pending", reason)
+    assert over is not None
+    assert over["failure"]["reason"] == "PendingDeadlineExceeded"
+    assert decide(replace(seen, queueing=None), QUEUES, CREATED + 70).status is None, "what is known of it comes in a moment"
+
+
+def test_a_workload_that_is_made_again_for_a_running_attempt_is_active_whatever_the_last_one_was() -> None:
+    status = {"observedGeneration": 1, "attempt": 1, "restart": {"attempt": 1, "at": rfc3339(CREATED), "begun": True}}
+    before = workload({**EVICTED, "Finished": ("True", "Failed", "")}, active=False)
+    found = plan(before, pods=(Pod(attempt=1).running(),), status=status)
+    assert found.workload is not None
+    assert found.workload["spec"]["active"] is True
+
+
+def test_whose_pods_have_ended_gives_its_place_back_in_one_write() -> None:
+    found = plan(workload(EVICTED), pods=(Pod().ran(3).published(succeeded=False),))
+    assert updates(found) == {NAME: {**GIVEN_BACK, "Finished": True}}
+
+
 def test_whom_somebody_has_taken_out_of_the_queue_does_not_come_back_as_the_next_attempt() -> None:
     status = {"observedGeneration": 1, "attempt": 1, "restart": {"attempt": 1, "at": rfc3339(CREATED), "begun": True}}
     found = plan(workload({**EVICTED, "Finished": ("True", "Failed", "")}, active=False), status=status)
