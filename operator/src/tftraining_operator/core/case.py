@@ -106,7 +106,8 @@ class Case:
     @cached_property
     def queued(self) -> bool:
         """Whether the attempt has no pod because it has no place in its queue yet."""
-        return self._names_queue and not self.history.upcoming.existed and not places.is_taken(self.workload)
+        away = self.observed.queueing is not None and bool(self.observed.queueing.away)
+        return self._names_queue and not self.history.upcoming.existed and (away or not places.is_taken(self.workload))
 
     @property
     def _names_queue(self) -> bool:

@@ -424,6 +424,13 @@ def test_a_group_of_which_a_pod_is_missing_gets_it_without_kueue_and_else_with_i
     assert [each["metadata"]["name"] for each in given.creates if each["kind"] == "Pod"] == ["iris-worker-1"]
 
 
+def test_by_a_place_that_was_known_before_kueue_went_no_attempt_begins_and_no_time_passes() -> None:
+    seen = observed(workload(ADMITTED), pendingDeadlineSeconds=30)
+    assert seen.queueing is not None
+    found = decide(replace(seen, queueing=replace(seen.queueing, away="gone")), QUEUES, CREATED + 60)
+    assert told(found)[0] == "QueuesUnavailable"
+
+
 def test_with_kueue_itself_gone_nothing_is_concluded_from_missing_workloads() -> None:
     found = decide(replace(observed(pods=(Pod().running(),)), queueing=Queueing(away="gone")), QUEUES, CREATED + 60)
     assert (found.workload, found.deletions, found.updates) == (None, (), ())

@@ -56,14 +56,14 @@ def queued(case: Case) -> Finding | Over | None:
     workload, queueing = case.workload, case.observed.queueing
     if case.spec.scheduling.queue is None or not case.history.missing:
         return None
+    away, begun = queues.away(case), case.history.upcoming.existed
+    if away is not None:
+        # Without Kueue nobody else can have the place that it had when the first of its pods was made; none begins by what was known once.
+        return None if begun else _waits(case, away, case.now)
     if workload is not None and places.is_taken(workload) and not places.unknown_flavors(case.observed, workload):
         return None
-    away, begun = queues.away(case), case.history.upcoming.existed
     if begun:
-        # It had its place when the first of its pods was made; without Kueue nobody else can have it.
-        return None if away is not None else _half_made(case)
-    if away is not None:
-        return _waits(case, away, case.now)
+        return _half_made(case)
     if queueing is None:
         return Finding(look_again_at=case.now + _READ_SECONDS)
     if workload is not None:
