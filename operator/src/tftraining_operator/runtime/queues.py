@@ -21,6 +21,7 @@ from tftraining_operator.kube import paths
 from tftraining_operator.kube.client import KubeApi
 from tftraining_operator.kube.errors import AlreadyExistsError, ApiError, ConflictError, NotFoundError
 from tftraining_operator.runtime.breaker import Breaker, BusyError
+from tftraining_operator.runtime.compact import compact_workload
 from tftraining_operator.runtime.guard import NotLeadingError
 from tftraining_operator.runtime.store import newer
 from tftraining_operator.runtime.sweep import POD_SELECTOR
@@ -253,7 +254,7 @@ class Queues:
         same = known is not None and known.uid == record.uid
         if record.uid in self._gone or (known is not None and same and not newer(record.resource_version, known.resource_version)):
             return False
-        self._workloads.setdefault(record.key, {})[record.name] = record
+        self._workloads.setdefault(record.key, {})[record.name] = compact_workload(record)
         return True
 
     def _drop(self, key: Key, name: str, uid: str) -> bool:
