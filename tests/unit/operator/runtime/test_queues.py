@@ -258,8 +258,10 @@ async def test_of_a_webhook_that_fails_one_job_finds_out_when_it_answers_again_a
         for each in range(5):
             await world.queues.create(Key("n", f"job-{each}"), body(f"job-{each}"))
         assert posts(world) == TOLERATED + 1
+        world.now += PROBE_SECONDS - 1
+        assert await world.queues.create(KEY, body()) is False
+        world.now += 1
         world.board.trouble = lambda _: None
-        world.now = 2 * PROBE_SECONDS
         assert await world.queues.create(Key("n", "job-0"), body("job-0")) is True
         assert (world.known.refusal, world.known.barred) == ("", False)
         assert await asyncio.wait_for(world.queue.get(), 1) == KEY
@@ -272,3 +274,19 @@ async def test_what_kueue_refuses_of_one_job_is_no_failure_of_kueue() -> None:
         for each in range(2 * TOLERATED):
             await world.queues.create(Key("n", f"job-{each}"), body(f"job-{each}"))
         assert (posts(world), world.known.refusal) == (2 * TOLERATED, "")
+
+
+async def test_while_the_probe_of_a_webhook_that_fails_has_no_answer_nobody_else_asks() -> None:
+    world = World()
+    async with world.following():
+        await world.queues.read(JOB)
+        world.board.trouble = lambda path: UnavailableError(500, "InternalError", "failed calling webhook") if path == WORKLOADS else None
+        for each in range(TOLERATED):
+            await world.queues.create(Key("n", f"job-{each}"), body(f"job-{each}"))
+        world.now, world.board.silent = PROBE_SECONDS, True
+        probe = asyncio.create_task(world.queues.create(Key("n", "job-0"), body("job-0")))
+        await asyncio.sleep(0)
+        assert world.known.barred is True
+        assert await world.queues.create(KEY, body()) is False
+        assert posts(world) == TOLERATED + 1
+        probe.cancel()
