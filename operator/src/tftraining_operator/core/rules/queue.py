@@ -39,7 +39,10 @@ def evicted(case: Case) -> Finding | Over | None:
         # Why it was taken back, the first list of Workloads has still to tell.
         return Finding(look_again_at=case.now + _READ_SECONDS)
     judged = culprit.judged(case) if _had_failed(case) else None
-    return judged or Over(verdict(Reason.PREEMPTED, f"the queue took the job's place back ({why})", RUN_AGAIN, pod=current.chief.name))
+    if judged is None or (isinstance(judged, Over) and judged.verdict.failure.reason is Reason.POD_DELETED):
+        # What ended as scripts do that are told to stop was stopped, whatever the clock of its node says.
+        return Over(verdict(Reason.PREEMPTED, f"the queue took the job's place back ({why})", RUN_AGAIN, pod=current.chief.name))
+    return judged
 
 
 def _had_failed(case: Case) -> bool:
