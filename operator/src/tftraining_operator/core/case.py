@@ -90,8 +90,13 @@ class Case:
         """Since when the attempt could run: since it waits, or in a queue since it has its place there."""
         if self.queued:
             return self.now
-        admitted = self.workload.condition("Admitted").since if self.workload is not None else None
-        return max(self.waiting_since, min(admitted or 0.0, self.now))
+        placed = 0.0
+        if self._names_queue:
+            admitted = self.workload.condition("Admitted").since if self.workload is not None else None
+            # No pod is made before its place is there, whatever has become of the Workload since, or is not known of it yet.
+            made = (each.last.created_at for each in self.history.upcoming.replicas if each.last is not None)
+            placed = min(made, default=admitted or 0.0)
+        return max(self.waiting_since, min(placed, self.now))
 
     @cached_property
     def workload(self) -> WorkloadRecord | None:
@@ -101,8 +106,12 @@ class Case:
     @cached_property
     def queued(self) -> bool:
         """Whether the attempt has no pod because it has no place in its queue yet."""
-        named = mapping(self.job.spec.get("scheduling")).get("queue") is not None
-        return named and not self.history.upcoming.existed and not places.is_taken(self.workload)
+        away = self.observed.queueing is not None and bool(self.observed.queueing.away)
+        return self._names_queue and not self.history.upcoming.existed and (away or not places.is_taken(self.workload))
+
+    @property
+    def _names_queue(self) -> bool:
+        return mapping(self.job.spec.get("scheduling")).get("queue") is not None
 
     @cached_property
     def parsed(self) -> Spec | str:

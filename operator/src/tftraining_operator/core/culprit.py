@@ -25,11 +25,15 @@ from tftraining_operator.core.reports import report
 
 PATIENCE_SECONDS: Final = 40.0
 """How long after the end of a victim the culprit's is waited for: victims ended up to 31 s apart, and nodes report late."""
-_RAISED: Final = re.compile(r"\w*(?:Unavailable|DeadlineExceeded|Aborted|Cancelled|Internal)Error\b")
-_WORDS: Final = re.compile(
+_RAISED: Final = re.compile(r"\w*(?<!Connection)(?:Unavailable|DeadlineExceeded|Aborted|Cancelled|Internal)Error\b")
+"""What TensorFlow raises; Python has a ConnectionAbortedError of its own, and a CancelledError that is no proof by itself."""
+_LOST: Final = re.compile(
     r"Collective ops is aborted by|unhealthy \(stopped sending heartbeats\)|heartbeat timeout|Failed to send RPC to coordination service"
-    r"|CoordinationService/|Socket closed|Connection reset by peer|failed to connect to all addresses|Connection refused"
+    r"|CoordinationService/|failed to connect to all addresses"
 )
+_DISCONNECTED: Final = re.compile(r"Socket closed|Connection reset by peer|Connection refused")
+_TENSORFLOWS: Final = re.compile(r"/job:\w|(?i:grpc)|CoordinationService")
+"""Words beside which a connection that ended is one between replicas: those of a script's own, as to a database, end in the same words."""
 _BY_ITSELF: Final = frozenset({Reason.SCRIPT_RAISED, Reason.SCRIPT_EXITED, Reason.SCRIPT_CRASHED})
 """How a script ends that has lost a peer: scripts print what they catch and exit, or raise another exception from it."""
 _PEER: Final = r"/job:(\w{1,16})(?:/replica:\d+)?/task:(\d{1,4})"
@@ -92,8 +96,14 @@ def _loss(case: Case, replica: Replica) -> Loss | None:
     ran = report(trainer, RunReport)
     told = ran.failure if ran is not None else None
     words = " ".join((told.exception, told.message, told.traceback)) if told is not None else ""
-    victim = told is not None and told.reason in _BY_ITSELF and bool(_RAISED.search(words)) and bool(_WORDS.search(words))
+    victim = told is not None and told.reason in _BY_ITSELF and _lost_a_peer(words)
     return Loss(replica, causes.failed(pod, wanted), _at(pod), victim, _named(replica, words) if victim else None)
+
+
+def _lost_a_peer(words: str) -> bool:
+    if not _RAISED.search(words):
+        return False
+    return bool(_LOST.search(words) or (_DISCONNECTED.search(words) and _TENSORFLOWS.search(words)))
 
 
 def _named(replica: Replica, words: str) -> tuple[str, int] | None:

@@ -95,7 +95,7 @@ def _plan(case: Case, rule: str, found: Finding) -> Plan:
         deletions=(*found.deletions, *outlived),
         status=status if changed else None,
         events=(*(news(situation, case.job.status) if changed and situation is not None else ()), *found.events),
-        requeue_at=earliest(found.look_again_at, workloads.due_at(case), group.due_at(case)),
+        requeue_at=earliest(found.look_again_at, workloads.due_at(case), *(at for at in (group.due_at(case),) if at and case.now < at)),
         expires=found.expires,
         need=found.need,
         check=found.check,

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tftraining_operator.core import names
 from tftraining_operator.core.effective import Effective
-from tftraining_operator.core.records import Observed, Place, WorkloadRecord
+from tftraining_operator.core.records import Condition, Observed, Place, WorkloadRecord
 
 
 def of_attempt(observed: Observed, number: int) -> WorkloadRecord | None:
@@ -21,6 +21,12 @@ def of_attempt(observed: Observed, number: int) -> WorkloadRecord | None:
 def is_taken(workload: WorkloadRecord | None) -> bool:
     """Tell whether a Workload gives an attempt its place now."""
     return workload is not None and workload.holds("Admitted") and not workload.holds("Evicted") and not workload.holds("Finished")
+
+
+def evicted(observed: Observed, number: int) -> Condition | None:
+    """Return the condition by which an attempt's place is taken back, None where it is not, or nobody knows."""
+    found = of_attempt(observed, number)
+    return found.condition("Evicted") if found is not None and found.holds("Evicted") else None
 
 
 def unknown_flavors(observed: Observed, workload: WorkloadRecord) -> set[str]:

@@ -10,7 +10,7 @@ from typing import Final
 
 from tftraining_operator.api.quantities import amount
 from tftraining_operator.api.spec import Budget
-from tftraining_operator.core import recorded
+from tftraining_operator.core import places, recorded
 from tftraining_operator.core.case import Case
 from tftraining_operator.core.causes import Verdict
 from tftraining_operator.core.recorded import Restart
@@ -52,9 +52,10 @@ def after(case: Case, found: Verdict) -> Again | str:
             return f"it is not tried again: more memory than {memory} is not to be had ({name} of the chart is {most})"
         words += f", with {memory} of memory"
     number = case.current.number + 1
-    # Who comes after whom in a queue, the queue says: out of it, others would be served before.
-    queued = budget is Budget.PREEMPTION and case.spec.scheduling.queue is not None
-    pause = 0.0 if queued else _pause(case.job.uid, number, used[budget])
+    evicted = places.evicted(case.observed, case.current.number)
+    # Who had to give way, its queue serves again in its turn: out of the queue, others would be served before it.
+    gave_way = budget is Budget.PREEMPTION and evicted is not None and evicted.reason == "Preempted"
+    pause = 0.0 if gave_way else _pause(case.job.uid, number, used[budget])
     return Again(Restart(number, case.now + pause), used, words)
 
 

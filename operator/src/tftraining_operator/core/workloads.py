@@ -42,8 +42,8 @@ def body(case: Case) -> Raw:
         case.configuration,
         attempt.number,
         priority=priorities.get(name or "", 0),
-        # Whom somebody has taken out of the queue must not come back as another attempt.
-        active=before is None or before.active,
+        # Whom somebody has taken out of the queue must not come back as another attempt; one that runs already is none.
+        active=attempt.existed or before is None or before.active,
         new=not case.taken_up,
     )
 
@@ -119,7 +119,9 @@ def _updates(case: Case, workloads: tuple[WorkloadRecord, ...]) -> Iterator[Work
                 yield from _started(case, each)
         elif number == upcoming and not rests:
             if each.holds("Evicted") and each.holds("QuotaReserved"):
-                yield WorkloadUpdate(each.name, each.uid, _given_back(each))
+                # Of an attempt that has had its pods, it must not be admitted once more before it is finished.
+                over = _finished(case, number) if number == case.current.number and case.current.existed else {}
+                yield WorkloadUpdate(each.name, each.uid, _given_back(each) | over)
         elif number < upcoming or (number == case.current.number and case.current.existed):
             yield WorkloadUpdate(each.name, each.uid, _given_back(each) | _finished(case, number))
         else:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 import msgspec
 
 from tftraining_operator.core import claims, recorded
 from tftraining_operator.core.observe import text
-from tftraining_operator.core.records import JobRecord, Key, PodRecord
+from tftraining_operator.core.records import JobRecord, Key, PodRecord, WorkloadRecord
 
 _WORTH_DEFLATING: Final = 512
 """Bytes from which on deflating, some 25 µs for two kilobytes, is worth the half that it saves for as long as the job is there."""
@@ -44,6 +44,20 @@ def compact_job(job: JobRecord) -> JobRecord | Compact:
 def compact_pod(pod: PodRecord) -> PodRecord | Compact:
     """Return a pod in as few bytes as it takes, if it has ended."""
     return _compact(pod, pod.phase, "") if claims.ended(pod) else pod
+
+
+def compact_workload(workload: WorkloadRecord) -> WorkloadRecord:
+    """Return a Workload with what is still asked of it, if it is finished: that it is, whose it was, and why it was taken back."""
+    if not workload.holds("Finished"):
+        return workload
+    return replace(
+        workload,
+        key=Key(sys.intern(workload.key.namespace), workload.key.name),
+        conditions={kind: each for kind, each in workload.conditions.items() if kind in {"Evicted", "Finished"}},
+        flavors={},
+        updates={},
+        checks=(),
+    )
 
 
 def whole_job(job: JobRecord | Compact) -> JobRecord:

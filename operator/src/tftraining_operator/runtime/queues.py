@@ -20,6 +20,8 @@ from tftraining_operator.core.workloads import updated
 from tftraining_operator.kube import paths
 from tftraining_operator.kube.client import KubeApi
 from tftraining_operator.kube.errors import AlreadyExistsError, ApiError, ConflictError, NotFoundError
+from tftraining_operator.runtime.breaker import Breaker, BusyError
+from tftraining_operator.runtime.compact import compact_workload
 from tftraining_operator.runtime.guard import NotLeadingError
 from tftraining_operator.runtime.store import newer
 from tftraining_operator.runtime.sweep import POD_SELECTOR
@@ -30,6 +32,10 @@ _PAUSE_SECONDS: Final = 2.0
 """Between one watch, or a try of one, and the next."""
 BARRED_SECONDS: Final = 5.0
 """How long a Workload that was refused is not asked for again."""
+PATIENCE_SECONDS: Final = 2.0
+"""How long a look at a job waits for flavors and priorities; the next one has them."""
+_TRIES_PER_SECOND: Final = 25.0
+"""How many Workloads are asked for in a second that were refused before, of all jobs together."""
 _KEPT_SECONDS: Final = 30.0
 """How long what flavors and priorities are is good enough: it hardly ever changes."""
 _REMEMBERED: Final = 4096
@@ -67,7 +73,9 @@ class Queues:
         self._priorities: Mapping[str, int] | None = None
         self._read_at = float("-inf")
         self._unread = ""
-        self._reading = asyncio.Lock()
+        self._reading: asyncio.Task[None] | None = None
+        self._reading_since = 0.0
+        self._breaker = Breaker(clock)
 
     def known(self, job: JobRecord) -> Queueing | None:
         """Return what is known of a job's place in a queue; None where it has nothing to do with queues, or nothing is known yet."""
@@ -77,7 +85,8 @@ class Queues:
         if away is None or not (found or _names_queue(job)):
             return None
         until, refusal = self._refused.get(job.key, (0.0, ""))
-        return Queueing(away, found, refusal or self._unread, self._clock() < until, self._flavors, self._priorities)
+        barred = self._clock() < until or self._breaker.is_open
+        return Queueing(away, found, refusal or self._unread or self._breaker.why, barred, self._flavors, self._priorities)
 
     async def read(self, job: JobRecord) -> None:
         """See to it that what a job's place refers to is known."""
@@ -87,49 +96,70 @@ class Queues:
         known = self.known(job)
         if known is None or known.away or claims.end(job) is not None:
             return
-        # Whoever comes meanwhile waits for the one answer.
-        async with self._reading:
-            await self._read(known)
+        if self._reading is None and self._is_due(known):
+            self._reading, self._reading_since = asyncio.create_task(self._read()), self._clock()
+        if self._reading is not None:
+            # Whoever comes meanwhile waits for the one answer, but for a moment only: workers have other jobs, too.
+            left = max(0.0, self._reading_since + PATIENCE_SECONDS - self._clock())
+            done, _ = await asyncio.wait({self._reading}, timeout=left)
+            for each in done:
+                each.result()
 
-    async def _read(self, known: Queueing) -> None:
+    def _is_due(self, known: Queueing) -> bool:
         wanted = {name for each in known.workloads for names in each.flavors.values() for name in names}
         known_all = self._priorities is not None and not self._unread and wanted <= self._flavors.keys()
-        if self._clock() < self._read_at + (_KEPT_SECONDS if known_all else BARRED_SECONDS):
-            return
-        self._read_at = self._clock()
+        return self._clock() >= self._read_at + (_KEPT_SECONDS if known_all else BARRED_SECONDS)
+
+    async def _read(self) -> None:
         try:
             self._flavors = dict(map(flavor, await self._all(paths.FLAVORS)))
             self._priorities = {name: value for raw in await self._all(paths.PRIORITIES) for name, value in priority(raw).items()}
             self._unread = ""
         except ApiError as error:
-            self._unread = error.message
+            self._unread = error.message or str(error)
             _log.warning("flavors and priorities cannot be read", error=str(error))
+        finally:
+            self._read_at, self._reading = self._clock(), None
 
     async def _all(self, kind: tuple[str, str]) -> list[Raw]:
         return [raw async for _, items in self._api.pages(paths.collection(kind)) for raw in items]
 
     async def create(self, key: Key, body: Raw) -> bool:
         """Ask for a place in a queue, and tell whether it was asked for; where it cannot be, that is known to the job's next look."""
-        path = paths.collection(paths.WORKLOADS, key.namespace)
+        path, failed = paths.collection(paths.WORKLOADS, key.namespace), self._breaker.why
         try:
-            created = workload_record(await self._api.create(path, body))
+            async with self._breaker.request():
+                created = workload_record(await self._api.create(path, body))
         except NotLeadingError:
             raise
+        except BusyError:
+            self._bar(key, "")
+            return False
         except AlreadyExistsError:
             await self._adopt(key, str(body["metadata"]["name"]))
             # One that is another's, or on its way out, stays in the way for a while.
-            self._refused[key] = (self._clock() + BARRED_SECONDS, "")
-            self._queue.add_after(key, BARRED_SECONDS)
+            self._bar(key, "")
             return False
         except ApiError as error:
-            self._refused[key] = (self._clock() + BARRED_SECONDS, error.message or str(error))
-            self._queue.add_after(key, BARRED_SECONDS)
+            self._bar(key, error.message or str(error))
             _log.info("no place in the queue could be asked for", namespace=key.namespace, job=key.name, error=str(error))
             return False
         self._refused.pop(key, None)
+        if failed:
+            # It answers again, and those that have waited for that need not wait for their time.
+            self._refused.clear()
+            for each in self._waiting:
+                self._queue.add(each, Priority.BACKGROUND)
         if created is not None:
             self._put(created)
         return True
+
+    def _bar(self, key: Key, why: str) -> None:
+        """Keep a job from asking for a while: the longer, the more of them have been refused."""
+        self._refused.pop(key, None)
+        seconds = max(BARRED_SECONDS, len(self._refused) / _TRIES_PER_SECOND)
+        self._refused[key] = (self._clock() + seconds, why)
+        self._queue.add_after(key, seconds)
 
     async def _adopt(self, key: Key, name: str) -> None:
         """Keep what has the name of a job's Workload, whoever owns it: a watch does not tell of one without our label."""
@@ -149,17 +179,8 @@ class Queues:
         """
         path = paths.item(paths.WORKLOADS, key.namespace, update.name)
         try:
-            if update.delete:
-                await self._api.delete(path, uid=update.uid)
-                self._drop(key, update.name, update.uid)
-                return
-            found = await self._api.get(path)
-            metadata = mapping(found.get("metadata"))
-            if metadata.get("uid") != update.uid:
-                self._drop(key, update.name, update.uid)
-                return
-            status = updated(mapping(found.get("status")), update, int(metadata.get("generation") or 0), self._server_time())
-            written = await self._api.set_status(path, status, resource_version=text(metadata.get("resourceVersion")))
+            async with self._breaker.request():
+                written = await self._written(path, update)
         except NotFoundError:
             self._drop(key, update.name, update.uid)
         except ConflictError:
@@ -167,8 +188,22 @@ class Queues:
                 raise
             self._drop(key, update.name, update.uid)
         else:
-            if (record := workload_record(written)) is not None:
+            if written is None:
+                self._drop(key, update.name, update.uid)
+            elif (record := workload_record(written)) is not None:
                 self._put(record)
+
+    async def _written(self, path: str, update: WorkloadUpdate) -> Raw | None:
+        """Return the Workload as it was written, None where that very one is gone."""
+        if update.delete:
+            await self._api.delete(path, uid=update.uid)
+            return None
+        found = await self._api.get(path)
+        metadata = mapping(found.get("metadata"))
+        if metadata.get("uid") != update.uid:
+            return None
+        status = updated(mapping(found.get("status")), update, int(metadata.get("generation") or 0), self._server_time())
+        return await self._api.set_status(path, status, resource_version=text(metadata.get("resourceVersion")))
 
     async def run(self) -> None:
         """Follow the Workloads of all namespaces until cancelled."""
@@ -219,7 +254,7 @@ class Queues:
         same = known is not None and known.uid == record.uid
         if record.uid in self._gone or (known is not None and same and not newer(record.resource_version, known.resource_version)):
             return False
-        self._workloads.setdefault(record.key, {})[record.name] = record
+        self._workloads.setdefault(record.key, {})[record.name] = compact_workload(record)
         return True
 
     def _drop(self, key: Key, name: str, uid: str) -> bool:

@@ -120,8 +120,9 @@ class Reconciler:
         try:
             await self._act(observed, plan)
         except ApiError:
-            # What is due stays due: the delays of a request that is refused again and again grow past any deadline.
-            self._expect(key, plan)
+            # What is due later stays due: the delays of a request that is refused again and again grow past any deadline.
+            if plan.requeue_at is None or plan.requeue_at > self._clock():
+                self._expect(key, plan)
             raise
         self._queue.forget(key)
         if not plan.creates:
@@ -157,7 +158,9 @@ class Reconciler:
         if plan.need is not None:
             self._survey.ask(key, plan.need)
         if plan.requeue_at is not None:
-            self._queue.add_after(key, plan.requeue_at - self._clock())
+            seconds = plan.requeue_at - self._clock()
+            # What is due now and has anything to be done brings the job back by itself: nothing may do so again and again at once.
+            self._queue.add_after(key, seconds if seconds > 0.0 else _NOT_NOW_SECONDS)
 
     async def _gather(self, key: Key) -> Observed | None:
         observed = self._store.observe(key)

@@ -11,7 +11,7 @@ from tftraining_operator.core.decide import decide
 from tftraining_operator.core.records import Observed, Plan
 from tftraining_operator.core.rules import group
 
-from .given import CONFIGURATION, CREATED, Pod, job, pods, seen
+from .given import CONFIGURATION, CREATED, Pod, after, job, pods, seen
 
 FULL = ("PodScheduled", "False", "Unschedulable", "0/1 nodes are available: 1 Insufficient cpu.")
 PLACED = Pod(role="worker").condition("PodScheduled", "True")
@@ -104,3 +104,20 @@ def test_a_group_that_has_freed_its_places_for_the_last_time_ends_at_its_deadlin
     assert found.status is not None
     assert found.status["failure"]["reason"] == "PendingDeadlineExceeded"
     assert "worker 1" in found.status["failure"]["message"]
+
+
+OVERDUE: dict[str, Observed] = {
+    "its pods are not deleted yet": a_group(PLACED, HOMELESS, pendingDeadlineSeconds=40),
+    "one of its pods publishes": a_group(PLACED.ran(0), HOMELESS, pendingDeadlineSeconds=40),
+    "a node is silent": a_group(
+        PLACED.running().condition("Ready", "False").condition("ContainersReady", "True"), HOMELESS, pendingDeadlineSeconds=40
+    ),
+}
+
+
+@pytest.mark.parametrize("observed", OVERDUE.values(), ids=OVERDUE)
+def test_beyond_its_deadline_nothing_is_due_in_the_past(observed: Observed) -> None:
+    for seconds in (100, 105):
+        found = decided(observed, seconds)
+        assert found.requeue_at is None or found.requeue_at > CREATED + seconds
+        observed = after(observed, found)

@@ -218,6 +218,42 @@ def test_the_pending_deadline_begins_with_the_admission() -> None:
         assert found.status["phase"] == phase
 
 
+ADMITTED_LATE = CREATED + 7200
+WHAT_IS_KNOWN: dict[str, Queueing | None] = {
+    "its Workload": Queueing(workloads=(workload(ADMITTED, at=ADMITTED_LATE),), priorities={"": 0}),
+    "nothing yet, as the operator has just been started": None,
+    "that its Workload was deleted": Queueing(priorities={"": 0}),
+    "that it was made again and is not admitted yet": Queueing(workloads=(workload(),), priorities={"": 0}),
+    "that Kueue is away": Queueing(away="gone"),
+}
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.parametrize("pod", [Pod(created=ADMITTED_LATE + 1), Pod(created=ADMITTED_LATE + 1).fetching(ADMITTED_LATE + 3)])
+@pytest.mark.parametrize("known", WHAT_IS_KNOWN.values(), ids=WHAT_IS_KNOWN)
+def test_a_pod_that_came_after_a_long_wait_in_the_queue_has_its_whole_pending_deadline(
+    known: Queueing | None, pod: Pod, enabled: bool
+) -> None:
+    accepted = {"type": "Accepted", "status": "True", "reason": "Accepted", "lastTransitionTime": rfc3339(CREATED)}
+    status = {"observedGeneration": 1, "phase": "Queued", "attempt": 0, "conditions": [accepted]}
+    seen = replace(observed(pods=(pod,), status=status, pendingDeadlineSeconds=600), queueing=known)
+    configuration = QUEUES if enabled else CONFIGURATION
+    waits, over = (decide(seen, configuration, ADMITTED_LATE + after).status or {} for after in (20, 620))
+    assert (waits.get("phase"), over.get("phase")) in {("Pending", "Failed"), ("Fetching", "Failed"), (None, "Failed")}
+    assert over["failure"]["reason"] == "PendingDeadlineExceeded"
+
+
+def test_before_the_first_list_of_workloads_an_attempt_that_is_taken_back_is_not_judged() -> None:
+    first = plan(workload(EVICTED), pods=(Pod().running(),), retry={"preemption": 2})
+    assert first.status is not None
+    unknown = replace(observed(status=dict(first.status), retry={"preemption": 2}), queueing=None)
+    found = decide(unknown, QUEUES, CREATED + 70)
+    assert (found.status, found.requeue_at) == (None, CREATED + 71)
+    switched_off = decide(unknown, CONFIGURATION, CREATED + 70)
+    assert switched_off.status is not None
+    assert switched_off.status["attempts"][0]["reason"] == "Preempted"
+
+
 def updates(found: Plan) -> dict[str, object]:
     return {
         each.name: "deleted" if each.delete else {kind: holds for kind, (holds, _, _) in each.conditions.items()} for each in found.updates
@@ -290,6 +326,80 @@ def test_a_pod_that_ended_by_itself_before_has_the_say() -> None:
     assert found.status["failure"]["reason"] == "ScriptExited"
 
 
+@pytest.mark.parametrize(
+    ("ended", "code", "reason"),
+    [
+        (CREATED + 40, 3, "ScriptExited"),
+        (CREATED + 50, 3, "Preempted"),
+        (CREATED + 55, 3, "Preempted"),
+        # By the clock of a node that is slow.
+        (CREATED + 40, 143, "Preempted"),
+    ],
+)
+def test_a_script_that_had_failed_before_its_place_was_taken_back_has_failed_and_gives_it_back_all_the_same(
+    ended: float, code: int, reason: str
+) -> None:
+    evicted, retry = workload(EVICTED, at=CREATED + 50), {"preemption": 3}
+    first = plan(evicted, pods=(Pod().ran(code, at=ended),), retry=retry)
+    assert first.status is not None
+    assert [each.name for each in first.deletions] == ["iris-chief-0"]
+    gone = Pod(deleted=CREATED + 90).ran(code, at=ended).published(succeeded=False)
+    for pods, seen_before in (((gone,), ()), ((), (gone,))):
+        seen = replace(
+            observed(evicted, pods=pods, status=dict(first.status), retry=retry), gone=tuple(each.record() for each in seen_before)
+        )
+        found = decide(seen, QUEUES, CREATED + 95)
+        assert found.status is not None
+        attempts = found.status.get("attempts") or [found.status["failure"]]
+        assert attempts[0]["reason"] == reason
+        assert updates(found) == {NAME: {**GIVEN_BACK, "Finished": True}}
+
+
+@pytest.mark.parametrize(("why", "pauses"), [("Preempted", False), ("PodsReadyTimeout", True), ("ClusterQueueStopped", True)])
+def test_only_whom_its_queue_has_preempted_comes_back_without_a_pause(why: str, pauses: bool) -> None:
+    evicted, retry = workload({**ADMITTED, "Evicted": ("True", why, "")}), {"preemption": 2}
+    first = plan(evicted, pods=(Pod().running(),), retry=retry)
+    assert first.status is not None
+    then = decide(observed(evicted, status=dict(first.status), retry=retry), QUEUES, CREATED + 70)
+    assert then.requeue_at is not None
+    assert (then.requeue_at >= CREATED + 78) is pauses
+
+
+WITHOUT_PLACE: dict[str, tuple[WorkloadRecord | None, Queueing, str]] = {
+    "its Workload was finished by somebody": (workload({**ADMITTED, "Finished": ("True", "x", "y")}), Queueing(), "WorkloadFinished"),
+    "Kueue says nothing of it": (workload(), Queueing(), "QueueSilent"),
+    "it waits for checks": (workload({"QuotaReserved": ("True", "q", "")}), Queueing(), "AdmissionChecks"),
+    "Kueue cannot be asked": (None, Queueing(refusal="failed calling webhook", barred=True), "QueueNotReachable"),
+}
+
+
+@pytest.mark.parametrize(("found", "known", "reason"), WITHOUT_PLACE.values(), ids=WITHOUT_PLACE)
+def test_a_group_with_some_of_its_pods_and_no_place_says_so_and_ends_at_its_deadline(
+    found: WorkloadRecord | None, known: Queueing, reason: str
+) -> None:
+    seen = observed(pods=(Pod(role="worker"),), replicas={"worker": {"count": 2}}, pendingDeadlineSeconds=60)
+    seen = replace(seen, queueing=replace(known, workloads=(found,) if found else (), priorities={"": 0}))
+    waits, over = (decide(seen, QUEUES, CREATED + after).status for after in (30, 70))
+    assert waits is not None
+    assert (waits["phase"], waits["pending"]["reason"]) == ("Pending", reason)
+    assert over is not None
+    assert over["failure"]["reason"] == "PendingDeadlineExceeded"
+    assert decide(replace(seen, queueing=None), QUEUES, CREATED + 70).status is None, "what is known of it comes in a moment"
+
+
+def test_a_workload_that_is_made_again_for_a_running_attempt_is_active_whatever_the_last_one_was() -> None:
+    status = {"observedGeneration": 1, "attempt": 1, "restart": {"attempt": 1, "at": rfc3339(CREATED), "begun": True}}
+    before = workload({**EVICTED, "Finished": ("True", "Failed", "")}, active=False)
+    found = plan(before, pods=(Pod(attempt=1).running(),), status=status)
+    assert found.workload is not None
+    assert found.workload["spec"]["active"] is True
+
+
+def test_whose_pods_have_ended_gives_its_place_back_in_one_write() -> None:
+    found = plan(workload(EVICTED), pods=(Pod().ran(3).published(succeeded=False),))
+    assert updates(found) == {NAME: {**GIVEN_BACK, "Finished": True}}
+
+
 def test_whom_somebody_has_taken_out_of_the_queue_does_not_come_back_as_the_next_attempt() -> None:
     status = {"observedGeneration": 1, "attempt": 1, "restart": {"attempt": 1, "at": rfc3339(CREATED), "begun": True}}
     found = plan(workload({**EVICTED, "Finished": ("True", "Failed", "")}, active=False), status=status)
@@ -321,6 +431,13 @@ def test_a_group_of_which_a_pod_is_missing_gets_it_without_kueue_and_else_with_i
     assert asked.status is None
     given = decide(observed(workload(ADMITTED), pods=(there,), replicas=replicas), QUEUES, CREATED + 60)
     assert [each["metadata"]["name"] for each in given.creates if each["kind"] == "Pod"] == ["iris-worker-1"]
+
+
+def test_by_a_place_that_was_known_before_kueue_went_no_attempt_begins_and_no_time_passes() -> None:
+    seen = observed(workload(ADMITTED), pendingDeadlineSeconds=30)
+    assert seen.queueing is not None
+    found = decide(replace(seen, queueing=replace(seen.queueing, away="gone")), QUEUES, CREATED + 60)
+    assert told(found)[0] == "QueuesUnavailable"
 
 
 def test_with_kueue_itself_gone_nothing_is_concluded_from_missing_workloads() -> None:

@@ -375,6 +375,29 @@ def test_an_end_by_one_replica_is_not_contradicted_by_the_chief_that_still_runs(
     assert (found.rule, found.status, [each.name for each in found.deletions]) == ("finished", None, ["iris-chief-0"])
 
 
+ORDINARY = {
+    "ConnectionAbortedError: [Errno 103] Connection reset by peer": "psycopg2",
+    "OperationalError: connection to server failed: Connection refused": "asyncio.exceptions.CancelledError\nDuring handling",
+    "InternalError: Socket closed": "pymysql.err.InternalError",
+    "ConnectionAbortedError: failed to connect to all addresses": "",
+}
+
+
+@pytest.mark.parametrize(("exception", "trace"), ORDINARY.items(), ids=range(len(ORDINARY)))
+def test_a_connection_of_the_scripts_own_that_ends_is_no_lost_peer(exception: str, trace: str) -> None:
+    failure = Failure(reason=Reason.SCRIPT_RAISED, message=f"the script raised {exception}", exception=exception, traceback=trace)
+    ended = WORKERS[1].ran(1, RunReport(exit_code=1, failure=failure)).published(succeeded=False)
+    plan = decided(seen(group(retry={"infrastructure": 3}), CHIEF.running(), WORKERS[0].running(), ended, PS.running()), CREATED + 65)
+    assert plan.status is not None
+    assert (plan.status["phase"], plan.status["failure"]["reason"]) == ("Failed", "ScriptRaised")
+
+
+def test_a_connection_between_replicas_that_ends_is_a_lost_peer() -> None:
+    exception = "UnavailableError: Connection reset by peer Additional GRPC error information from remote target /job:worker/task:1"
+    plan = decided(seen(group(), raised(CHIEF, exception), *(each.running() for each in (*WORKERS, PS))), CREATED + 65)
+    assert (plan.status, plan.requeue_at) == (None, CREATED + 60 + PATIENCE_SECONDS)
+
+
 class TestWhereOnlyAVictimHasEnded:
     victim = raised(CHIEF, COLLECTIVE.format(1))
     others = (WORKERS[0].running(), WORKERS[1].running(), PS.running())

@@ -11,10 +11,11 @@ import pytest
 from tftrainer.messages import contract
 from tftraining_operator.core.decide import decide
 from tftraining_operator.core.records import JobRecord, Key, Observed, PodRecord
-from tftraining_operator.runtime.compact import Compact, compact_job, compact_pod, whole_job, whole_pod
+from tftraining_operator.runtime.compact import Compact, compact_job, compact_pod, compact_workload, whole_job, whole_pod
 from tftraining_operator.runtime.store import Store
 
 from ..core.given import CONFIGURATION, CREATED, Pod, job
+from ..core.test_queues import ADMITTED, EVICTED, QUEUES, observed, workload
 
 LONG = contract.FetchReport(resolved_args=tuple(f"--argument-{number}=/workspace/datasets/{number}" for number in range(60)))
 
@@ -67,3 +68,21 @@ def test_a_finished_job_and_its_pod_take_less_than_four_kilobytes_and_are_observ
     assert observed is not None
     assert (observed.job.status, len(observed.pods)) == (record.status, 1)
     assert [each.phase for each in store.jobs() if isinstance(each, Compact)] == ["Succeeded"] * count
+
+
+ADMISSION = {"podSetAssignments": [{"name": "chief", "flavors": {"cpu": "spot"}}]}
+
+
+@pytest.mark.parametrize("pods", [(), (Pod().running(),), (Pod().ran().published(),)], ids=["waits", "runs", "has ended"])
+@pytest.mark.parametrize("conditions", [ADMITTED, EVICTED], ids=["admitted", "evicted"])
+def test_of_a_finished_workload_only_that_is_kept_which_is_still_asked_for(conditions: dict[str, Any], pods: tuple[Pod, ...]) -> None:
+    whole = workload({**conditions, "Finished": ("True", "Failed", "attempt 0 is over")}, admission=ADMISSION)
+    kept = compact_workload(whole)
+    assert set(kept.conditions) == {"Finished", "Evicted"} & set(whole.conditions)
+    assert kept.flavors == {}
+    assert decide(observed(kept, pods=pods), QUEUES, CREATED + 70) == decide(observed(whole, pods=pods), QUEUES, CREATED + 70)
+
+
+def test_a_workload_that_is_not_finished_is_kept_whole() -> None:
+    whole = workload(EVICTED, admission=ADMISSION)
+    assert compact_workload(whole) is whole

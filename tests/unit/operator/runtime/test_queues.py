@@ -12,7 +12,8 @@ import pytest
 from tftraining_operator.core.records import JobRecord, Key, Queueing, Raw, WorkloadUpdate
 from tftraining_operator.kube import paths
 from tftraining_operator.kube.errors import ApiError, NotFoundError, RefusedError, UnavailableError
-from tftraining_operator.runtime.queues import BARRED_SECONDS, Queues
+from tftraining_operator.runtime.breaker import AT_ONCE, PROBE_SECONDS, TOLERATED
+from tftraining_operator.runtime.queues import BARRED_SECONDS, PATIENCE_SECONDS, Queues
 from tftraining_operator.runtime.workqueue import WorkQueue
 
 from .board import Board
@@ -191,3 +192,101 @@ async def test_conditions_are_written_to_the_very_workload_that_was_decided_abou
         assert [each["type"] for each in stored["status"]["conditions"]] == ["Finished"]
         await world.queues.update(KEY, WorkloadUpdate(known.name, known.uid, delete=True))
         assert (world.known.workloads, world.board.objects) == ((), {})
+
+
+async def test_flavors_that_a_server_is_slow_to_list_keep_nobody_longer_than_a_moment_and_are_asked_for_once() -> None:
+    world = World()
+    async with world.following():
+        world.board.silent = True
+        first = asyncio.create_task(world.queues.read(JOB))
+        await asyncio.sleep(0)
+        world.now = PATIENCE_SECONDS
+        async with asyncio.timeout(1):
+            for _ in range(10):
+                await world.queues.read(JOB)
+            world.now = 10 * BARRED_SECONDS
+            await world.queues.read(JOB)
+        assert world.board.requests.count(("list", paths.collection(paths.FLAVORS))) == 1
+        first.cancel()
+
+
+async def test_a_list_that_has_failed_after_a_while_is_not_asked_for_again_at_once() -> None:
+    world = World()
+
+    def late(_: str) -> ApiError:
+        world.now += 30.0
+        return UnavailableError(0, "TimeoutError", "no answer")
+
+    async with world.following():
+        world.board.trouble = late
+        for _ in range(5):
+            await world.queues.read(JOB)
+        assert world.board.requests.count(("list", paths.collection(paths.FLAVORS))) == 1
+
+
+def posts(world: World) -> int:
+    return world.board.requests.count(("create", WORKLOADS))
+
+
+async def test_a_webhook_that_hangs_holds_few_requests_and_whoever_comes_then_is_put_off() -> None:
+    world = World()
+    async with world.following():
+        world.board.silent = True
+        held = [asyncio.create_task(world.queues.create(Key("n", f"held-{each}"), body(f"held-{each}"))) for each in range(AT_ONCE)]
+        await asyncio.sleep(0)
+        world.now = 1.0
+        async with asyncio.timeout(1):
+            assert [await world.queues.create(Key("n", f"job-{each}"), body(f"job-{each}")) for each in range(20)] == [False] * 20
+            with pytest.raises(UnavailableError):
+                await world.queues.update(KEY, WorkloadUpdate("a", "u", delete=True))
+        assert (posts(world), world.known.refusal) == (AT_ONCE, "")
+        for each in held:
+            each.cancel()
+
+
+async def test_of_a_webhook_that_fails_one_job_finds_out_when_it_answers_again_and_then_all_are_brought_back() -> None:
+    world = World()
+    async with world.following():
+        await world.queues.read(JOB)
+        world.board.trouble = lambda path: UnavailableError(500, "InternalError", "failed calling webhook") if path == WORKLOADS else None
+        for each in range(3 * TOLERATED):
+            await world.queues.create(Key("n", f"job-{each}"), body(f"job-{each}"))
+        assert posts(world) == TOLERATED
+        assert (world.known.refusal, world.known.barred) == ("failed calling webhook", True), "also for those that have not asked"
+        world.now = PROBE_SECONDS
+        assert world.known.barred is False
+        for each in range(5):
+            await world.queues.create(Key("n", f"job-{each}"), body(f"job-{each}"))
+        assert posts(world) == TOLERATED + 1
+        world.now += PROBE_SECONDS - 1
+        assert await world.queues.create(KEY, body()) is False
+        world.now += 1
+        world.board.trouble = lambda _: None
+        assert await world.queues.create(Key("n", "job-0"), body("job-0")) is True
+        assert (world.known.refusal, world.known.barred) == ("", False)
+        assert await asyncio.wait_for(world.queue.get(), 1) == KEY
+
+
+async def test_what_kueue_refuses_of_one_job_is_no_failure_of_kueue() -> None:
+    world = World()
+    async with world.following():
+        world.board.trouble = lambda path: RefusedError(403, "Forbidden", "denied") if path == WORKLOADS else None
+        for each in range(2 * TOLERATED):
+            await world.queues.create(Key("n", f"job-{each}"), body(f"job-{each}"))
+        assert (posts(world), world.known.refusal) == (2 * TOLERATED, "")
+
+
+async def test_while_the_probe_of_a_webhook_that_fails_has_no_answer_nobody_else_asks() -> None:
+    world = World()
+    async with world.following():
+        await world.queues.read(JOB)
+        world.board.trouble = lambda path: UnavailableError(500, "InternalError", "failed calling webhook") if path == WORKLOADS else None
+        for each in range(TOLERATED):
+            await world.queues.create(Key("n", f"job-{each}"), body(f"job-{each}"))
+        world.now, world.board.silent = PROBE_SECONDS, True
+        probe = asyncio.create_task(world.queues.create(Key("n", "job-0"), body("job-0")))
+        await asyncio.sleep(0)
+        assert world.known.barred is True
+        assert await world.queues.create(KEY, body()) is False
+        assert posts(world) == TOLERATED + 1
+        probe.cancel()

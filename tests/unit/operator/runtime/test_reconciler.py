@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from tftraining_operator.core.configuration import Configuration, Runtime
 from tftraining_operator.core.observe import job_record, pod_record
-from tftraining_operator.core.records import ContainerRecord, JobRecord, Key, PodRecord, Raw
+from tftraining_operator.core.records import ContainerRecord, Deletion, JobRecord, Key, Plan, PodRecord, Raw
 from tftraining_operator.kube.client import KubeApi
-from tftraining_operator.kube.errors import ApiError, ConflictError, NotFoundError, RefusedError
+from tftraining_operator.kube.errors import ApiError, ConflictError, NotFoundError, RefusedError, UnavailableError
 from tftraining_operator.runtime.guard import Guard
 from tftraining_operator.runtime.informer import Informer
 from tftraining_operator.runtime.metrics import Metrics
@@ -500,3 +500,21 @@ async def test_beside_a_rival_pods_of_suspended_stopped_and_deleted_jobs_go_all_
     writes = [verb for verb, path in board.requests if verb in {"delete", "set_status", "create"} and path != PODS]
     assert (0 < writes.count("delete") <= 2, writes.count("set_status") <= 1) == (deletes, True), "one more asks whether it is gone"
     assert deletes or writes == []
+
+
+@pytest.mark.parametrize("trouble", [None, UnavailableError(500, "InternalError", "failed calling webhook")])
+async def test_what_is_due_in_the_past_brings_a_job_back_after_a_while_and_no_sooner_than_its_failures_do(
+    monkeypatch: pytest.MonkeyPatch, trouble: ApiError | None
+) -> None:
+    board, store = Board(), Store()
+    plan = Plan(rule="waiting", requeue_at=NOW - 60, deletions=() if trouble is None else (Deletion("iris-chief-0", "u"),))
+    monkeypatch.setattr("tftraining_operator.runtime.reconciler.decide", lambda *_: plan)
+    reconciler, queue = loop_with(board, store)
+    store.put_job(job())
+    board.trouble = lambda _: trouble
+    queue.add(KEY)
+    worker = asyncio.create_task(reconciler.work())
+    await asyncio.sleep(0.5)
+    worker.cancel()
+    looks = reconciler._metrics.reconciles.labels("waiting")._value.get()
+    assert looks == 1 if trouble is None else 2 <= looks <= 5
