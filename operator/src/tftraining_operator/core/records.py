@@ -249,7 +249,7 @@ class WorkloadUpdate:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do about a job, in this order: `creates`, one after the other, write `status`, post `events`, `deletions`, create `check`.
+    """What to do about a job, in this order: `creates`, pods last, write `status`, post `events`, `deletions`, create `check`.
 
     `status` is the whole desired status, None when it stays as it is. `requeue_at` is the Unix second at which the job has to be looked
     at again although nothing changed, None for never. `rule` names the rule that decided, for the log. `need` is what the job's pod

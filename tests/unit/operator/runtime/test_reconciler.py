@@ -172,6 +172,25 @@ async def test_a_job_that_is_another_one_by_now_gives_no_script_to_the_pod_that_
     assert (store.observe(Key("n", "iris")) is None) == (now == "deleted")
 
 
+async def test_once_a_pod_of_a_group_is_taken_the_others_are_created_together() -> None:
+    class Slow(Board):
+        under_way, most = 0, list[int]()
+
+        async def create(self, path: str, body: Raw) -> Raw:
+            self.under_way += 1
+            self.most.append(self.under_way)
+            await asyncio.sleep(0)
+            self.under_way -= 1
+            return await super().create(path, body)
+
+    board, store = Slow(), Store()
+    reconciler, _ = loop_with(board, store)
+    store.put_job(stored(board, script={"uri": "${bucket}/a.py"}, replicas={"worker": {"count": 12}}))
+    await reconciler.reconcile(KEY)
+    assert sum(place.startswith(f"{PODS}/") for place in board.objects) == 12
+    assert board.most == [1, 1, *range(1, 9), *range(1, 4)], "the Service, a pod, and then some at a time"
+
+
 async def test_of_a_job_that_ended_or_is_gone_no_time_is_kept_at_which_it_would_have_been_looked_at() -> None:
     board, store = Board(), Store()
     reconciler, queue = loop_with(board, store)
