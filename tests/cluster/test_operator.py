@@ -68,6 +68,8 @@ def test_a_whole_job_costs_at_most_six_writes(jobs: Jobs, audit: Path, kind: str
 def test_idle_it_writes_nothing_but_its_lease(jobs: Jobs, audit: Path) -> None:
     jobs.submit("before-idle", SHORT)
     jobs.wait("before-idle")
+    told = "--field-selector=involvedObject.name=before-idle,reason=Succeeded"
+    eventually(lambda: jobs.kubectl("get", "events", told, "-o", "name") or None, lambda: "the event of its end, written after the status")
     since = audit.stat().st_size
     observed = time.monotonic() + 20
     # nothing to wait for: that nothing happens can only be seen by letting time pass

@@ -28,7 +28,7 @@ from tftraining_operator.kube.client import KubeClient
 from tftraining_operator.kube.credentials import find_credentials
 from tftraining_operator.kube.errors import RefusedError
 
-SEQUENCES = int(os.environ.get("SEQUENCES", "100"))
+SEQUENCES = int(os.environ.get("SEQUENCES", "200"))
 STEPS = 25
 Found = TypeVar("Found")
 CATALOGUES = {

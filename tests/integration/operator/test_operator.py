@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 from collections.abc import Callable
@@ -701,7 +702,8 @@ def test_a_pod_is_told_of_before_it_is_deleted_so_that_a_kill_in_between_blames_
     until(lambda: deletions, "the overdue pod is to be deleted")
     until(lambda: operator.process is None, "the operator is killed in the middle of it")
     proxy.judge = lambda *_: None
-    if played.pods():
+    # The request may have reached the server all the same.
+    with contextlib.suppress(RefusedError):
         played.remove(first)
     operator.start()
     assert played.wait_for_phase("slow", "Failed")["failure"]["reason"] == "PendingDeadlineExceeded"

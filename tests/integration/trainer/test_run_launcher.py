@@ -397,8 +397,8 @@ def test_sigterm_reaches_the_whole_group(pod: Pod) -> None:
     process = pod.start(
         """
         import signal, subprocess, sys, time
-        child = subprocess.Popen([sys.executable, "told.py"])
         signal.signal(signal.SIGTERM, lambda *_: (child.wait(), sys.exit(1)))
+        child = subprocess.Popen([sys.executable, "told.py"])
         time.sleep(60)
         """
     )
