@@ -24,6 +24,7 @@ GROUPS = {
     "tests/cluster/test_inactivity.py": _CHANGED,
     "tests/cluster/test_operator.py": _CHANGED,
     "tests/cluster/test_packages.py": _CHANGED,
+    "tests/cluster/test_project_folder.py": _CHANGED,
     "tests/cluster/test_quota_and_secrets.py": _CHANGED,
     "tests/cluster/test_security.py": _CHANGED,
     "tests/cluster/test_user_interface.py": _CHANGED,
@@ -39,7 +40,8 @@ GROUPS = {
 """Where several tests run at once, those of a group run one after the other: the first of these beginnings that a test's name has.
 
 What a test of the cluster has to have to itself decides on its group: the operator and the node as they are, a GPU that is or is not
-there. A job comes to its end though the operator is away meanwhile. Each worker has a control plane of its own for the operator's tests.
+there. A job comes to its end though the operator is away meanwhile, but an event that it was about to post when it was killed is lost, so
+that tests of one-off events are among those that stop it. Each worker has a control plane of its own for the operator's tests.
 """
 
 
