@@ -19,7 +19,7 @@ import structlog
 from tftraining_operator.core.records import Event, JobRecord
 from tftraining_operator.kube import paths
 from tftraining_operator.kube.client import KubeApi
-from tftraining_operator.kube.errors import ApiError
+from tftraining_operator.kube.errors import AlreadyExistsError, ApiError, UnavailableError
 from tftraining_operator.runtime.metrics import Metrics
 
 _log = structlog.get_logger()
@@ -27,6 +27,9 @@ POSTERS = 4
 """How many events are posted at a time."""
 FRESH_SECONDS = 2.0
 """How long a Normal event may wait: after that it is no news any more, and the status tells it anyway."""
+WORTH_SECONDS = 60.0
+"""How long a Warning is tried again that the server could not take: it says what to do."""
+AGAIN_SECONDS = 1.0
 _WAITING = 1000
 _NOTE_LIMIT = 1024
 _NAME_LIMIT = 200
@@ -57,6 +60,8 @@ class _Waiting:
 
 class Recorder:
     """Posts events. What cannot be posted, or waits for too long, is dropped and counted: an event is news, not truth.
+
+    A Warning that the server cannot take now is tried again for a minute.
 
     An event that repeats itself is posted again only after ten minutes, then with the number of times it has happened: a state that
     flaps costs no writes. `clock` gives Unix seconds.
@@ -94,15 +99,21 @@ class Recorder:
                 if waiting.normal and self._clock() - waiting.since > FRESH_SECONDS:
                     self._metrics.events_dropped.labels("late").inc()
                 else:
-                    await self._create(waiting.body)
+                    await self._create(waiting)
             finally:
                 self._waiting.task_done()
 
-    async def _create(self, body: dict[str, Any]) -> None:
-        job = body["regarding"]
+    async def _create(self, waiting: _Waiting) -> None:
+        body, job = waiting.body, waiting.body["regarding"]
         try:
             await self._api.create(paths.collection(paths.EVENTS, job["namespace"]), body)
+        except AlreadyExistsError:
+            # An earlier try of the same event, whose answer was lost.
+            return
         except ApiError as error:
+            if isinstance(error, UnavailableError) and not waiting.normal and self._clock() - waiting.since < WORTH_SECONDS:
+                asyncio.get_running_loop().call_later(AGAIN_SECONDS, self._waiting.put_nowait, waiting)
+                return
             self._metrics.events_dropped.labels("refused").inc()
             _log.warning("event not posted", job=job["name"], namespace=job["namespace"], reason=body["reason"], error=str(error))
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tftraining_operator.core.records import Event, JobRecord, Key
-from tftraining_operator.kube.errors import RefusedError
+from tftraining_operator.kube.errors import RefusedError, UnavailableError
+from tftraining_operator.runtime import recorder as recorder_module
 from tftraining_operator.runtime.metrics import Metrics
 from tftraining_operator.runtime.recorder import FRESH_SECONDS, POSTERS, REPEAT_SECONDS, Recorder, event
 
@@ -97,6 +98,25 @@ async def test_an_event_that_is_refused_holds_nothing_up() -> None:
     recorder.post(job(), NOTE)
     recorder.post(job(), Event("Normal", "Running", "The script runs."))
     assert [item["reason"] for item in await posted(board, recorder)] == ["Running"]
+    assert b'tftraining_events_dropped_total{why="refused"} 1.0' in metrics.render()
+
+
+async def test_a_warning_that_the_server_cannot_take_now_is_tried_again_and_what_is_only_for_information_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(recorder_module, "AGAIN_SECONDS", 0.0)
+    board, metrics = Board(), Metrics()
+    down = [UnavailableError(503, "ServiceUnavailable", "etcd has no leader") for _ in range(3)]
+    board.trouble = lambda _: down.pop() if down else None
+    recorder = Recorder(board, "pod-1", Wall(), metrics)
+    recorder.post(job(), Event("Normal", "Running", "The script runs."))
+    recorder.post(job(), NOTE)
+    poster = asyncio.create_task(recorder.run())
+    async with asyncio.timeout(10):
+        while not board.objects:  # noqa: ASYNC110 - happens elsewhere
+            await asyncio.sleep(0)
+    poster.cancel()
+    assert [item["reason"] for item in board.objects.values()] == [NOTE.reason]
     assert b'tftraining_events_dropped_total{why="refused"} 1.0' in metrics.render()
 
 
