@@ -23,6 +23,8 @@ PLACEHOLDERS: Final = (*PLACES, "job", "attempt")
 """All placeholders but `inputs.NAME`."""
 
 _LABEL: Final = "[a-z0-9]+(-+[a-z0-9]+)*"
+_SUBDOMAIN: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+"""How Kubernetes names most objects (RFC 1123)."""
 _BUCKET: Final = rf"{_LABEL}(\.{_LABEL})*"
 _FORM: Final = (
     "must be s3://bucket/key, ${bucket}/key or ${datasets}/key; ${bucket} is the storage Secret's bucket, "
@@ -102,7 +104,7 @@ DnsName = Annotated[
     str,
     Field(min_length=1, max_length=253),
     Matches(
-        r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*",
+        _SUBDOMAIN,
         "must be the name of an object in the job's own namespace: a-z, 0-9, - and .",
     ),
 ]
@@ -209,7 +211,7 @@ PriorityClassName = Annotated[
     str,
     Field(min_length=1, max_length=253),
     Matches(
-        r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*",
+        _SUBDOMAIN,
         "must be the name of a PriorityClass: a-z, 0-9, - and .",
     ),
 ]
@@ -218,7 +220,7 @@ QueueName = Annotated[
     str,
     Field(min_length=1, max_length=253),
     Matches(
-        r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*",
+        _SUBDOMAIN,
         "must be the name of a LocalQueue in the job's namespace: a-z, 0-9, - and .",
     ),
 ]

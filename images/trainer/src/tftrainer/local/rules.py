@@ -28,6 +28,8 @@ def _text(least: int | None, most: int, *rules: Rule) -> Any:
 
 
 _LABEL: Final = "[a-z0-9]+(-+[a-z0-9]+)*"
+_SUBDOMAIN: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+"""How Kubernetes names most objects (RFC 1123)."""
 _BUCKET: Final = rf"{_LABEL}(\.{_LABEL})*"
 _FORM: Final = (
     "must be s3://bucket/key, ${bucket}/key or ${datasets}/key; ${bucket} is the storage Secret's bucket, "
@@ -96,7 +98,7 @@ DnsName = Annotated[
         1,
         253,
         Rule(
-            r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*",
+            _SUBDOMAIN,
             "must be the name of an object in the job's own namespace: a-z, 0-9, - and .",
         ),
     ),
@@ -194,7 +196,7 @@ QueueName = Annotated[
         1,
         253,
         Rule(
-            r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*",
+            _SUBDOMAIN,
             "must be the name of a LocalQueue in the job's namespace: a-z, 0-9, - and .",
         ),
     ),
@@ -205,7 +207,7 @@ PriorityClassName = Annotated[
         1,
         253,
         Rule(
-            r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*",
+            _SUBDOMAIN,
             "must be the name of a PriorityClass: a-z, 0-9, - and .",
         ),
     ),
